@@ -1,0 +1,47 @@
+# `make run` and `make test` set everything up first: what is missing they install, or they say what to do.
+.DEFAULT_GOAL := help
+.PHONY: help run setup test lint format lock clean
+
+ARGS ?=
+PYTEST_ARGS ?=
+export PYTHON
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## run the car on this machine (make run ARGS="--source camera:0")
+	@sh tools/setup.sh
+	@.venv/bin/smartcar up $(ARGS)
+
+setup: ## install what running and testing need
+	@sh tools/setup.sh
+	@sh tools/setup.sh test
+
+test: ## lint, check types and run all tests (make test PYTEST_ARGS=tests/messages)
+	@sh tools/setup.sh test
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy .
+	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: ## check style and types
+	@sh tools/setup.sh test
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy .
+
+format: ## put the source in shape
+	@sh tools/setup.sh test
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+lock: ## renew requirements.lock (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	@sed '/^#/!d' requirements.lock >requirements.lock.new
+	@uv pip compile -q pyproject.toml --extra test --extra train --universal --fork-strategy fewest \
+		--python-version 3.11 --only-binary :all: --no-annotate --no-header | sort -f >>requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean: ## remove what was set up and what tools cached
+	rm -rf .venv build smartcar.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
