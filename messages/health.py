@@ -1,0 +1,37 @@
+"""How a service is, in its own words."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from messages.message import Message
+
+ServiceState = Literal["starting", "ready", "degraded", "failed", "off", "stopped"]
+
+
+class Heartbeat(Message):
+    """Published by every service once a second from its work loop, and at once when its state changes.
+
+    `reason` is empty, or one sentence that says what is wrong and what to do. `rates` are per second over
+    the last beat; `counters` count since the start of the process; `latency_ms` holds `<what>.p50` and
+    `<what>.p95` of the last beat. `memory_mb` is the proportional set size.
+    """
+
+    state: ServiceState
+    reason: str = ""
+    pid: int
+    uptime_s: float
+    rates: dict[str, float] = {}
+    counters: dict[str, int] = {}
+    latency_ms: dict[str, float] = {}
+    memory_mb: float = 0.0
+    details: dict[str, str] = {}
+
+
+class JournalCursor(Message):
+    """How far the bridge has delivered: producers may forget what it has passed.
+
+    `delivered` maps a journal's id to the highest entry acknowledged by the broker without a gap before it.
+    """
+
+    delivered: dict[str, int] = {}

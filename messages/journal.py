@@ -1,0 +1,392 @@
+"""The journal: what must survive, written before it is sent. SQLite in WAL mode, one writer, any readers.
+
+An appended entry survives the death of any process. It is on the disk within a second, so that is what a
+power cut may take: flushing each entry before going on would hold up the writer's loop on an SD card.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from messages.journal_file import (
+    COLUMNS,
+    Damaged,
+    facts_of,
+    is_damage,
+    is_refusal,
+    move_aside,
+    newest,
+    open_to_read,
+    open_to_write,
+    set_fact,
+)
+from messages.lock import OwnerLock
+
+BACKLOG = 1000
+"""Entries kept in memory while the disk refuses them."""
+FLUSH_TO_DISK_S = 1.0
+_CHECK_CAPS_EVERY = 1024
+_CHECK_CAPS_S = 3600.0
+_CAP_SLACK = 0.9
+"""Beyond the cap, enough goes at once that it isn't reached again soon."""
+_CLOCK_WAS_SET = 1_704_067_200.0
+"""The start of 2024: an earlier time comes from a board that has no clock and hasn't asked for one."""
+_MAX_CURSOR_AHEAD = 1_000_000
+
+
+class JournalError(RuntimeError):
+    """The journal can't be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One event. `number` counts up from 1 and is never used again; `wall` is Unix time in seconds."""
+
+    number: int
+    topic: str
+    payload: bytes
+    wall: float
+
+
+class Journal:
+    """A producer's own file. Used from one thread. Raises AlreadyOwned or JournalError on opening.
+
+    `id` is made with the file, and a reader's cursor belongs to it; it is empty while a full disk lets none
+    be made. `recovered_from` is where a damaged file has been moved to.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_entries: int = 200_000,
+        max_bytes: int = 64 << 20,
+        max_age_s: float = 30 * 86400,
+        keep_delivered: int = 0,
+    ) -> None:
+        self.path = path
+        self.id = ""
+        self.recovered_from: Path | None = None
+        self.backlog: deque[tuple[str, float, bytes]] = deque()
+        self.lost = 0
+        """Entries that fell out of the backlog: never written anywhere."""
+        self.discarded_unsent = 0
+        """Entries that went beyond a cap before they were delivered."""
+        self._max_entries, self._max_bytes, self._max_age_s = max_entries, max_bytes, max_age_s
+        self._keep_delivered = keep_delivered
+        self._delivered = 0
+        self._newest_at_start = self._first_of_boot = 0
+        self._appends = self._bytes_since_check = 0
+        self._checked_at = time.monotonic()
+        self._flusher: threading.Timer | None = None
+        self._database: sqlite3.Connection | None = None
+        try:
+            self._lock = OwnerLock(
+                path.with_name(path.name + ".lock"), f"the writer of {path}", "paths.state"
+            )
+        except OSError as error:
+            raise JournalError(
+                f"the journal {path} can't be written ({error.strerror}); give the folder {path.parent} to "
+                f"this user, or set another (paths.state)"
+            ) from error
+        try:
+            self._start()
+        except (sqlite3.Error, OSError) as error:
+            if not is_refusal(error, path.parent):
+                self._lock.release()
+                raise JournalError(
+                    f"the journal {path} can't be opened ({error}); is something else in its place, or the "
+                    f"folder read-only?"
+                ) from error
+
+    def append(self, topic: str, payload: bytes) -> int | None:
+        """Write one entry; its number, or None where the disk refuses and it waits in the backlog."""
+        self.backlog.append((topic, time.time(), payload))
+        if len(self.backlog) > BACKLOG:
+            self.backlog.popleft()
+            self.lost += 1
+        return self.flush()
+
+    def flush(self) -> int | None:
+        """Write what waits, in order; the newest number, or None where the disk refuses or nothing waits."""
+        if not self.backlog:
+            return None
+        try:
+            number = self._write_backlog()
+        except (sqlite3.Error, OSError) as error:
+            if not self._failed(error):
+                return None
+            try:
+                number = self._write_backlog()
+            except (sqlite3.Error, OSError):
+                return None
+        self._appends += len(self.backlog)
+        self._bytes_since_check += sum(len(payload) for _, _, payload in self.backlog)
+        self.backlog.clear()
+        self._flush_to_disk_soon()
+        if (
+            self._appends >= _CHECK_CAPS_EVERY
+            or self._bytes_since_check > self._max_bytes // 16
+            or time.monotonic() - self._checked_at > _CHECK_CAPS_S
+        ):
+            self.enforce_caps()
+        return number
+
+    def prune(self, up_to: int) -> None:
+        """The entries up to this number are delivered: forget them, but for the newest `keep_delivered`."""
+        if up_to <= self._delivered or self._database is None:
+            return
+        try:
+            with self._database as database:
+                if up_to > newest(database):
+                    self._give_way(database, up_to)
+                database.execute("DELETE FROM entries WHERE number <= ?", (up_to - self._keep_delivered,))
+                set_fact(database, "delivered", str(up_to))
+        except sqlite3.Error as error:
+            self._failed(error)  # they stay until the next cursor, or the caps get them
+            return
+        self._delivered = up_to
+        self._newest_at_start = max(self._newest_at_start, up_to)
+
+    def enforce_caps(self) -> None:
+        """Let the oldest go beyond the caps, unsent ones too, and count those."""
+        self._appends = self._bytes_since_check = 0
+        self._checked_at = time.monotonic()
+        if self._database is None:
+            return
+        try:
+            with self._database as database:
+                oldest_kept = self._oldest_within_caps(database)
+                sent = min(oldest_kept, self._delivered + 1)
+                database.execute("DELETE FROM entries WHERE number < ?", (sent,))
+                gone = database.execute("DELETE FROM entries WHERE number < ?", (oldest_kept,)).rowcount
+                if gone:
+                    set_fact(database, "discarded_unsent", str(self.discarded_unsent + gone))
+        except sqlite3.Error as error:
+            self._failed(error)  # tried again with later appends
+            return
+        self.discarded_unsent += gone
+
+    def tail(self, topic: str, limit: int) -> list[Entry]:
+        """The newest entries of a topic, oldest first; none where they can't be read."""
+        if self._database is None:
+            return []
+        try:
+            rows = self._database.execute(
+                f"SELECT {COLUMNS} FROM entries WHERE topic = ? ORDER BY number DESC LIMIT ?",
+                (topic, limit),
+            ).fetchall()
+        except sqlite3.Error as error:
+            self._failed(error)
+            return []
+        return [Entry(*row) for row in reversed(rows)]
+
+    def __len__(self) -> int:
+        if self._database is None:
+            return 0
+        count: int = self._database.execute("SELECT count(*) FROM entries").fetchone()[0]
+        return count
+
+    def close(self) -> None:
+        """Write what still waits and close."""
+        self.flush()
+        if self._flusher is not None:
+            self._flusher.cancel()
+        if self._database is not None:
+            self._database.close()
+        self._lock.release()
+
+    # opening
+
+    def _start(self) -> None:
+        """Open the file, a new one in place of a damaged one, and learn how it was left."""
+        try:
+            self._learn(open_to_write(self.path))
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise  # the disk or the folder, not the file
+            self.recovered_from = move_aside(self.path)
+            self._learn(open_to_write(self.path))
+        self.enforce_caps()
+
+    def _learn(self, database: sqlite3.Connection) -> None:
+        try:
+            facts = facts_of(database)
+            discarded, delivered = int(facts["discarded_unsent"]), int(facts["delivered"])
+            self._first_of_boot = int(facts["first_of_boot"])
+            self._newest_at_start = newest(database)
+        except (KeyError, ValueError) as error:
+            database.close()
+            raise Damaged(f"a fact is not what it was: {error}") from error
+        self.id = facts["id"]
+        self.discarded_unsent += discarded
+        self._delivered = delivered
+        self._database = database
+
+    def _failed(self, error: Exception) -> bool:
+        """Whether another try may help, since the file was found to be damaged and was replaced."""
+        if isinstance(error, sqlite3.ProgrammingError):
+            raise error  # used from another thread, or after it was closed
+        if not is_damage(error) or self._database is None:
+            return False
+        self._database.close()
+        self._database = None  # opened by the next append, if not now
+        try:
+            self.recovered_from = move_aside(self.path)
+            self._start()
+        except (sqlite3.Error, OSError):
+            return False
+        return True
+
+    # writing
+
+    def _write_backlog(self) -> int:
+        if self._database is None:
+            self._start()
+        assert self._database is not None
+        with self._database as database:
+            for topic, wall, payload in self.backlog:
+                cursor = database.execute(
+                    "INSERT INTO entries (topic, wall, payload) VALUES (?, ?, ?)", (topic, wall, payload)
+                )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def _flush_to_disk_soon(self) -> None:
+        if self._flusher is None or not self._flusher.is_alive():
+            self._flusher = threading.Timer(FLUSH_TO_DISK_S, self._flush_to_disk)
+            self._flusher.daemon = True
+            self._flusher.start()
+
+    def _flush_to_disk(self) -> None:
+        try:
+            # SQLite holds no lock on this file, so closing it here lets none go.
+            log = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return  # closed meanwhile, which flushes all
+        try:
+            os.fdatasync(log)
+        except OSError:
+            pass  # the next append meets the same disk, and says so
+        finally:
+            os.close(log)
+
+    def _give_way(self, database: sqlite3.Connection, up_to: int) -> None:
+        """More was delivered than is here: a power cut took the end of the file, but not the cursor.
+
+        Those numbers were used; what this process has appended under them gets others.
+        """
+        ahead = up_to - self._newest_at_start
+        if ahead > _MAX_CURSOR_AHEAD:
+            raise sqlite3.DataError(f"no cursor can be at {up_to}")
+        database.execute(
+            "UPDATE entries SET number = number + ? WHERE number > ?", (ahead, self._newest_at_start)
+        )
+        last = max(up_to, newest(database) + ahead)
+        database.execute("DELETE FROM sqlite_sequence WHERE name = 'entries'")
+        database.execute("INSERT INTO sqlite_sequence VALUES ('entries', ?)", (last,))
+
+    # caps
+
+    def _oldest_within_caps(self, database: sqlite3.Connection) -> int:
+        """The number of the first entry to keep."""
+        one = database.execute
+        count, size = one("SELECT count(*), coalesce(sum(length(payload)), 0) FROM entries").fetchone()
+        keep = self._oldest_within_age(database)
+        if count > self._max_entries:
+            excess = count - self._max_entries
+            row = one("SELECT number FROM entries ORDER BY number LIMIT 1 OFFSET ?", (excess,)).fetchone()
+            keep = max(keep, row[0] if row else newest(database) + 1)
+        if size > self._max_bytes:
+            for number, length in one("SELECT number, length(payload) FROM entries ORDER BY number"):
+                if size <= self._max_bytes * _CAP_SLACK:
+                    break
+                size -= length
+                keep = max(keep, number + 1)
+        return int(keep)
+
+    def _oldest_within_age(self, database: sqlite3.Connection) -> int:
+        """The same for age alone. The clock may have been set in between, by years, so it isn't believed
+        where it says less than 2024, nor that an entry is older than the machine has been running since.
+        """
+        now = time.time()
+        if now < _CLOCK_WAS_SET:
+            return 0
+        runs_long = time.clock_gettime(time.CLOCK_BOOTTIME) > self._max_age_s
+        row = database.execute(
+            "SELECT number FROM entries WHERE wall >= ? OR wall < ? OR number >= ? ORDER BY number LIMIT 1",
+            (now - self._max_age_s, _CLOCK_WAS_SET, (1 << 62) if runs_long else self._first_of_boot),
+        ).fetchone()
+        return int(row[0]) if row else newest(database) + 1
+
+
+class JournalReader:
+    """Reads another process's journal; it may not exist yet, be replaced, or be pruned meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = ""
+        """Of the file that the last `read` saw; empty where there was none."""
+        self._database: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def read(self, after: int, limit: int = 500) -> list[Entry]:
+        """The entries numbered above `after`, oldest first. Check `id` before trusting `after`."""
+        return self._entries("number > ? ORDER BY number LIMIT ?", (after, limit))
+
+    def tail(self, limit: int) -> list[Entry]:
+        """The newest entries, oldest first."""
+        return self._entries("1 ORDER BY number DESC LIMIT ?", (limit,))[::-1]
+
+    def bounds(self) -> tuple[int, int]:
+        """The oldest and the newest number; (0, 0) where there is none."""
+        rows = self._query("SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM entries", ())
+        return rows[0] if rows else (0, 0)
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _entries(self, where: str, values: Sequence[int]) -> list[Entry]:
+        rows = self._query(f"SELECT {COLUMNS} FROM entries WHERE {where}", values)
+        return [Entry(*row) for row in rows]
+
+    def _query(self, statement: str, values: Sequence[int]) -> list[Any]:
+        try:
+            self._follow()
+            if self._database is None:
+                return []
+            return self._database.execute(statement, values).fetchall()
+        except sqlite3.ProgrammingError:
+            raise
+        except sqlite3.Error:
+            self.close()  # being replaced or damaged; the next call opens it anew
+            return []
+
+    def _follow(self) -> None:
+        """Open the file that is there now."""
+        try:
+            inode = self.path.stat().st_ino
+        except OSError:
+            self.close()
+            self.id = ""
+            return
+        if self._database is not None and inode == self._inode:
+            return
+        self.close()
+        self.id = ""
+        self._database = open_to_read(self.path)
+        self._inode = inode
+        facts = facts_of(self._database)
+        if "id" not in facts:
+            raise Damaged("it has no id")
+        self.id = facts["id"]
