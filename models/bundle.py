@@ -1,0 +1,183 @@
+"""A bundle: a folder with a model, what it says of itself, and digits to test it on.
+
+Loading proves that the files are those the manifest names, byte for byte, and opens none of them in a way
+that can run code. Whether the manifest is to be trusted is another question than whether it is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from models.manifest import GOLDEN_FILE, MAX_FILE_BYTES, MAX_MANIFEST_BYTES, MODEL_FILE, Manifest
+from models.normalise import SIDE
+
+MANIFEST_FILE = "manifest.json"
+MAX_GOLDEN_DIGITS = 300
+
+Reason = Literal[
+    "missing", "not_a_file", "too_large", "bad_manifest", "wrong_size", "wrong_hash", "bad_golden"
+]
+
+
+_UNREADABLE = (
+    ValueError,
+    OSError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What damaged or hostile bytes make zipfile and numpy raise."""
+
+
+class BundleError(Exception):
+    """A folder that can't be used as a bundle: `reason` is a code, the text a sentence for people."""
+
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason: Reason = reason
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Digits with their labels, to test a model on before it is used."""
+
+    crops: NDArray[np.uint8]
+    """(n, 28, 28), ink bright on black, normalised."""
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files were all read and found to be those of its manifest."""
+
+    folder: Path
+    digest: str
+    """SHA-256 of the exact bytes of manifest.json, in hex; it names the whole bundle."""
+    manifest: Manifest
+    model: bytes = field(repr=False)
+    """The model file's bytes as they were checked: what is run is what was hashed."""
+    golden_bytes: bytes = field(repr=False)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Bundle:
+        """Read and check the bundle in `folder`. Raises BundleError."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise BundleError("missing", f"There is no bundle at {folder}: it is no folder.")
+        raw = _read(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+        try:
+            manifest = Manifest.model_validate_json(raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            said = f"{where}: {first['msg']}" if where else first["msg"]
+            raise BundleError("bad_manifest", f"The manifest in {folder} is not valid: {said}.") from None
+        return cls(
+            folder=folder,
+            digest=hashlib.sha256(raw).hexdigest(),
+            manifest=manifest,
+            model=_checked(folder, manifest, MODEL_FILE),
+            golden_bytes=_checked(folder, manifest, GOLDEN_FILE),
+        )
+
+    @property
+    def model_path(self) -> Path:
+        """The model file."""
+        return self.folder / MODEL_FILE
+
+    def golden(self) -> Golden:
+        """The golden digits: crops (n, 28, 28) uint8, n ≥ 1, and a label of the manifest for each.
+
+        Raises BundleError where the file holds anything else.
+        """
+        try:
+            crops, labels = _arrays(self.golden_bytes)
+        except _UNREADABLE as error:
+            raise BundleError(
+                "bad_golden", f"{GOLDEN_FILE} in {self.folder} can't be read: {error}."
+            ) from None
+        if crops.dtype != np.uint8 or crops.ndim != 3 or crops.shape[1:] != (SIDE, SIDE):
+            raise BundleError(
+                "bad_golden", f"{GOLDEN_FILE} in {self.folder} does not hold crops of {SIDE}×{SIDE} bytes."
+            )
+        names = tuple(str(label) for label in labels.ravel().tolist())
+        if not 1 <= len(crops) <= MAX_GOLDEN_DIGITS or len(names) != len(crops):
+            raise BundleError(
+                "bad_golden",
+                f"{GOLDEN_FILE} in {self.folder} has {len(crops)} crops and {len(names)} labels; "
+                f"as many of each are needed, 1 to {MAX_GOLDEN_DIGITS}.",
+            )
+        if strange := sorted(set(names) - set(self.manifest.labels)):
+            raise BundleError(
+                "bad_golden",
+                f"{GOLDEN_FILE} in {self.folder} has labels the model lacks: {', '.join(strange)}.",
+            )
+        return Golden(crops, names)
+
+
+def _arrays(packed: bytes) -> tuple[NDArray[np.uint8], NDArray[np.generic]]:
+    """`crops` and `labels`, their unpacked size looked at before anything is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > MAX_FILE_BYTES[GOLDEN_FILE]:
+        raise ValueError(f"it unpacks to {unpacked} bytes, more than {MAX_FILE_BYTES[GOLDEN_FILE]}")
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        return arrays["crops"], arrays["labels"]
+
+
+def _checked(folder: Path, manifest: Manifest, name: str) -> bytes:
+    entry = manifest.file(name)
+    content = _read(folder / name, MAX_FILE_BYTES[name])
+    if len(content) != entry.size:
+        raise BundleError(
+            "wrong_size",
+            f"{folder / name} has {len(content)} bytes where its manifest says {entry.size}: "
+            "it was cut off or replaced; copy the bundle again.",
+        )
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise BundleError(
+            "wrong_hash",
+            f"{folder / name} is not the file its manifest names (SHA-256 differs): "
+            "it was damaged or replaced; copy the bundle again.",
+        )
+    return content
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes; no link is followed, no pipe waited on."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise BundleError("missing", f"{path} is missing: the bundle is not whole.") from None
+    except OSError as error:
+        if path.is_symlink():
+            raise BundleError("not_a_file", f"{path} is a link; a bundle holds its own files.") from None
+        raise BundleError("missing", f"{path} can't be read: {error.strerror}.") from None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError("not_a_file", f"{path} is no regular file.")
+        if status.st_size > limit:
+            raise BundleError("too_large", f"{path} has {status.st_size} bytes; {limit} are allowed.")
+        try:
+            content = file.read(limit + 1)
+        except OSError as error:
+            raise BundleError("missing", f"{path} can't be read: {error.strerror}.") from None
+    if len(content) > limit:
+        raise BundleError("too_large", f"{path} has more than {limit} bytes.")
+    return content

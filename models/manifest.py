@@ -1,0 +1,146 @@
+"""What a bundle says about itself: `manifest.json`."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+MODEL_FILE = "model.tflite"
+GOLDEN_FILE = "golden.npz"
+MAX_MANIFEST_BYTES = 64 << 10
+MAX_FILE_BYTES = {MODEL_FILE: 32 << 20, GOLDEN_FILE: 4 << 20}
+"""The files a bundle may hold beside its manifest and signature, and how large each may be."""
+
+_NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
+_SEMANTIC_VERSION = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII
+)
+
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A part of the manifest. Unknown fields are ignored, so that an older car reads a newer manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FileEntry(Section):
+    """One file of the bundle."""
+
+    name: Literal["model.tflite", "golden.npz"]
+    size: Annotated[int, Field(ge=1)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class InputContract(Section):
+    """How a (28, 28) uint8 crop, ink bright on black, becomes the model's input.
+
+    The value fed is `pixel × scale + offset`, of 255 − pixel where `polarity` is "dark_on_light".
+    """
+
+    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1, max_length=4)] = (
+        28,
+        28,
+        1,
+    )
+    """Of one digit, without the batch: 28 × 28 values in row order."""
+    dtype: Literal["float32"] = "float32"
+    scale: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1 / 255
+    offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    polarity: Literal["light_on_dark", "dark_on_light"] = "light_on_dark"
+
+    @model_validator(mode="after")
+    def _holds_a_crop(self) -> Self:
+        values = 1
+        for length in self.shape:
+            values *= length
+        if values != 28 * 28:
+            raise ValueError(f"the input's shape {self.shape} does not hold 28 × 28 values")
+        return self
+
+
+class Calibration(Section):
+    """How the model's output becomes probabilities that mean what they say.
+
+    Temperature scaling (Guo et al., 2017, "On Calibration of Modern Neural Networks"): softmax of the logits,
+    or of the logarithms of the probabilities, divided by the temperature.
+    """
+
+    output: Literal["logits", "probabilities"] = "logits"
+    temperature: Annotated[float, Field(ge=0.01, le=100.0, allow_inf_nan=False)] = 1.0
+
+
+class GoldenTerms(Section):
+    """What the model must reach on the bundle's own golden digits before it is used."""
+
+    accuracy: Share
+    """Floor: this share of them right."""
+    latency_ms: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+    """Ceiling: five digits classified, median, on the slowest machine we support."""
+    source: str = ""
+    """Whose digits they are."""
+
+
+class DataSet(Section):
+    """Digits that the model was trained or chosen by."""
+
+    name: str
+    use: str
+    licence: str
+    attribution: str
+    count: Annotated[int, Field(ge=0)] = 0
+
+
+class Training(Section):
+    """How the model was made."""
+
+    data: tuple[DataSet, ...] = ()
+    commit: str | None = None
+    seed: int | None = None
+    metrics: dict[str, Any] = {}
+
+
+class Manifest(Section):
+    """Everything a car must know of a model before it opens it."""
+
+    format: Literal[1] = 1
+    name: Annotated[str, Field(pattern=_NAME)]
+    version: Annotated[str, Field(max_length=64)]
+    release: Annotated[int, Field(ge=0)]
+    """Counts up with every release of this name; a car does not go back by itself."""
+    issued: AwareDatetime
+    expires: AwareDatetime | None = None
+    target: Annotated[str, Field(min_length=1, max_length=128)] = "all"
+    """`all`, or the name of a car or a group."""
+    files: tuple[FileEntry, ...]
+    input: InputContract = InputContract()
+    labels: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=16)], ...], Field(min_length=2, max_length=64)
+    ]
+    """What the columns of the model's output stand for."""
+    calibration: Calibration = Calibration()
+    golden: GoldenTerms
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if not _SEMANTIC_VERSION.fullmatch(self.version):
+            raise ValueError(f"version {self.version!r} is no semantic version like 1.2.3")
+        names = sorted(entry.name for entry in self.files)
+        if names != sorted(MAX_FILE_BYTES):
+            raise ValueError(f"files must name {MODEL_FILE} and {GOLDEN_FILE} once each, not {names}")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must differ from one another")
+        return self
+
+    def file(self, name: str) -> FileEntry:
+        """The entry of one of the bundle's files."""
+        return next(entry for entry in self.files if entry.name == name)
+
+    def has_expired(self, now: datetime) -> bool:
+        """Whether the manifest's time has passed at `now`."""
+        return self.expires is not None and now >= self.expires

@@ -1,0 +1,36 @@
+"""Bundles for tests: the shipped one, changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import models
+
+FACTORY = Path(models.__file__).parent / "factory"
+
+
+def copy_of_factory(folder: Path) -> Path:
+    """A writable copy of the shipped bundle."""
+    return Path(shutil.copytree(FACTORY, folder))
+
+
+def rewritten(
+    folder: Path,
+    change: Callable[[dict[str, Any]], None] = lambda manifest: None,
+    files: dict[str, bytes] | None = None,
+) -> Path:
+    """A copy of the shipped bundle with another manifest or other files, its sizes and hashes true."""
+    copy_of_factory(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, content in (files or {}).items():
+        (folder / name).write_bytes(content)
+        entry = next(entry for entry in manifest["files"] if entry["name"] == name)
+        entry.update(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
