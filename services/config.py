@@ -1,0 +1,169 @@
+"""The table of settings: every section, key, bound, default and explanation stands here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_SERIAL_NUMBER = Path("/sys/firmware/devicetree/base/serial-number")
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def default_car_name() -> str:
+    """The host name and the last four digits of the board's serial: every new Pi is called `raspberrypi`."""
+    host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname().split(".")[0]).strip("-")[:40] or "car"
+    try:
+        serial = _SERIAL_NUMBER.read_text().strip("\0\n ")
+    except OSError:
+        return host
+    return f"{host}-{serial[-4:]}"
+
+
+def default_runtime() -> Path:
+    """A tmpfs folder for sockets and frames: the car's, else this login's."""
+    system = Path("/run/smartcar")
+    if os.access(system, os.W_OK):
+        return system
+    login = os.environ.get("XDG_RUNTIME_DIR")
+    if login and os.access(login, os.W_OK):
+        return Path(login) / "smartcar"
+    return Path(f"/dev/shm/smartcar-{os.getuid()}")
+
+
+def default_state() -> Path:
+    """What must survive a restart: the car's folder, else this user's."""
+    system = Path("/var/lib/smartcar")
+    if os.access(system, os.W_OK):
+        return system
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "smartcar"
+
+
+class Car(Section):
+    name: Name = Field(default_factory=default_car_name)
+    """How this car is called on MQTT: `smartcar/<name>/…`."""
+
+
+class Paths(Section):
+    runtime: Path = Field(default_factory=default_runtime)
+    """Sockets and frames; on tmpfs, and short: a socket's path may have 107 bytes."""
+    state: Path = Field(default_factory=default_state)
+    """Journals and tokens: what must survive a restart."""
+
+
+class Capture(Section):
+    source: Annotated[str, Field(min_length=1)] = "scene:"
+    """`camera:0`, a video file, `folder:PATH`, an http or rtsp URL, `scene:`, or a name from `sources`."""
+    sources: dict[Name, str] = {}
+    """Named sources, to switch between with the command `capture.source`."""
+    width: Annotated[int, Field(ge=64, le=4096)] = 640
+    """Frames are at most this wide, in pixels."""
+    height: Annotated[int, Field(ge=64, le=4096)] = 480
+    """Frames are at most this high, in pixels."""
+    hertz: Annotated[float, Field(gt=0, le=120)] = 30.0
+    """Frames a second."""
+    rotate: Literal[0, 90, 180, 270] = 0
+    """Clockwise, in degrees, for a camera that is mounted otherwise."""
+    photo_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    """How long each photo of a folder is shown."""
+    loop: bool = True
+    """Start a video file or a folder again when it ends."""
+
+
+class Recognizer(Section):
+    bundle: Path | None = None
+    """The model to read with: a bundle's folder. Unset: the one that comes with smartcar."""
+    certainty: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """A digit read with less confidence is `?`."""
+    min_digits: Annotated[int, Field(ge=1, le=32)] = 1
+    """Lines with fewer digits are no code."""
+    decide_frames: Annotated[int, Field(ge=1, le=300)] = 3
+    """A code is reported once it was read in this many frames."""
+    forget_seconds: Annotated[float, Field(gt=0, le=60)] = 0.7
+    """A code unseen for this long has left."""
+
+
+class Overlay(Section):
+    host: str = "127.0.0.1"
+    """Where the page listens. Anything but loopback lets the network in."""
+    port: Port = 8080
+    """The page's port; 0 takes a free one."""
+    hertz: Annotated[float, Field(gt=0, le=60)] = 15.0
+    """Pictures a second in the live view."""
+    jpeg_quality: Annotated[int, Field(ge=10, le=100)] = 80
+    """Of the live view."""
+
+
+class Mqtt(Section):
+    host: str = ""
+    """The broker. Empty: no broker, the bridge is off (`smartcar up` then starts an embedded one)."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    """1883, or 8883 with TLS."""
+    protocol: Literal["5", "3.1.1"] = "5"
+    """MQTT version."""
+    username: str = ""
+    """Empty: no login."""
+    password_file: Path | None = None
+    """The file whose first line is the password. Passwords never stand in this file."""
+    tls: bool = False
+    """Encrypt, and check the broker's certificate."""
+    ca_file: Path | None = None
+    """Who signed the broker's certificate; unset: the system's authorities."""
+    cert_file: Path | None = None
+    """This car's certificate, where the broker wants one."""
+    key_file: Path | None = None
+    """Its key."""
+    keepalive: Annotated[int, Field(ge=2, le=3600)] = 20
+    """Seconds after which a silent connection counts as lost."""
+    images: bool = True
+    """Publish a small JPEG of the last decided reading."""
+    commands: tuple[str, ...] = (
+        "capture.pause",
+        "capture.resume",
+        "capture.source",
+        "pad.stroke",
+        "pad.undo",
+        "pad.erase",
+        "pad.recognize",
+        "pad.write",
+        "pad.show",
+        "pad.brush",
+        "pad.automatic",
+    )
+    """Which commands are taken from MQTT."""
+
+
+class Journals(Section):
+    max_megabytes: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Beyond this the oldest events go, unsent too; the count is shown."""
+    max_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+    """Older events go."""
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is said."""
+
+
+class Settings(Section):
+    """All settings."""
+
+    car: Car = Field(default_factory=Car)
+    paths: Paths = Field(default_factory=Paths)
+    capture: Capture = Field(default_factory=Capture)
+    recognizer: Recognizer = Field(default_factory=Recognizer)
+    overlay: Overlay = Field(default_factory=Overlay)
+    mqtt: Mqtt = Field(default_factory=Mqtt)
+    journals: Journals = Field(default_factory=Journals)
+    log: Log = Field(default_factory=Log)

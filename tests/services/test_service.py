@@ -1,0 +1,143 @@
+"""The base of every service: says how it is, stops cleanly, and says why where it can't start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+import zmq
+
+from messages.commands import CapturePause
+from services.supervision import FailureNote
+from tests.conftest import wait_for
+from tests.services.processes import Onlooker, environment, service, start_service
+
+Context = zmq.Context[zmq.Socket[bytes]]
+
+
+def test_a_service_beats_once_a_second_and_says_goodbye(context: Context, runtime: Path) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("capture", runtime) as process:
+        onlooker.wait_state("capture", "ready")
+        first = onlooker.health["capture"]
+        onlooker.wait(lambda: onlooker.health["capture"].sequence >= first.sequence + 2)
+        process.send_signal(signal.SIGTERM)
+        onlooker.wait_state("capture", "stopped")
+        assert process.wait(10) == 0
+    beats = [beat for beat in onlooker.of("health") if beat.state == "ready"]
+    assert {beat.pid for beat in beats} == {process.pid}
+    assert beats[-1].rates["frames"] > 0
+    assert beats[-1].memory_mb > 0
+
+
+def test_a_stopped_service_leaves_neither_socket_nor_ring_nor_process(
+    context: Context, runtime: Path
+) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("capture", runtime) as process:
+        onlooker.wait_state("capture", "ready")
+        readers = [int(pid) for pid in _children(process.pid)]
+        assert readers
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+    left = [path.name for path in (runtime / "run" / "capture").rglob("*") if not path.is_dir()]
+    assert left == ["lock"]
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in readers))
+
+
+def test_a_killed_service_takes_its_reader_along_and_starts_again(context: Context, runtime: Path) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("capture", runtime) as process:
+        onlooker.wait_state("capture", "ready")
+        readers = _children(process.pid)
+        process.kill()
+        process.wait()
+        wait_for(lambda: not any(_alive(pid) for pid in readers))
+    seen = len(onlooker.of("frame"))
+    with service("capture", runtime) as again:
+        onlooker.wait(lambda: onlooker.health["capture"].pid == again.pid)
+        onlooker.wait(lambda: len(onlooker.of("frame")) > seen + 5)
+
+
+def test_a_second_instance_names_the_first_and_does_not_disturb_it(context: Context, runtime: Path) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("capture", runtime) as first:
+        onlooker.wait_state("capture", "ready")
+        second = start_service("capture", runtime)
+        _, said = second.communicate(timeout=20)
+        assert second.returncode == 78
+        assert f"capture is already running here as process {first.pid}" in said
+        assert FailureNote.read(runtime / "run", "capture") is None
+        seen = len(onlooker.of("frame"))
+        onlooker.wait(lambda: len(onlooker.of("frame")) > seen + 5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"CAPTURE__HERTZ": "0"}, "SMARTCAR_CAPTURE__HERTZ: capture.hertz: Input should be greater than 0"),
+        ({"PATHS__RUNTIME": "/proc/nowhere"}, "the folder /proc/nowhere can't be made"),
+        ({"CONFIG": "/no/such.toml"}, "/no/such.toml: No such file or directory; give another with --config"),
+    ],
+)
+def test_what_keeps_a_service_from_starting_is_said_in_one_sentence(
+    runtime: Path, settings: dict[str, str], says: str
+) -> None:
+    process = start_service("capture", runtime, **settings)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 78
+    assert says in said
+    assert "Traceback" not in said
+
+
+def test_an_unwritable_state_folder_is_said_in_the_log_and_in_a_note(runtime: Path) -> None:
+    (runtime / "file").write_text("not a folder")
+    process = start_service("recognizer", runtime, PATHS__STATE=str(runtime / "file"))
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 78
+    note = FailureNote.read(runtime / "run", "recognizer")
+    assert note is not None
+    assert note.reason in said
+    assert "paths.state" in note.reason
+
+
+def test_commands_are_answered_by_the_running_service(context: Context, runtime: Path) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("capture", runtime):
+        onlooker.wait_state("capture", "ready")
+        assert onlooker.commands.send(CapturePause()).status == "ok"
+
+
+def test_systemd_is_told_when_the_service_is_ready_alive_and_stopping(
+    context: Context, runtime: Path
+) -> None:
+    address = runtime / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(15)
+        os.environ["NOTIFY_SOCKET"] = str(address)
+        try:
+            assert environment(runtime)["NOTIFY_SOCKET"] == str(address)
+            with service("capture", runtime) as process:
+                told = [manager.recv(100).decode() for _ in range(3)]
+                process.terminate()
+                while told[-1] != "STOPPING=1":
+                    told.append(manager.recv(100).decode())
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+    assert told[0] == "READY=1"
+    assert set(told[1:-1]) == {"WATCHDOG=1"}
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
