@@ -1,0 +1,12 @@
+"""Naming a source in public."""
+
+from __future__ import annotations
+
+
+def without_login(source: str) -> str:
+    """`source` without the user and password that a URL may carry."""
+    scheme, separator, rest = source.partition("://")
+    if not separator:
+        return source
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

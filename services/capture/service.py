@@ -1,0 +1,245 @@
+"""The capture service: keeps a reader process at work and announces the frames that it put into the ring."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from messages.bus import socket_path
+from messages.commands import (
+    CapturePause,
+    CaptureResume,
+    CaptureSnapshot,
+    CaptureSource,
+    CommandRefused,
+    Snapshot,
+)
+from messages.ring import FrameGone, FrameReference, RingReader, remove_rings
+from messages.vision import FrameReady
+from services.capture.location import without_login
+from services.service import Service
+
+OPEN_TIMEOUT_S = 6.0
+FRAME_TIMEOUT_S = 1.8
+CHECK_S = 0.1
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_PIPE_READ = 1 << 16
+
+
+class CaptureService(Service):
+    """Owns the camera and the frame ring.
+
+    The reader is a process of its own: whatever it does in `read()`, this loop goes on, sees within
+    FRAME_TIMEOUT_S that no frame comes, kills it and tries again with growing pauses.
+    """
+
+    name = "capture"
+
+    def start(self) -> None:
+        self._source = self._resolve(self.settings.capture.source)
+        self._reader: subprocess.Popen[bytes] | None = None
+        self._dying: list[subprocess.Popen[bytes]] = []
+        self._pipe = -1
+        self._buffer = b""
+        self._paused = False
+        self._ended = False
+        self._problem = ""
+        self._failures = 0
+        self._retry_at = 0.0
+        self._heard_at = 0.0
+        self._delivering = False
+        self._frame_id = 0
+        self._newest: deque[FrameReference] = deque(maxlen=1)
+        self.handle(CaptureSource, self._switch)
+        self.handle(CapturePause, self._pause)
+        self.handle(CaptureResume, self._resume)
+        self.handle(CaptureSnapshot, self._snapshot)
+        self.every(CHECK_S, self._check)
+        self._start_reader()
+
+    def stop(self) -> None:
+        if getattr(self, "_reader", None) is not None:
+            self._stop_reader()
+        for dying in getattr(self, "_dying", ()):
+            try:
+                dying.wait(0.5)
+            except subprocess.TimeoutExpired:
+                pass  # it hangs in a driver; the kernel ends it when that lets go
+        remove_rings(self._ring_folder)
+
+    @property
+    def _ring_folder(self) -> Path:
+        return socket_path(self.runtime, self.name, "ring")
+
+    # commands
+
+    def _switch(self, command: CaptureSource) -> None:
+        sources = {"default": self.settings.capture.source, **self.settings.capture.sources}
+        if command.name not in sources:
+            raise CommandRefused(
+                "unknown-source", f"no source is called {command.name}; configured are: {', '.join(sources)}"
+            )
+        self._source = self._resolve(sources[command.name])
+        self._restart()
+
+    def _pause(self, _: CapturePause) -> None:
+        self._paused = True
+        self._stop_reader()
+        self.report("off", "paused; resume with the command capture.resume")
+
+    def _resume(self, _: CaptureResume) -> None:
+        if self._paused or self._ended:
+            self._restart()
+
+    def _snapshot(self, _: CaptureSnapshot) -> Snapshot:
+        import cv2  # here, so that a service that takes no snapshot stays small
+
+        if not self._newest:
+            raise CommandRefused(
+                "no-frame", f"there is no frame yet: {self._problem or 'the source is being opened'}"
+            )
+        ring = RingReader(self._ring_folder)
+        try:
+            with ring.frame(self._newest[0]) as pixels:
+                height, width = pixels.shape[:2]
+                _encoded, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        except FrameGone:
+            raise CommandRefused("no-frame", "the newest frame is gone; ask again") from None
+        finally:
+            ring.close()
+        return Snapshot(frame_id=self._frame_id, width=width, height=height, jpeg=jpeg.tobytes())
+
+    # the reader process
+
+    def _resolve(self, source: str) -> str:
+        return self.settings.capture.sources.get(source, source)
+
+    def _restart(self) -> None:
+        self._stop_reader()
+        self._paused = self._ended = False
+        self._failures = 0
+        self._problem = ""
+        self._start_reader()
+
+    def _start_reader(self) -> None:
+        capture = self.settings.capture
+        arguments: dict[str, Any] = {
+            "source": self._source,
+            "settings": capture.model_dump(mode="json", exclude={"source", "sources"}),
+            "ring_folder": str(self._ring_folder),
+        }
+        # A pipe of its own: camera drivers print on standard output.
+        self._pipe, reports = os.pipe()
+        os.set_blocking(self._pipe, False)
+        arguments["reports"] = reports
+        self._reader = subprocess.Popen(
+            [sys.executable, "-m", "services.capture.reader", json.dumps(arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            pass_fds=(reports,),
+        )
+        os.close(reports)
+        self._buffer = b""
+        self._delivering = False
+        self._heard_at = time.monotonic()
+        self.on_readable(self._pipe, self._hear)
+        self.details["source"] = without_login(self._source)
+
+    def _stop_reader(self) -> None:
+        if self._reader is None:
+            return
+        self.forget_readable(self._pipe)
+        os.close(self._pipe)
+        self._reader.kill()  # the ring's locks go with it
+        self._dying.append(self._reader)  # a driver may hold it for long; waiting would stop this loop
+        self._reader = None
+
+    def _hear(self) -> None:
+        try:
+            chunk = os.read(self._pipe, _PIPE_READ)
+        except BlockingIOError:
+            return
+        if chunk:
+            *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+            for line in lines:
+                self._take(json.loads(line))
+        else:
+            self._reader_gone()
+
+    def _take(self, content: dict[str, Any]) -> None:
+        if "ring" in content:
+            captured_ns, view = content.pop("captured_ns"), content.pop("view")
+            self._announce(FrameReference(**content), captured_ns, view or self.details["source"])
+        elif "dropped" in content:
+            self._heard_at = time.monotonic()
+            self.metrics.count("dropped")
+        elif "ended" in content:
+            self._ended = True
+        elif "error" in content:
+            self._problem = content["error"]
+
+    def _announce(self, reference: FrameReference, captured_ns: int, view: str) -> None:
+        self._frame_id += 1
+        self._newest.append(reference)
+        self.publish(
+            "frame",
+            FrameReady(
+                frame_id=self._frame_id,
+                captured_ns=captured_ns,
+                view=view,
+                ring=reference.ring,
+                slot=reference.slot,
+                generation=reference.generation,
+                height=reference.height,
+                width=reference.width,
+            ),
+        )
+        now = time.monotonic()
+        self.metrics.count("frames")
+        self.metrics.observe("publish", (time.monotonic_ns() - captured_ns) / 1e6)
+        self._heard_at = now
+        if not self._delivering:
+            self._delivering = True
+            self._failures = 0
+            self._problem = ""
+            self.report("ready")
+
+    def _reader_gone(self) -> None:
+        self._stop_reader()
+        if self._ended:
+            self.report(
+                "off",
+                f"the source {self.details['source']} has come to its end; capture.loop starts it again",
+            )
+        else:
+            self._fail(self._problem or f"the reader of {self.details['source']} crashed; it is started anew")
+
+    def _fail(self, problem: str) -> None:
+        pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+        self._failures += 1
+        self._retry_at = time.monotonic() + pause_s
+        self.metrics.count("reader_restarts")
+        self.report("degraded", problem)
+
+    def _check(self) -> None:
+        self._dying = [reader for reader in self._dying if reader.poll() is None]
+        if self._paused or self._ended:
+            return
+        now = time.monotonic()
+        if self._reader is None:
+            if now >= self._retry_at:
+                self._start_reader()
+            return
+        timeout_s = self._frame_timeout_s() if self._delivering else OPEN_TIMEOUT_S
+        if now - self._heard_at > timeout_s:
+            self._stop_reader()
+            self._fail(f"no frame from {self.details['source']} for {timeout_s:.1f} s; it is opened anew")
+
+    def _frame_timeout_s(self) -> float:
+        return max(FRAME_TIMEOUT_S, 3 / self.settings.capture.hertz)
