@@ -1,0 +1,269 @@
+"""The recognizer as a process: frames from a real ring in, readings and events out, nothing left open."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+from numpy.typing import NDArray
+
+from messages.bus import Publisher, socket_path
+from messages.commands import GreyImage, RecognizerRead
+from messages.health import JournalCursor
+from messages.journal import JournalReader
+from messages.message import decode
+from messages.ring import RingWriter
+from messages.vision import Box, FrameReady, ReadingEvent
+from models.hand import write
+from models.strokes import render
+from services.capture.scene import Scene
+from tests.conftest import wait_for
+from tests.services.processes import Onlooker, service, undelivered
+
+Context = zmq.Context[zmq.Socket[bytes]]
+
+
+class Camera:
+    """Stands where capture stands: frames of one's choice, through the real ring and bus."""
+
+    def __init__(self, context: Context, runtime: Path) -> None:
+        self._publisher = Publisher(context, runtime / "run", "capture")
+        self._writer = RingWriter(socket_path(runtime / "run", "capture", "ring"), (480, 640))
+        self._frame_id = 0
+        self._now_ns = 0
+
+    def show(self, pixels: NDArray[np.uint8], view: str = "test") -> int:
+        """One frame, now; returns its number."""
+        import time
+
+        self._frame_id += 1
+        reference = self._writer.write(pixels)
+        assert reference is not None
+        self._publisher.publish(
+            "frame",
+            FrameReady(
+                frame_id=self._frame_id,
+                captured_ns=time.monotonic_ns(),
+                view=view,
+                ring=reference.ring,
+                slot=reference.slot,
+                generation=reference.generation,
+                height=reference.height,
+                width=reference.width,
+            ),
+        )
+        self._publisher.answer_subscriptions()
+        return self._frame_id
+
+    def close(self) -> None:
+        self._writer.close()
+        self._publisher.close()
+
+
+@pytest.fixture
+def camera(context: Context, runtime: Path) -> Iterator[Camera]:
+    made = Camera(context, runtime)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def card() -> tuple[NDArray[np.uint8], str]:
+    """A frame of the scene that shows one whole code, and that code."""
+    scene = Scene(640, 480, 0)
+    for index in range(0, 2000, 10):
+        truth = scene.truth(index)
+        if len(truth) == 1 and truth[0].complete and scene.truth(index + 10) and scene.truth(index - 10):
+            return scene.frame(index), truth[0].digits
+    raise AssertionError("the scene never shows one whole code")
+
+
+EMPTY = np.full((480, 640, 3), 128, np.uint8)
+
+
+def events_in_journal(runtime: Path) -> list[ReadingEvent]:
+    reader = JournalReader(runtime / "state" / "recognizer" / "journal.sqlite3")
+    try:
+        return [decode(ReadingEvent, entry.payload) for entry in reader.read(0)]
+    finally:
+        reader.close()
+
+
+def read_until(onlooker: Onlooker, camera: Camera, pixels: NDArray[np.uint8], phase: str) -> ReadingEvent:
+    """Show the same frame, each once the one before was read, until an event of `phase` comes."""
+    already = len(onlooker.of("reading.event"))
+
+    def came() -> ReadingEvent | None:
+        number = camera.show(pixels)
+        onlooker.wait(lambda: any(reading.frame_id >= number for reading in onlooker.of("reading")[-5:]))
+        fresh = onlooker.of("reading.event")[already:]
+        return next((event for event in fresh if event.phase == phase), None)
+
+    event = wait_for(came, 20, phase)
+    assert event is not None
+    return event
+
+
+def wait_until_reading(onlooker: Onlooker, camera: Camera) -> None:
+    """The recognizer is up and connected."""
+    onlooker.wait(lambda: (camera.show(EMPTY), onlooker.of("reading"))[1])
+
+
+def test_a_card_becomes_one_event_with_a_beginning_and_an_end(
+    context: Context, runtime: Path, camera: Camera, card: tuple[NDArray[np.uint8], str]
+) -> None:
+    pixels, digits = card
+    onlooker = Onlooker(context, runtime)
+    with service("recognizer", runtime):
+        wait_until_reading(onlooker, camera)
+        new = read_until(onlooker, camera, pixels, "new")
+        for _ in range(30):
+            camera.show(pixels)
+        end = read_until(onlooker, camera, EMPTY, "end")
+    assert new.text == digits
+    assert (end.event_id, end.text, end.end_reason) == (new.event_id, digits, "gone")
+    assert end.last_seen >= new.last_seen >= new.first_seen
+    assert len(onlooker.of("reading.event")) == 2
+    assert [event.phase for event in events_in_journal(runtime)] == ["new", "end"]
+    image = onlooker.of("reading.image")[-1]
+    assert (image.event_id, image.text) == (new.event_id, digits)
+    assert image.jpeg.startswith(b"\xff\xd8")
+
+
+def test_each_reading_says_which_model_read_which_frame(
+    context: Context, runtime: Path, camera: Camera, card: tuple[NDArray[np.uint8], str]
+) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("recognizer", runtime):
+        wait_until_reading(onlooker, camera)
+        number = camera.show(card[0])
+        reading = onlooker.wait(
+            lambda: next((each for each in onlooker.of("reading") if each.frame_id == number), None)
+        )
+        assert reading is not None
+    assert [code.text for code in reading.codes] == [card[1]]
+    assert len(reading.model.digest) == 64
+    assert reading.latency_ms > 0
+    for digit in reading.codes[0].digits:
+        assert digit.confidence + digit.runner_up_confidence <= 1.0001
+
+
+def test_an_event_left_open_by_a_kill_is_ended_as_interrupted(
+    context: Context, runtime: Path, camera: Camera, card: tuple[NDArray[np.uint8], str]
+) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("recognizer", runtime) as process:
+        wait_until_reading(onlooker, camera)
+        new = read_until(onlooker, camera, card[0], "new")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with service("recognizer", runtime):
+        wait_for(lambda: len(events_in_journal(runtime)) >= 2)
+        end = events_in_journal(runtime)[1]
+    assert (end.event_id, end.phase, end.end_reason) == (new.event_id, "end", "interrupted")
+
+
+def test_the_journal_learns_what_the_broker_has(
+    context: Context, runtime: Path, camera: Camera, card: tuple[NDArray[np.uint8], str]
+) -> None:
+    onlooker = Onlooker(context, runtime)
+    bridge = Publisher(context, runtime / "run", "bridge")
+    with service("recognizer", runtime):
+        wait_until_reading(onlooker, camera)
+        read_until(onlooker, camera, card[0], "new")
+        reader = JournalReader(runtime / "state" / "recognizer" / "journal.sqlite3")
+        [entry] = reader.read(0)
+        bridge.publish("bridge.cursor", JournalCursor(delivered={"another journal": 99}))
+
+        def told() -> bool:
+            bridge.publish("bridge.cursor", JournalCursor(delivered={reader.id: entry.number}))
+            bridge.answer_subscriptions()
+            return undelivered(runtime, "recognizer") == 0
+
+        assert undelivered(runtime, "recognizer") == 1
+        wait_for(told)
+        reader.close()
+    bridge.close()
+
+
+def test_given_boxes_are_read_and_empty_ones_are_told_apart(context: Context, runtime: Path) -> None:
+    boxes = tuple(Box(x=11 + 100 * index, y=51, width=98, height=98) for index in range(5))
+    canvas = np.full((200, 520), 255, np.uint8)
+    for index, (digit, strokes) in enumerate(zip("0462", write("0462", seed=3), strict=True)):
+        del digit
+        points = [[(8 + 60 * x, 8 + 80 * y) for x, y in stroke] for stroke in strokes]
+        box = boxes[index]
+        canvas[box.y : box.y + 98, box.x : box.x + 98] -= render(points, (98, 98), 4)
+    command = RecognizerRead(image=GreyImage(width=520, height=200, pixels=canvas.tobytes()), boxes=boxes)
+    onlooker = Onlooker(context, runtime)
+    with service("recognizer", runtime):
+        onlooker.wait(lambda: "recognizer" in onlooker.health)
+        reply = onlooker.commands.send(command, deadline_s=10)
+    assert reply.status == "ok", reply.error
+    result = RecognizerRead.result.model_validate(reply.data)
+    assert "".join(digit.label if digit else "-" for digit in result.digits) == "0462-"
+    assert [event.phase for event in events_in_journal(runtime)] == []
+
+
+def test_without_frames_it_says_so_and_recovers(context: Context, runtime: Path, camera: Camera) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("recognizer", runtime):
+        wait_until_reading(onlooker, camera)
+        onlooker.wait_state("recognizer", "degraded", "no frames come")
+        camera.show(EMPTY)
+        onlooker.wait_state("recognizer", "ready")
+
+
+def test_a_model_that_cannot_be_used_is_named_and_reading_goes_on(
+    context: Context, runtime: Path, camera: Camera
+) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("recognizer", runtime, RECOGNIZER__BUNDLE=str(runtime / "nothing")):
+        wait_until_reading(onlooker, camera)
+        onlooker.wait_state("recognizer", "degraded", "recognizer.bundle")
+
+
+@pytest.mark.parametrize("damage", ["ring", "slot", "generation", "height"])
+def test_a_frame_that_is_not_there_is_counted_and_the_next_is_read(
+    context: Context, runtime: Path, camera: Camera, damage: str
+) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("recognizer", runtime):
+        wait_until_reading(onlooker, camera)
+        wrong = {"ring": "../../etc/passwd", "slot": -1, "generation": 10**6, "height": 10**6}[damage]
+        good = onlooker.of("frame")[-1]
+        camera._publisher.publish("frame", good.model_copy(update={damage: wrong}))
+        onlooker.wait(lambda: onlooker.health["recognizer"].counters.get("frames_gone", 0) >= 1)
+        number = camera.show(EMPTY)
+        onlooker.wait(lambda: onlooker.of("reading")[-1].frame_id == number)
+
+
+def test_a_full_disk_does_not_stop_reading_and_is_said(
+    context: Context, runtime: Path, camera: Camera, card: tuple[NDArray[np.uint8], str]
+) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("recognizer", runtime):
+        wait_until_reading(onlooker, camera)
+        path = runtime / "state" / "recognizer" / "journal.sqlite3"
+        blocker = sqlite3.connect(path, isolation_level=None)  # refuses writes as a full disk does
+        blocker.execute("BEGIN IMMEDIATE")
+        read_until(onlooker, camera, card[0], "new")
+        onlooker.wait_state("recognizer", "degraded", "disk full")
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        onlooker.wait(lambda: any(event.phase == "end" for event in onlooker.of("reading.event")))
+        onlooker.wait(lambda: (camera.show(EMPTY), onlooker.health["recognizer"].state == "ready")[1])
+    assert [event.phase for event in events_in_journal(runtime)] == ["new", "end"]
+
+
+def test_it_needs_no_tensorflow(context: Context, runtime: Path) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("recognizer", runtime) as process:
+        onlooker.wait(lambda: "recognizer" in onlooker.health)
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+    assert "tensorflow" not in maps.replace("tensorflowlite", "")
