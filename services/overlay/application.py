@@ -1,0 +1,213 @@
+"""What the page's server answers: the page's files, the state of the services, commands, the live view."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+
+import zmq
+from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
+from fastapi.responses import PlainTextResponse, Response
+
+from messages.commands import Command, CommandRefused, Reply, addressee, parse_command
+from messages.message import encode
+from messages.requests import CommandClient
+from services.overlay.access import Refused
+from services.overlay.viewers import TOO_MANY, Hub, Viewer
+
+PAGE = Path(__file__).parent / "page"
+COMMANDS = frozenset(
+    {
+        "capture.pause",
+        "capture.resume",
+        "capture.source",
+        "pad.stroke",
+        "pad.undo",
+        "pad.erase",
+        "pad.recognize",
+        "pad.write",
+        "pad.show",
+        "pad.brush",
+        "pad.automatic",
+    }
+)
+"""What may be asked through the page."""
+DEADLINE_S = 4.0
+MAX_WAITING_COMMANDS = 4
+MAX_WAITING_STROKES = 64
+"""Every page may have one under way to the pad, and a few keys pressed meanwhile."""
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
+_STATUS = {
+    "malformed": HTTPStatus.BAD_REQUEST,
+    "too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "unknown-verb": HTTPStatus.NOT_FOUND,
+    "busy": HTTPStatus.SERVICE_UNAVAILABLE,
+    "no-answer": HTTPStatus.GATEWAY_TIMEOUT,
+}
+_POLICY_VIOLATION, _TRY_AGAIN_LATER = 1008, 1013
+
+
+class CommandDesk:
+    """Sends the page's commands to the services: to each one after the other, in a thread of its own."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], runtime: Path) -> None:
+        self._ways = {
+            "capture": _Way(context, runtime, MAX_WAITING_COMMANDS),
+            "pad": _Way(context, runtime, MAX_WAITING_STROKES),
+        }
+
+    async def carry_out(self, command: Command) -> Reply:
+        """The service's answer, or why there is none. Called in the event loop."""
+        return await self._ways[addressee(command.verb)].carry_out(command)
+
+    def close(self) -> None:
+        for way in self._ways.values():
+            way.close()
+
+
+class _Way:
+    """To one service."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], runtime: Path, most: int) -> None:
+        self._thread = ThreadPoolExecutor(1, "commands")
+        self._client = CommandClient(context, runtime)
+        self._most = most
+        self._waiting = 0
+
+    async def carry_out(self, command: Command) -> Reply:
+        if self._waiting >= self._most:
+            return Reply.refused(command.id, "busy", "other commands are still under way; try again")
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, self._client.send, command, DEADLINE_S)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        self._thread.submit(self._client.close)  # its sockets belong to that thread
+        self._thread.shutdown()
+
+
+def build(hub: Hub, desk: CommandDesk, status: Callable[[], str]) -> FastAPI:
+    """The application, not yet guarded. `status()` is the JSON of all services, at most a second old."""
+    application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    files = page_files()
+
+    @application.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> Response:
+        return PlainTextResponse(f"{error.sentence}\n", error.status)
+
+    @application.get("/")
+    async def index() -> Response:
+        return await file("index.html")
+
+    @application.get("/api/status")
+    async def api_status() -> Response:
+        return Response(status(), media_type="application/json")
+
+    @application.post("/api/command/{verb}")
+    async def api_command(verb: str, request: Request) -> Response:
+        return _answer(await _command(desk, verb, request))
+
+    @application.websocket("/live")
+    async def live(socket: WebSocket) -> None:
+        await socket.accept()
+        viewer = hub.join()
+        if viewer is None:
+            await socket.close(_TRY_AGAIN_LATER, TOO_MANY)
+            return
+        try:
+            await _serve(socket, viewer)
+        finally:
+            hub.leave(viewer)
+
+    @application.get("/{name}")
+    async def file(name: str) -> Response:
+        if name not in files:
+            raise Refused(HTTPStatus.NOT_FOUND, "There is nothing here; the page is at /.")
+        content, media_type = files[name]
+        return Response(content, media_type=media_type)
+
+    return application
+
+
+def page_files() -> Mapping[str, tuple[bytes, str]]:
+    """The page's files by their names, as (content, media type); what else lies there is not served."""
+    return {
+        path.name: (path.read_bytes(), _TYPES[path.suffix])
+        for path in sorted(PAGE.iterdir())
+        if path.suffix in _TYPES
+    }
+
+
+def page_build() -> str:
+    """A name for this very version of the page: an open page that is of another one loads itself again."""
+    content = hashlib.sha256()
+    for name, (each, _) in page_files().items():
+        content.update(name.encode() + b"\0" + each)
+    return content.hexdigest()[:12]
+
+
+async def _command(desk: CommandDesk, verb: str, request: Request) -> Reply:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        return Reply.refused("", "malformed", "a command is sent as application/json")
+    if verb not in COMMANDS:
+        allowed = ", ".join(sorted(COMMANDS))
+        return Reply.refused("", "unknown-verb", f"the page does not send {verb}; it sends {allowed}")
+    try:
+        return await desk.carry_out(parse_command(verb, await request.body(), datetime.now(UTC)))
+    except CommandRefused as refused:
+        return Reply.refused("", refused.code, refused.message)
+
+
+def _answer(reply: Reply) -> Response:
+    status = HTTPStatus.OK
+    if reply.error is not None:
+        status = _STATUS.get(reply.error.code, HTTPStatus.CONFLICT)
+    return Response(encode(reply), status, media_type="application/json")
+
+
+async def _serve(socket: WebSocket, viewer: Viewer) -> None:
+    """Both directions until either ends."""
+    tasks = [asyncio.create_task(_send(socket, viewer)), asyncio.create_task(_receive(socket, viewer))]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        if isinstance(error := task.exception(), ValueError):
+            await socket.close(_POLICY_VIOLATION, str(error))
+        elif error is not None and not isinstance(error, WebSocketDisconnect):
+            raise error
+
+
+async def _send(socket: WebSocket, viewer: Viewer) -> None:
+    while True:
+        payload = await viewer.next()
+        if isinstance(payload, bytes):
+            await socket.send_bytes(payload)
+        else:
+            await socket.send_text(payload)
+
+
+async def _receive(socket: WebSocket, viewer: Viewer) -> None:
+    while True:
+        event = await socket.receive()
+        if event["type"] == "websocket.disconnect":
+            return
+        viewer.hear(event.get("text") or "")

@@ -1,0 +1,125 @@
+"""What the page says in words: the state of each service and the latest events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from messages.health import Heartbeat
+from messages.vision import ReadingEvent
+from services.supervision import FailureNote
+from services.table import SERVICES
+
+SILENT_AFTER_S = 3.0
+REMEMBERED_SIGNS = 50
+
+
+class HealthBoard:
+    """How each service is, by its own heartbeat, and where that stopped, by the note it left."""
+
+    def __init__(self, runtime: Path) -> None:
+        self._runtime = runtime
+        self._heartbeats: dict[str, Heartbeat] = {}
+
+    def heard(self, heartbeat: Heartbeat) -> bool:
+        """Take a heartbeat; returns whether it says something else than the one before."""
+        if heartbeat.source not in SERVICES:
+            return False
+        before = self._heartbeats.get(heartbeat.source)
+        self._heartbeats[heartbeat.source] = heartbeat
+        return before is None or any(
+            getattr(before, field) != getattr(heartbeat, field)
+            for field in ("state", "reason", "boot_id", "details")
+        )
+
+    def detail(self, service: str, name: str) -> str:
+        heartbeat = self._heartbeats.get(service)
+        return heartbeat.details.get(name, "") if heartbeat else ""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a service, in the table's order."""
+        return [self._row(name, row.about) for name, row in SERVICES.items()]
+
+    def _row(self, name: str, about: str) -> dict[str, Any]:
+        heartbeat = self._heartbeats.get(name)
+        row: dict[str, Any] = {"name": name, "about": about}
+        if heartbeat is None:
+            note = FailureNote.read(self._runtime, name)
+            reason = note.reason if note else f"{name} has not been heard of since this page's server started"
+            return row | {"state": "not running", "reason": reason}
+        age_s = max(0.0, time.monotonic() - heartbeat.monotonic_ns / 1e9)
+        state, reason = heartbeat.state, heartbeat.reason
+        row |= {
+            "age_s": round(age_s, 1),
+            "pid": heartbeat.pid,
+            "uptime_s": heartbeat.uptime_s,
+            "memory_mb": heartbeat.memory_mb,
+            "rates": heartbeat.rates,
+            "counters": heartbeat.counters,
+            "latency_ms": heartbeat.latency_ms,
+            "details": heartbeat.details,
+        }
+        if state == "stopped":
+            return row | {"state": "not running", "reason": reason or f"{name} was stopped"}
+        if age_s > SILENT_AFTER_S:
+            return row | self._gone(heartbeat, age_s)
+        if state == "starting" and not reason and (note := FailureNote.read(self._runtime, name)):
+            reason = note.reason
+        return row | {"state": state, "reason": reason}
+
+    def _gone(self, heartbeat: Heartbeat, age_s: float) -> dict[str, str]:
+        note = FailureNote.read(self._runtime, heartbeat.source)
+        if note is not None and note.wall_time >= heartbeat.wall_time.timestamp():
+            return {"state": "not running", "reason": note.reason}
+        return {
+            "state": "silent",
+            "reason": f"{heartbeat.source} has not been heard from for {age_s:.0f} s: it hangs or was killed",
+        }
+
+
+class EventLog:
+    """The latest signs: one entry an `event_id`, its last event. Hearing one twice changes nothing."""
+
+    def __init__(self) -> None:
+        self._signs: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def add(self, event: ReadingEvent) -> None:
+        known = self._signs.get(event.event_id)
+        if known is not None and known["boot_id"] == event.boot_id and known["sequence"] >= event.sequence:
+            return
+        before: list[str] = known["before"] if known else []
+        if known is not None and known["text"] != event.text:
+            before = [*before, known["text"]][-4:]
+        self._signs[event.event_id] = {
+            "id": event.event_id,
+            "phase": event.phase,
+            "end_reason": event.end_reason,
+            "text": event.text,
+            "before": before,
+            "confidence": event.confidence,
+            "digit_confidences": event.digit_confidences,
+            "first_seen": event.first_seen.timestamp(),
+            "last_seen": event.last_seen.timestamp(),
+            "frames": event.frames,
+            "latency_ms": event.latency_ms,
+            "model": f"{event.model.name} {event.model.version}",
+            "boot_id": event.boot_id,
+            "sequence": event.sequence,
+        }
+        if len(self._signs) > REMEMBERED_SIGNS:
+            self._signs.popitem(last=False)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Newest first."""
+        return list(reversed(self._signs.values()))
+
+
+def message(kind: str, content: Mapping[str, Any]) -> str:
+    """A message for the page, with the car's two clocks: milliseconds monotonic, seconds of the day's."""
+    clocks = {"type": kind, "now": time.monotonic_ns() / 1e6, "wall": datetime.now(UTC).timestamp()}
+    return json.dumps({**clocks, **content}, ensure_ascii=False, separators=(",", ":"))

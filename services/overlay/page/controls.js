@@ -1,0 +1,79 @@
+// What can be asked of the car from here.
+
+import { byId, element, setHidden, setText } from "/format.js";
+
+const RUNNING = new Set(["ready", "degraded", "starting", "off", "failed"]);
+const DONE_SHOWN_MS = 6000;
+
+export class Controls {
+  #paused = false;
+  #busy = false;
+  #reachable = false;
+  #sources = "";
+  #fading = 0;
+
+  constructor() {
+    byId("pause").addEventListener("click", () => {
+      const verb = this.#paused ? "capture.resume" : "capture.pause";
+      this.#send(verb, {}, this.#paused ? "The camera is on again." : "The camera is paused.");
+    });
+    byId("controls").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const name = byId("source-name").value;
+      this.#send("capture.source", { name }, `Switched to ${name}.`);
+    });
+  }
+
+  show(board) {
+    const capture = board.services.find(({ name }) => name === "capture");
+    this.#paused = capture?.state === "off";
+    this.#reachable = RUNNING.has(capture?.state);
+    setText(byId("pause"), this.#paused ? "Resume" : "Pause");
+    setHidden(byId("source-choice"), board.sources.length < 2);
+    if (this.#sources !== board.sources.join()) {
+      this.#sources = board.sources.join();
+      byId("source-name").replaceChildren(...board.sources.map((name) => element("option", { value: name }, name)));
+    }
+    this.#enable();
+  }
+
+  // The car can't be asked any more.
+  forget() {
+    this.#reachable = false;
+    this.#say("", "");
+    this.#enable();
+  }
+
+  #enable() {
+    for (const id of ["pause", "switch"]) byId(id).disabled = this.#busy || !this.#reachable;
+  }
+
+  async #send(verb, content, done) {
+    this.#busy = true;
+    this.#enable();
+    this.#say("…", "");
+    try {
+      const answer = await fetch(`/api/command/${verb}`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(content),
+      });
+      const isReply = answer.headers.get("Content-Type")?.startsWith("application/json");
+      const reply = isReply ? await answer.json() : { status: "error", error: { message: await answer.text() } };
+      if (reply.status === "ok") this.#say(done, "ready");
+      else this.#say(reply.error.message, "failed");
+    } catch {
+      this.#say("The car does not answer; nothing was changed as far as this page knows.", "failed");
+    }
+    this.#busy = false;
+    this.#enable();
+  }
+
+  #say(sentence, state) {
+    clearTimeout(this.#fading);
+    if (state === "ready") this.#fading = setTimeout(() => this.#say("", ""), DONE_SHOWN_MS);
+    const outcome = byId("outcome");
+    outcome.dataset.state = state;
+    setText(outcome, sentence);
+  }
+}

@@ -1,0 +1,96 @@
+// The latest signs: one line each, from coming into view to leaving.
+
+import { byId, duration, element, percent, setHidden, setText, sureness, timeOfDay } from "/format.js";
+
+const TICK_MS = 1000;
+const ENDS = { gone: "left", interrupted: "interrupted" };
+
+class EventRow {
+  constructor() {
+    this.text = element("span", { class: "event-text" });
+    this.phase = element("span", { class: "phase" });
+    this.when = element("time");
+    this.rest = element("span");
+    const main = element("div", { class: "event-main" }, this.text, this.phase);
+    this.root = element("li", { class: "event" }, main, element("div", { class: "event-meta quiet" }, this.when, this.rest));
+  }
+
+  show(event, now, seeing) {
+    this.event = event;
+    const open = event.phase !== "end";
+    const inView = open && seeing;
+    const lasted = (inView ? now : event.last_seen) - event.first_seen;
+    setText(this.text, event.text);
+    setText(this.phase, inView ? "in view" : open ? "not known" : (ENDS[event.end_reason] ?? "left"));
+    this.root.dataset.phase = inView ? "open" : "ended";
+    setText(this.when, timeOfDay(event.first_seen, now));
+    this.when.dateTime = new Date(event.first_seen * 1000).toISOString();
+    const parts = [`${percent(event.confidence)} sure`, `${inView ? "for" : "seen for"} ${duration(Math.max(0, lasted))}`];
+    const others = new Set(event.before.filter((text) => text !== event.text));
+    if (others.size) parts.push(`also read as ${[...others].join(", ")}`);
+    setText(this.rest, parts.join(" · "));
+    this.rest.dataset.sureness = sureness(event.confidence);
+    this.root.title = `Read by ${event.model}, ${event.frames} frames, decided ${event.latency_ms.toFixed(0)} ms after capture`;
+  }
+}
+
+export class EventList {
+  #connection;
+  #rows = new Map();
+  #told = null;
+  #ahead = null; // how far the car's day time is ahead of ours, in seconds
+  #seeing = false;
+
+  constructor(connection) {
+    this.#connection = connection;
+    setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  showServices(rows) {
+    const state = Object.fromEntries(rows.map((row) => [row.name, row.state]));
+    this.#seeing = ["ready", "degraded"].includes(state.recognizer);
+  }
+
+  show({ events, missed, wall }) {
+    this.#ahead = wall - Date.now() / 1000;
+    this.#announce(events);
+    const list = byId("events");
+    const rows = events.map((event) => {
+      const row = this.#rows.get(event.id) ?? new EventRow();
+      row.show(event, wall, this.#seeing);
+      return row;
+    });
+    this.#rows = new Map(rows.map((row) => [row.event.id, row]));
+    const wanted = rows.map((row) => row.root);
+    if (wanted.some((root, index) => list.children[index] !== root) || list.childElementCount !== wanted.length) {
+      list.replaceChildren(...wanted);
+    }
+    setHidden(list, !rows.length);
+    setHidden(byId("events-note"), rows.length > 0);
+    setText(byId("missed"), missed ? `${missed} ${missed === 1 ? "event" : "events"} never reached this page` : "");
+  }
+
+  #tick() {
+    if (this.#ahead === null || document.hidden) return;
+    const now = Date.now() / 1000 + this.#ahead;
+    for (const row of this.#rows.values()) row.show(row.event, now, this.#seeing && this.#connection.isOpen);
+  }
+
+  // Tells a screen reader what was decided since; not what was there when the page was opened.
+  #announce(events) {
+    const known = this.#told;
+    this.#told = new Map(events.map(({ id, text }) => [id, text]));
+    if (known === null) return;
+    const fresh = events.filter(({ id, text, phase }) => phase !== "end" && known.get(id) !== text);
+    const sentences = fresh.slice(0, 3).map(({ id, text, confidence }) => {
+      const spoken = [...text].join(" ").replaceAll("?", "unreadable");
+      return known.has(id) ? `Corrected to ${spoken}.` : `New code ${spoken}, ${percent(confidence)} sure.`;
+    });
+    if (sentences.length) setText(byId("announcer"), sentences.join(" "));
+    for (const { id } of fresh) {
+      const root = this.#rows.get(id)?.root;
+      root?.classList.remove("fresh");
+      requestAnimationFrame(() => this.#rows.get(id)?.root.classList.add("fresh"));
+    }
+  }
+}

@@ -1,0 +1,245 @@
+// The drawing pad: one canvas for everyone, drawn on with mouse, finger, pen or keyboard.
+
+import { ask } from "/ask.js";
+import { byId, element, percent, setHidden, setText, sureness } from "/format.js";
+import { CropPanel } from "/pad-crops.js";
+import { Hand } from "/pad-hand.js";
+import { BOXES, Ink, Paper } from "/pad-ink.js";
+
+const ANNOUNCE_AFTER_MS = 900;
+const ASK_AGAIN_MS = 300;
+const DONE_SHOWN_MS = 6000;
+const [MIN_BRUSH, MAX_BRUSH] = [1, 12];
+const RUNNING = new Set(["ready", "degraded"]);
+const WORDS = { "-": "empty", "?": "doubtful" };
+
+const spoken = (digit) => WORDS[digit.label] ?? digit.label;
+
+class BoxResult {
+  constructor(number, erase) {
+    this.number = number;
+    this.label = element("span", { class: "digit-label" });
+    this.share = element("span", { class: "digit-share" });
+    this.other = element("span", { class: "digit-other" });
+    this.button = element("button", { type: "button", class: "small", title: `Erase box ${number} (key ${number})` }, "Erase");
+    this.button.setAttribute("aria-label", `Erase box ${number}`);
+    this.button.addEventListener("click", erase);
+    const read = element("div", { class: "pad-read" }, this.label, this.share, this.other);
+    this.root = element("li", { class: "pad-box" }, read, this.button);
+  }
+
+  show(digit) {
+    setText(this.label, digit.label);
+    const read = !(digit.label in WORDS);
+    setText(this.share, read ? percent(digit.confidence) : WORDS[digit.label]);
+    setText(this.other, read ? `or ${digit.runner_up} ${percent(digit.runner_up_confidence)}` : "");
+    this.root.dataset.sureness = read ? sureness(digit.confidence) : digit.label === "?" ? "low" : "none";
+  }
+}
+
+export class Pad {
+  #connection;
+  #ink = new Ink();
+  #paper = new Paper(byId("pad-canvas"));
+  #crops = new CropPanel();
+  #hand;
+  #boxes = [];
+  #reading = null;
+  #running = false;
+  #known = false;
+  #asked = 0;
+  #told = "";
+  #announcing = 0;
+  #fading = 0;
+
+  constructor(connection) {
+    this.#connection = connection;
+    const author = (sessionStorage.padAuthor ??= `page ${Math.floor(Math.random() * 65536).toString(16).padStart(4, "0")}`);
+    this.#hand = new Hand(byId("pad-canvas"), this.#ink, author, () => this.#draw(), (why) => this.#say(why, "failed"));
+    for (let box = 1; box <= BOXES; box++) this.#boxes.push(new BoxResult(box, () => this.#erase(box)));
+    byId("pad-results").append(...this.#boxes.map(({ root }) => root));
+    connection.addEventListener("pad", ({ detail }) => this.#whole(detail));
+    connection.addEventListener("pad.change", ({ detail }) => this.#changed(detail));
+    connection.addEventListener("pad.reading", ({ detail }) => this.#read(detail));
+    this.#listen();
+    this.#draw();
+  }
+
+  // The state of the car's services.
+  show(services) {
+    const row = services.find(({ name }) => name === "pad");
+    this.#running = RUNNING.has(row?.state);
+    const trouble = this.#running ? row.reason : "The pad is not running.";
+    setText(byId("pad-state"), trouble);
+    this.#enable();
+  }
+
+  // The car can't be asked any more.
+  forget() {
+    this.#running = false;
+    this.#hand.forget();
+    setText(byId("pad-state"), "This page has lost the car.");
+    this.#enable();
+    this.#draw();
+  }
+
+  // what comes
+
+  #whole(canvas) {
+    this.#known = true;
+    this.#ink.whole(canvas);
+    this.#showSettings();
+    this.#show();
+  }
+
+  #changed(message) {
+    if (!this.#ink.changed(message) && !this.#asked) {
+      this.#asked = setTimeout(() => (this.#asked = 0), ASK_AGAIN_MS);
+      this.#connection.missed("pad");
+    }
+    this.#show();
+  }
+
+  #read(reading) {
+    this.#reading = reading;
+    reading.digits.forEach((digit, index) => this.#boxes[index]?.show(digit));
+    this.#show();
+    clearTimeout(this.#announcing);
+    this.#announcing = setTimeout(() => this.#announce(), ANNOUNCE_AFTER_MS);
+  }
+
+  #show() {
+    this.#enable();
+    const fresh = this.#reading?.revision === this.#ink.revision;
+    byId("pad-results").dataset.fresh = fresh;
+    setText(byId("pad-problem"), this.#reading?.problem ?? "");
+    setHidden(byId("pad-problem"), !this.#reading?.problem);
+    byId("pad-canvas").setAttribute("aria-label", this.#description(fresh));
+    this.#draw();
+  }
+
+  #description(fresh) {
+    const count = this.#ink.strokes.size;
+    const strokes = count === 0 ? "Nothing is drawn." : count === 1 ? "One stroke is drawn." : `${count} strokes are drawn.`;
+    if (!count || !this.#reading?.digits.length) return `Drawing pad with five boxes. ${strokes}`;
+    const read = this.#reading.digits.map((digit, index) => `box ${index + 1} ${spoken(digit)}`).join(", ");
+    return `Drawing pad with five boxes. ${strokes} ${fresh ? "Read" : "Read before the last change"}: ${read}.`;
+  }
+
+  // A screen reader is told what stands, not what flickers.
+  #announce() {
+    const { digits, problem, text } = this.#reading;
+    const words = problem || (text === "-".repeat(BOXES) ? "The pad is empty." : `Read: ${digits.map(spoken).join(", ")}.`);
+    if (words === this.#told) return;
+    this.#told = words;
+    setText(byId("pad-announcer"), words);
+  }
+
+  #draw() {
+    this.#paper.draw(() => [...this.#ink.strokes.values(), ...this.#hand.strokes]);
+  }
+
+  #showSettings() {
+    setText(byId("pad-brush"), `${this.#ink.brush}`);
+    byId("pad-automatic").checked = this.#ink.automatic;
+  }
+
+  // what is asked
+
+  #listen() {
+    const click = (id, act) => byId(id).addEventListener("click", act);
+    click("pad-erase", () => this.#erase());
+    click("pad-undo", () => this.#undo());
+    click("pad-recognize", () => this.#recognize());
+    click("pad-show", () => this.#showCrops());
+    click("pad-thinner", () => this.#brush(-1));
+    click("pad-thicker", () => this.#brush(1));
+    byId("pad-automatic").addEventListener("change", ({ target }) => this.#automatic(target.checked));
+    byId("pad-write").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#write(byId("pad-digits"));
+    });
+    byId("pad").addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input[type=text]")) return;
+    if (!this.#known || !this.#running) return;
+    const acts = {
+      e: () => this.#erase(),
+      u: () => this.#undo(),
+      r: () => this.#recognize(),
+      s: () => this.#showCrops(),
+      a: () => this.#automatic(!this.#ink.automatic),
+      "+": () => this.#brush(1),
+      "=": () => this.#brush(1),
+      "-": () => this.#brush(-1),
+      q: () => document.activeElement.blur(),
+      Escape: () => byId("pad-crops").hidden || this.#crops.close(),
+    };
+    const act = /^[1-5]$/.test(event.key) ? () => this.#erase(Number(event.key)) : acts[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  #erase(box = null) {
+    this.#ask("pad.erase", box ? { box, author: this.#hand.author } : { author: this.#hand.author });
+  }
+
+  #undo() {
+    this.#ask("pad.undo", { author: this.#hand.author });
+  }
+
+  async #recognize() {
+    const read = await this.#ask("pad.recognize");
+    if (!read) return;
+    this.#told = ""; // asked for: say it again
+    this.#say(`Read: ${read.text}`, "ready");
+  }
+
+  async #showCrops() {
+    const views = await this.#ask("pad.show");
+    if (views) this.#crops.show(views);
+  }
+
+  #brush(step) {
+    const radius = Math.min(Math.max(this.#ink.brush + step, MIN_BRUSH), MAX_BRUSH);
+    this.#ask("pad.brush", { radius });
+  }
+
+  async #automatic(on) {
+    if (!(await this.#ask("pad.automatic", { on }))) this.#showSettings();
+  }
+
+  async #write(input) {
+    const digits = input.value.replaceAll(" ", "-");
+    if (!/^[0-9-]{1,5}$/.test(digits)) {
+      this.#say("Type up to five digits, and - to leave a box as it is.", "failed");
+      return;
+    }
+    const done = await this.#ask("pad.write", { digits, author: this.#hand.author });
+    if (done) input.value = "";
+  }
+
+  async #ask(verb, content) {
+    const { data, error } = await ask(verb, content);
+    if (error === undefined) this.#say("", "");
+    else this.#say(error, "failed");
+    return data;
+  }
+
+  #enable() {
+    for (const control of byId("pad").querySelectorAll("button, input")) {
+      if (control.id !== "pad-crops-close") control.disabled = !this.#running || !this.#known;
+    }
+  }
+
+  #say(sentence, state) {
+    clearTimeout(this.#fading);
+    if (state === "ready") this.#fading = setTimeout(() => this.#say("", ""), DONE_SHOWN_MS);
+    const outcome = byId("pad-outcome");
+    outcome.dataset.state = state;
+    setText(outcome, sentence);
+  }
+}

@@ -1,0 +1,268 @@
+"""The overlay service: serves the page, and works for the live view only while someone looks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+from messages.bus import Subscriber, socket_path
+from messages.health import Heartbeat
+from messages.journal import JournalReader
+from messages.message import MalformedMessage, decode
+from messages.pad import PadCanvas, PadChange, PadResult
+from messages.vision import FrameReady, Reading, ReadingEvent
+from services.overlay import application, board
+from services.overlay.access import Guard, HostNames, is_loopback, is_wildcard
+from services.overlay.pad import CHANGES_EVERY_S, PadDesk
+from services.overlay.picture import LivePicture
+from services.overlay.server import PageServer
+from services.overlay.token import obtain, write_private
+from services.overlay.viewers import FRAME, Hub
+from services.service import CannotStart, Service, journal_path
+
+CHECK_S = 0.5
+BOARD_S = 1.0
+JOURNAL_TAIL = 4 * board.REMEMBERED_SIGNS
+
+log = logging.getLogger(__name__)
+
+
+class OverlayService(Service):
+    """The page's server and what it shows.
+
+    This loop owns the bus; the server runs in a thread with an event loop of its own, and is handed finished
+    messages. While nobody looks, neither frames nor readings nor strokes are subscribed to.
+    """
+
+    name = "overlay"
+
+    def start(self) -> None:
+        overlay = self.settings.overlay
+        self._token = self._obtain_token()
+        self._address_file = socket_path(self.runtime, self.name, "address")
+        self._address_file.unlink(missing_ok=True)
+        self._warning = self._network_warning()
+        self._build = application.page_build()
+        self._health = board.HealthBoard(self.runtime)
+        self._events = board.EventLog()
+        self._live: Subscriber | None = None
+        self._strokes: Subscriber | None = None
+        self._hub = Hub(on_demand=lambda: self.call_soon(self._demand))
+        self._status = board.message("board", self._board())
+        self._desk = application.CommandDesk(self.context, self.runtime)
+        self._picture = LivePicture(
+            socket_path(self.runtime, "capture", "ring"),
+            overlay.hertz,
+            overlay.jpeg_quality,
+            lambda picture: self._hub.post(FRAME, picture),
+        )
+        self._page = PageServer(
+            Guard(
+                application.build(self._hub, self._desk, lambda: self._status),
+                self._token,
+                HostNames(overlay.host),
+            ),
+            overlay.host,
+            overlay.port,
+            on_listening=lambda port: self.call_soon(lambda: self._listening(port)),
+            on_trouble=lambda sentence: self.call_soon(lambda: self._trouble(sentence)),
+            on_loop=self._attach,
+        )
+        self._bulletins = self.subscribe({"health": self._heard, "reading.event": self._event})
+        self._journal = JournalReader(journal_path(self.settings, "recognizer"))
+        self._fill_events()
+        self.every(CHECK_S, self._check)
+        self.every(BOARD_S, self._show_board)
+        self._page.start()
+
+    def stop(self) -> None:
+        if hasattr(self, "_address_file"):
+            self._address_file.unlink(missing_ok=True)
+        if hasattr(self, "_page"):
+            self._page.stop()
+        if hasattr(self, "_picture"):
+            self._rest()
+            self._leave_pad()
+            self._picture.close()
+        if hasattr(self, "_desk"):
+            self._desk.close()
+        if hasattr(self, "_journal"):
+            self._journal.close()
+
+    # the server
+
+    def _obtain_token(self) -> str:
+        path = self.settings.paths.state / self.name / "token"
+        try:
+            return obtain(path)
+        except OSError as error:
+            raise CannotStart(
+                f"the page's token can't be kept in {path} ({error.strerror}); "
+                f"give that folder to the user of this service, or set paths.state"
+            ) from error
+
+    def _network_warning(self) -> str:
+        host = self.settings.overlay.host
+        if is_loopback(host):
+            return ""
+        return (
+            f"This page is open to the network without encryption (overlay.host is {host}): "
+            f"who can listen in on that network can read the token and use the page."
+        )
+
+    def _attach(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._hub.attach(loop)
+
+    def _listening(self, port: int) -> None:
+        addresses = self._addresses(port)
+        lines = "".join(f"{address}?token={self._token}\n" for address in addresses)
+        try:
+            write_private(self._address_file, lines)
+        except OSError as error:
+            self.report("degraded", f"the page's address can't be written to {self._address_file}: {error}")
+            return
+        self.details["address"] = addresses[0]
+        if self._warning:
+            self.details["warning"] = self._warning
+            log.warning("%s", self._warning)
+        log.info("the page is at %s", addresses[0])
+        self.report("ready")
+
+    def _addresses(self, port: int) -> list[str]:
+        """Where the page is: from this machine first, then from the network."""
+        host = self.settings.overlay.host
+        if not is_wildcard(host):
+            return [f"http://{f'[{host}]' if ':' in host else host}:{port}/"]
+        local = [f"http://127.0.0.1:{port}/"]
+        return local if (own := _own_address()) is None else [*local, f"http://{own}:{port}/"]
+
+    def _trouble(self, sentence: str) -> None:
+        self.details.pop("address", None)
+        self.report("degraded", sentence)
+
+    def _check(self) -> None:
+        self._page.check()  # raises where its thread hangs: then this process had better begin anew
+        if self._live is not None and not self._hub.watched:
+            self._rest()
+        if self._strokes is not None and not self._hub.looking:
+            self._leave_pad()
+
+    # what is shown
+
+    def _heard(self, heartbeat: Heartbeat) -> None:
+        if self._health.heard(heartbeat):
+            self._show_board()
+
+    def _event(self, event: ReadingEvent) -> None:
+        self._events.add(event)
+        if self._hub.looking:
+            self._show_events()
+
+    def _show_board(self) -> None:
+        self._status = board.message("board", self._board())
+        if self._hub.looking:
+            self._hub.post("board", self._status)
+
+    def _board(self) -> dict[str, object]:
+        return {
+            "car": self.settings.car.name,
+            "build": self._build,
+            "warning": self._warning,
+            "sources": ["default", *self.settings.capture.sources],
+            "services": self._health.rows(),
+        }
+
+    def _show_events(self) -> None:
+        missed = self._bulletins.missed["reading.event"]
+        self._hub.post("events", board.message("events", {"events": self._events.rows(), "missed": missed}))
+
+    def _fill_events(self) -> None:
+        """Add what the recognizer's journal has: events from before this process, and any that went by."""
+        for entry in self._journal.tail(JOURNAL_TAIL):
+            if entry.topic == "reading.event":
+                try:
+                    self._events.add(decode(ReadingEvent, entry.payload))
+                except MalformedMessage:
+                    self.metrics.count("malformed.journal")
+
+    # the live view
+
+    def _demand(self) -> None:
+        """Somebody begins to look."""
+        self._fill_events()
+        self._show_board()
+        self._show_events()
+        self._show_pad()
+        if self._live is None and self._hub.watched:
+            self._live = self.subscribe({"frame": self._frame, "reading": self._reading})
+
+    def _rest(self) -> None:
+        if self._live is not None:
+            self._unsubscribe(self._live)
+            self._live = None
+            self._picture.rest()
+
+    def _unsubscribe(self, subscriber: Subscriber) -> None:
+        for each in subscriber.sockets:
+            self.forget_readable(each)
+        subscriber.close()
+
+    def _frame(self, frame: FrameReady) -> None:
+        self._count_picture()
+        self._picture.frame(frame, self._hub.ready)
+
+    def _reading(self, reading: Reading) -> None:
+        self._picture.reading(reading, self._hub.ready)
+
+    def _count_picture(self) -> None:
+        if (taken_ms := self._picture.taken()) is not None:
+            self.metrics.count("pictures")
+            self.metrics.observe("encode", taken_ms)
+
+    # the pad
+
+    def _show_pad(self) -> None:
+        """Whole, to somebody who begins to look or has missed something."""
+        if self._strokes is None:
+            if not self._hub.looking:
+                return
+            self._pad, self._changes_due = PadDesk(), False
+            self._strokes = self.subscribe(
+                {"pad.canvas": self._canvas, "pad.stroke": self._change, "pad.reading": self._pad_reading}
+            )
+        if (canvas := self._pad.canvas()) is not None:
+            self._hub.post("pad", canvas)
+        if self._pad.reading:
+            self._hub.post("pad.reading", self._pad.reading)
+
+    def _leave_pad(self) -> None:
+        if self._strokes is not None:
+            self._unsubscribe(self._strokes)
+            self._strokes = None
+
+    def _canvas(self, canvas: PadCanvas) -> None:
+        if self._pad.take_canvas(canvas) and (whole := self._pad.canvas()) is not None:
+            self._hub.post("pad", whole)
+
+    def _change(self, change: PadChange) -> None:
+        if self._pad.take_change(change) and not self._changes_due:
+            self._changes_due = True
+            self.after(CHANGES_EVERY_S, self._show_changes)
+
+    def _show_changes(self) -> None:
+        self._changes_due = False
+        self._hub.post("pad.change", self._pad.changes())
+
+    def _pad_reading(self, result: PadResult) -> None:
+        self._hub.post("pad.reading", self._pad.take_reading(result))
+
+
+def _own_address() -> str | None:
+    """The address under which the network knows this machine; nothing is sent to find out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
+            return str(probe.getsockname()[0])
+        except OSError:
+            return None

@@ -1,0 +1,60 @@
+"""The page's token: made at the first start, readable by its owner alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+from pathlib import Path
+
+_WHOLE = re.compile(rb"[A-Za-z0-9_-]{43}")  # 32 bytes, url-safe
+
+log = logging.getLogger(__name__)
+
+
+def obtain(path: Path) -> str:
+    """The token in the file `path`; a file that is absent, empty or half-written gets a fresh one.
+
+    Raises OSError where it can neither be read nor made.
+    """
+    token = _read(path)
+    if token is None:
+        token = secrets.token_urlsafe(32)
+        write_private(path, token + "\n")
+    return token
+
+
+def _read(path: Path) -> str | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        content = os.read(descriptor, 256).strip()
+        if os.fstat(descriptor).st_mode & 0o077:
+            log.warning("%s could be read by others; only its owner may now", path)
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    if _WHOLE.fullmatch(content):
+        return content.decode()
+    log.warning("%s holds no whole token; a new one is made, so open the page by its new address", path)
+    return None
+
+
+def write_private(path: Path, content: str) -> None:
+    """Replace the file `path` in one step by one with mode 0600. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            os.write(descriptor, content.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
