@@ -1,0 +1,135 @@
+"""What is published on MQTT alone, below `smartcar/<car>/`: the car as a whole. All is JSON."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from messages.commands import COMMANDS
+from messages.health import Heartbeat
+from messages.topics import TOPICS
+from services.config import Settings
+
+STATUS = "status"
+INFO = "info"
+METRICS = "metrics"
+COMMAND = "cmd"
+REPLY = "reply"
+
+_BOARD = Path("/sys/firmware/devicetree/base/model")
+
+CarState = Literal["starting", "ready", "degraded", "stopped", "lost"]
+
+
+def car_prefix(car: str) -> str:
+    """What all topics of a car begin with."""
+    return f"smartcar/{car}/"
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def encoded(self) -> bytes:
+        return self.__pydantic_serializer__.to_json(self)
+
+
+class CarStatus(Document):
+    """`status`, retained: how the car is. `lost` is the last will, left with the broker.
+
+    `session` is a ULID, new with every connection: a `lost` that names an older session than the latest
+    status is stale. `bridge` is a ULID made when the bridge started: two at a time are two cars of one name.
+    `services` holds the state of each, `silent` for one that says nothing.
+    """
+
+    state: CarState
+    session: str
+    bridge: str = ""
+    reason: str = ""
+    services: dict[str, str] = {}
+    since: datetime | None = None
+
+
+class CarInfo(Document):
+    """`info`, retained: what this car is, and which topics and commands it has."""
+
+    car: str
+    session: str
+    version: str
+    hardware: str
+    system: str
+    python: str
+    protocol: str
+    started: datetime
+    topics: tuple[str, ...]
+    commands: dict[str, str]
+
+
+class ServiceMetrics(Document):
+    """One service in `metrics`; the fields are those of its heartbeat."""
+
+    state: str
+    uptime_s: float
+    memory_mb: float
+    rates: dict[str, float]
+    counters: dict[str, int]
+    latency_ms: dict[str, float]
+
+
+class CarMetrics(Document):
+    """`metrics`, every ten seconds: what each service counts and times."""
+
+    car: str
+    session: str
+    wall_time: datetime
+    memory_mb: float
+    services: dict[str, ServiceMetrics]
+
+
+def info(settings: Settings, session: str, started: datetime) -> CarInfo:
+    """This car's `info`."""
+    prefix = car_prefix(settings.car.name)
+    mirrored = tuple(prefix + row.mirror.topic.format(source="+") for row in TOPICS if row.mirror is not None)
+    return CarInfo(
+        car=settings.car.name,
+        session=session,
+        version=_version(),
+        hardware=_hardware(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        protocol=settings.mqtt.protocol,
+        started=started,
+        topics=(*mirrored, *(f"{prefix}{own}" for own in (STATUS, INFO, METRICS))),
+        commands={verb: COMMANDS[verb].about for verb in settings.mqtt.commands if verb in COMMANDS},
+    )
+
+
+def metrics(car: str, session: str, heartbeats: dict[str, Heartbeat]) -> CarMetrics:
+    """The latest heartbeats in one."""
+    return CarMetrics(
+        car=car,
+        session=session,
+        wall_time=datetime.now(UTC),
+        memory_mb=round(sum(beat.memory_mb for beat in heartbeats.values()), 1),
+        services={
+            name: ServiceMetrics.model_validate(beat.model_dump()) for name, beat in heartbeats.items()
+        },
+    )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("smartcar")
+    except metadata.PackageNotFoundError:
+        return "source"  # run from its folder, without being installed
+
+
+def _hardware() -> str:
+    try:
+        return _BOARD.read_text().strip("\0\n ")
+    except OSError:
+        return platform.machine()

@@ -1,0 +1,128 @@
+"""The bus on MQTT: which topics appear there, how often, and which of them the broker keeps.
+
+All of it is derived from the rows' `Mirror`; a new topic in the table needs no code here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from messages.message import Message, encode
+from messages.topics import EVERY_SERVICE, TOPICS, Kind, Topic
+from messages.topics import Mirror as Rule
+
+IMAGES = "image/"
+"""Mirrors below this topic are pictures, which `mqtt.images` switches."""
+
+
+class Publish(Protocol):
+    """Hands a payload to the session, if there is one."""
+
+    def __call__(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> object: ...
+
+
+def mirrored(*, images: bool) -> list[Topic]:
+    """The rows that go from the bus to MQTT directly; journalled ones go through their journal."""
+    return [
+        row
+        for row in TOPICS
+        if row.mirror is not None
+        and not row.journalled
+        and (images or not row.mirror.topic.startswith(IMAGES))
+    ]
+
+
+def switched_off(services: Iterable[str], *, images: bool) -> list[str]:
+    """Retained topics that are published no more and must not stand there from earlier."""
+    if images:
+        return []
+    return [
+        topic
+        for row in TOPICS
+        if row.mirror is not None and row.mirror.retain and row.mirror.topic.startswith(IMAGES)
+        for topic in _topics(row, row.mirror, services)
+    ]
+
+
+def _topics(row: Topic, rule: Rule, services: Iterable[str]) -> list[str]:
+    sources = services if row.owner == EVERY_SERVICE else (row.owner,)
+    return [rule.topic.format(source=source) for source in sources]
+
+
+@dataclass
+class _Track:
+    """What was last published of one topic and one source."""
+
+    rule: Rule
+    value: tuple[Any, ...] | None = None
+    payload: bytes = b""
+    published: float = float("-inf")
+    waiting: Message | None = None
+
+
+class Mirror:
+    """Decides for each message on the bus whether it goes to MQTT, now, later or not at all.
+
+    `publish` may do nothing while there is no session: what is retained is published again by `republish`.
+    """
+
+    def __init__(self, publish: Publish, clock: Callable[[], float] = time.monotonic) -> None:
+        self._publish = publish
+        self._clock = clock
+        self._tracks: dict[str, _Track] = {}
+
+    def take(self, row: Topic, message: Message) -> None:
+        """A message came on the bus."""
+        rule = row.mirror
+        if rule is None:
+            return
+        topic = rule.topic.format(source=message.source)
+        if row.kind is Kind.EVENT:
+            self._publish(topic, _payload(rule, message), rule.qos, retain=rule.retain)
+            return
+        track = self._tracks.setdefault(topic, _Track(rule))
+        if not _differs(track, message):
+            track.waiting = None  # it has changed back before its turn came
+            return
+        if rule.max_hertz is not None and self._clock() - track.published < 1 / rule.max_hertz:
+            track.waiting = message
+            return
+        self._send(topic, track, message)
+
+    def flush(self) -> None:
+        """Publish what had to wait for its turn. Call a few times a second."""
+        now = self._clock()
+        for topic, track in self._tracks.items():
+            period_s = 1 / track.rule.max_hertz if track.rule.max_hertz else 0.0
+            if track.waiting is not None and now - track.published >= period_s:
+                self._send(topic, track, track.waiting)
+
+    def republish(self) -> None:
+        """Publish all that is to be retained: a new session may have met a broker without memory."""
+        for topic, track in self._tracks.items():
+            if track.rule.retain and track.payload:
+                self._publish(topic, track.payload, track.rule.qos, retain=True)
+
+    def _send(self, topic: str, track: _Track, message: Message) -> None:
+        track.value = _value(track.rule, message)
+        track.payload = _payload(track.rule, message)
+        track.published = self._clock()
+        track.waiting = None
+        self._publish(topic, track.payload, track.rule.qos, retain=track.rule.retain)
+
+
+def _value(rule: Rule, message: Message) -> tuple[Any, ...]:
+    return tuple(getattr(message, name) for name in rule.on_change_of)
+
+
+def _differs(track: _Track, message: Message) -> bool:
+    if not track.rule.on_change_of or track.value is None:
+        return True
+    return track.value != _value(track.rule, message)
+
+
+def _payload(rule: Rule, message: Message) -> bytes:
+    return getattr(message, rule.payload_field) if rule.payload_field else encode(message)

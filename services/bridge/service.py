@@ -1,0 +1,285 @@
+"""The bridge: carries events and state to MQTT and commands from it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from messages.health import Heartbeat, JournalCursor
+from messages.message import Message, new_ulid
+from messages.topics import TOPICS, Topic
+from services.bridge import documents, trouble
+from services.bridge.connection import Limits
+from services.bridge.cursor import CursorStore
+from services.bridge.documents import CarState, CarStatus, car_prefix
+from services.bridge.door import CommandDoor
+from services.bridge.mirror import Mirror, mirrored, switched_off
+from services.bridge.outbox import FIRST_REFUSAL_CODE, Outbox
+from services.bridge.rival import Rival
+from services.bridge.session import Session
+from services.bridge.status import Verdict
+from services.bridge.trouble import Trouble, where
+from services.bridge.voice import Voice
+from services.service import Service, journal_path
+from services.table import SERVICES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paho.mqtt.client import MQTTMessage
+
+    from services.config import Settings
+
+TICK_S = 0.25
+LOOK_INTO_JOURNALS_S = 1.0
+SAVE_S = 1.0
+METRICS_S = 10.0
+FIRST_METRICS_S = 2.0
+"""After the connection: every service has said something by then."""
+
+
+class BridgeService(Service):
+    """The car on MQTT, below `smartcar/<car>/`. Without a broker in the settings it is `off`.
+
+    Everything happens in the loop, except the connection's own reading and writing and the waiting for
+    services that carry out commands. It is the listener of its `Session`.
+    """
+
+    name = "bridge"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.prefix = car_prefix(settings.car.name)
+        self._began = datetime.now(UTC)
+        self._id = new_ulid()
+        self._session_id = ""
+        self._last_status: CarStatus | None = None
+        self._status_handle: int | None = None
+        self._metrics_due = 0.0
+        self._reason_now = ""
+        self._trouble = ""
+        self._disk_problem = ""
+        self._subscription_problem = ""
+        client_id = f"smartcar-{settings.car.name}"
+        self._session = Session(
+            settings.mqtt,
+            client_id=client_id,
+            will_topic=self.prefix + documents.STATUS,
+            will=self._will,
+            listener=self,
+            wake=lambda: self.call_soon(self._dispatch),
+        )
+        self._rival_reason = trouble.rival(client_id, settings.mqtt).reason
+        self._rival = Rival(self._id)
+        self._voice = Voice(self._session, self.prefix, self.metrics)
+        self._mirror = Mirror(self._voice.publish)
+        self._verdict = Verdict(self.runtime, SERVICES, self.name)
+        self._cursors = CursorStore(settings.paths.state / self.name / "cursor.json")
+        journals = {
+            row.owner: journal_path(settings, row.owner)
+            for row in TOPICS
+            if row.journalled and row.mirror is not None
+        }
+        self._outbox = Outbox(journals, self._cursors, self.prefix, self._session.publish, self.metrics)
+        self._door = CommandDoor(
+            self.runtime,
+            self.prefix,
+            settings.mqtt.commands,
+            self._voice.reply,
+            self.call_soon,
+            self.metrics,
+        )
+
+    def start(self) -> None:
+        mqtt = self.settings.mqtt
+        if not mqtt.host:
+            self.details["broker"] = "none"
+            self.report("off", "no broker is configured; set mqtt.host to have events, state and commands")
+            return
+        self.details.update(broker=where(mqtt), protocol=mqtt.protocol, topics=f"{self.prefix}#")
+        self._listen()
+        self._announce()
+        self.every(TICK_S, self._tick)
+        self.every(LOOK_INTO_JOURNALS_S, self._look_into_journals)
+        self.every(SAVE_S, self._save)
+        self._session.tick()
+
+    def stop(self) -> None:
+        last_words = self._status("stopped").encoded()
+        self._session.close(self.prefix + documents.STATUS, last_words)
+        self._door.close()
+        if self.settings.mqtt.host:
+            self._save()
+        self._outbox.shut()
+
+    # from the bus
+
+    def _listen(self) -> None:
+        handlers: dict[str, Callable[[Any], None]] = {
+            row.name: partial(self._take, row) for row in mirrored(images=self.settings.mqtt.images)
+        }
+        for row in TOPICS:
+            if row.journalled:
+                handlers[row.name] = lambda _: self._outbox.wake()
+        self.subscribe(handlers)
+
+    def _take(self, row: Topic, message: Message) -> None:
+        if isinstance(message, Heartbeat) and self._verdict.take(message):
+            self._publish_status()
+        self._mirror.take(row, message)
+
+    # from the session
+
+    def session_up(self, session_id: str, limits: Limits) -> None:
+        self._session_id, self._voice.limits = session_id, limits
+        self._trouble = ""
+        self._subscription_problem = ""
+        self._judge_self()
+        self._session.subscribe(self.prefix + documents.STATUS)
+        if self.settings.mqtt.commands:
+            self._session.subscribe(self._door.pattern, keep_retain_flag=True)
+        self._last_status = None
+        self._status_handle = self._publish_status()
+        if self._status_handle is None:
+            self._outbox.open(limits)  # it is denied the status: its acknowledgement can't be waited for
+        about = documents.info(self.settings, session_id, self._began)
+        self._voice.publish(documents.INFO, about.encoded(), 1, retain=True)
+        for topic in switched_off(SERVICES, images=self.settings.mqtt.images):
+            self._voice.publish(topic, b"", 1, retain=True)
+        self._mirror.republish()
+        self._metrics_due = time.monotonic() + FIRST_METRICS_S
+
+    def session_down(self, why: Trouble) -> None:
+        self._trouble = why.reason
+        self._status_handle = None
+        self._voice.session_over()
+        self._outbox.close(why)
+        self._judge_self()
+
+    def acknowledged(self, handle: int, code: int) -> None:
+        self._voice.answered(handle, code)
+        if handle == self._status_handle:  # the broker is well: what breaks now is not its start-up
+            self._status_handle = None
+            self._outbox.open(self._voice.limits)
+        else:
+            self._outbox.acknowledged(handle, code)
+
+    def subscription_answered(self, pattern: str, code: int) -> None:
+        if code >= FIRST_REFUSAL_CODE and pattern == self._door.pattern:
+            self._subscription_problem = (
+                f"the broker does not let this car's user subscribe to commands (MQTT reason {code}); "
+                f"let it read {self.prefix}{documents.COMMAND}/# (the broker's ACL), "
+                f"or set mqtt.commands = []"
+            )
+            self._judge_self()
+
+    def message_came(self, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return
+        if topic == self.prefix + documents.STATUS:
+            self._compare_status(message)
+        elif topic.startswith(f"{self.prefix}{documents.COMMAND}/"):
+            self._door.knock(message)
+
+    def _compare_status(self, message: MQTTMessage) -> None:
+        """Notice a late will of an earlier session, and another bridge under the name of this car."""
+        try:
+            status = CarStatus.model_validate_json(bytes(message.payload))
+        except ValidationError:
+            return
+        if status.session == self._session_id:
+            return
+        if status.state == "lost" and not message.retain:
+            self._last_status = None
+            self._publish_status()
+        if self._rival.must_yield(status, first_session=self._session.sessions == 1):
+            self._session.give_way(trouble.rival(self._session.client_id, self.settings.mqtt))
+
+    def _dispatch(self) -> None:
+        self._session.dispatch()
+        self._outbox.pump()
+
+    # to the session
+
+    def _status(self, state: CarState, reason: str = "", services: dict[str, str] | None = None) -> CarStatus:
+        return CarStatus(
+            state=state, session=self._session_id, bridge=self._id, reason=reason, services=services or {}
+        )
+
+    def _will(self, session_id: str) -> bytes:
+        return CarStatus(
+            state="lost", session=session_id, bridge=self._id, reason="the connection to the car broke"
+        ).encoded()
+
+    def _publish_status(self) -> int | None:
+        """Where it has changed; returns the handle."""
+        if not self._session.connected:
+            return None
+        state, reason, services = self._verdict.judge(self.state, self._reason_now)
+        status = self._status(state, reason, services)
+        if status == self._last_status:
+            return None
+        self._last_status = status
+        payload = status.model_copy(update={"since": datetime.now(UTC)}).encoded()
+        return self._voice.publish(documents.STATUS, payload, 1, retain=True)
+
+    def _publish_metrics(self) -> None:
+        if not self._session.connected or time.monotonic() < self._metrics_due:
+            return
+        self._metrics_due = time.monotonic() + METRICS_S
+        figures = documents.metrics(self.settings.car.name, self._session_id, self._verdict.heartbeats)
+        self._voice.publish(documents.METRICS, figures.encoded(), 0)
+
+    # by the clock
+
+    def _tick(self) -> None:
+        self._session.tick()
+        self._mirror.flush()
+        self._publish_status()
+        self._publish_metrics()
+        self._judge_self()
+
+    def _look_into_journals(self) -> None:
+        self._outbox.wake()
+        self.metrics.counters["backlog"] = self._outbox.backlog()
+        self.metrics.counters["unread"] = self._session.unread_dropped
+
+    def _save(self) -> None:
+        if not self._cursors.changed:
+            return
+        try:
+            self._cursors.save()
+        except OSError as error:
+            folder = self.settings.paths.state / self.name
+            self._disk_problem = (
+                f"what the broker has acknowledged can't be noted in {folder} ({error.strerror}): after a "
+                f"restart it would be sent again; make room, or let this service write there"
+            )
+            return
+        self._disk_problem = ""
+        self._announce()
+
+    def _announce(self) -> None:
+        self.publish("bridge.cursor", JournalCursor(delivered=self._cursors.saved))
+
+    def _judge_self(self) -> None:
+        rival = self._rival_reason if self._rival.present and not self._trouble else ""
+        problems = (
+            self._trouble,
+            rival,
+            self._outbox.problem,
+            self._voice.problem(),
+            self._disk_problem,
+            self._subscription_problem,
+        )
+        self._reason_now = "; ".join(problem for problem in problems if problem)
+        if self._reason_now:
+            self.report("degraded", self._reason_now)
+        else:
+            self.report("ready" if self._session.connected else "starting")

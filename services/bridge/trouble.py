@@ -1,0 +1,195 @@
+"""Why there is no MQTT session: one sentence with the remedy, and whether trying again soon can help."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+
+from services.config import Mqtt
+
+SESSION_TAKEN_OVER = 142
+PACKET_TOO_LARGE = 149
+
+_PROTOCOL_REFUSED = (1, 132)
+_CLIENT_ID_REFUSED = (2, 133)
+_LOGIN_REFUSED = (4, 5, 134, 135)
+_BANNED = 138
+
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING")
+
+# X509_V_ERR_… of OpenSSL's x509_vfy.h
+_NOT_YET_VALID, _EXPIRED = 9, 10
+_UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
+_OTHER_HOST = (62, 64)
+
+
+@dataclass(eq=False)
+class Trouble(Exception):
+    """Nothing to connect with, no connection, or none any more.
+
+    `lasting`: trying again soon will not help, someone has to do something.
+    """
+
+    reason: str
+    lasting: bool = False
+    disconnect_code: int = 0
+    """MQTT 5's reason code where the broker gave one when it closed the connection."""
+
+
+def where(mqtt: Mqtt) -> str:
+    """The broker, for a sentence."""
+    host = f"[{mqtt.host}]" if ":" in mqtt.host else mqtt.host
+    return f"{host}:{mqtt.port}"
+
+
+def from_error(error: Exception, mqtt: Mqtt) -> Trouble:
+    """What kept a connection from coming about."""
+    broker = where(mqtt)
+    if isinstance(error, Trouble):
+        return error
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _from_certificate(error, mqtt)
+    if isinstance(error, ssl.SSLError):
+        if error.reason in _NOT_TLS:
+            return _no_tls(broker)
+        return Trouble(
+            f"TLS with {broker} failed ({error.reason or error}); see what the broker wants: "
+            f"mqtt.cert_file and mqtt.key_file for a certificate of this car"
+        )
+    if isinstance(error, ConnectionResetError) and mqtt.tls:
+        return _no_tls(broker)
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return Trouble(
+            f"the name {mqtt.host} of the broker is not known here; correct mqtt.host, "
+            f"or see whether the network is up"
+        )
+    if isinstance(error, TimeoutError):
+        return Trouble(
+            f"no broker answers at {broker} (nothing came back); see that it runs and that no firewall "
+            f"is between, or correct mqtt.host and mqtt.port"
+        )
+    what = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return Trouble(f"no broker answers at {broker} ({what}); start it, or correct mqtt.host and mqtt.port")
+
+
+def _no_tls(broker: str) -> Trouble:
+    return Trouble(
+        f"{broker} does not speak TLS; set mqtt.port to the broker's TLS port (mostly 8883), "
+        f"or mqtt.tls = false"
+    )
+
+
+def _from_certificate(error: ssl.SSLCertVerificationError, mqtt: Mqtt) -> Trouble:
+    broker = where(mqtt)
+    if error.verify_code in _UNKNOWN_AUTHORITY:
+        signers = f"{mqtt.ca_file} did not sign it" if mqtt.ca_file else "nobody this system trusts signed it"
+        reason = (
+            f"the certificate of the broker {broker} can't be trusted: {signers}; "
+            f"set mqtt.ca_file to the certificate of the authority that did"
+        )
+    elif error.verify_code in _OTHER_HOST:
+        reason = (
+            f"the certificate of the broker {broker} is for another name than {mqtt.host}; "
+            f"set mqtt.host to the name in it, or give the broker a certificate for this one"
+        )
+    elif error.verify_code == _EXPIRED:
+        reason = (
+            f"the certificate of the broker {broker} has expired; renew it, "
+            f"or see whether this machine's clock is right"
+        )
+    elif error.verify_code == _NOT_YET_VALID:
+        reason = (
+            f"the certificate of the broker {broker} is not valid yet; "
+            f"see whether this machine's clock is right"
+        )
+    else:
+        reason = (
+            f"the certificate of the broker {broker} was refused ({error.verify_message}); "
+            f"give the broker another, or set mqtt.ca_file to the authority that signed it"
+        )
+    return Trouble(reason, lasting=True)
+
+
+def from_refusal(code: int, words: str, mqtt: Mqtt) -> Trouble:
+    """The broker answered the login with a refusal: `code` is that of CONNACK, 3.1.1's or 5's."""
+    broker = where(mqtt)
+    if code in _LOGIN_REFUSED:
+        if not mqtt.username:
+            return Trouble(
+                f"the broker {broker} wants a login; set mqtt.username and mqtt.password_file", lasting=True
+            )
+        secret = f"the password in {mqtt.password_file}" if mqtt.password_file else "mqtt.password_file"
+        return Trouble(
+            f"the broker {broker} refused the login as {mqtt.username!r} ({words}); correct mqtt.username "
+            f"or {secret}, or let this user in at the broker",
+            lasting=True,
+        )
+    if code in _PROTOCOL_REFUSED:
+        return Trouble(
+            f"the broker {broker} does not speak MQTT {mqtt.protocol} there; "
+            f'set mqtt.protocol = "{_other_protocol(mqtt)}"',
+            lasting=True,
+        )
+    if code in _CLIENT_ID_REFUSED:
+        return Trouble(
+            f"the broker {broker} does not accept the client id of this car; choose a shorter car.name",
+            lasting=True,
+        )
+    if code == _BANNED:
+        return Trouble(f"the broker {broker} has banned this car; let it in at the broker", lasting=True)
+    return Trouble(
+        f"the broker {broker} refused the connection ({words}); see the broker's log, it is tried again"
+    )
+
+
+def _other_protocol(mqtt: Mqtt) -> str:
+    return "3.1.1" if mqtt.protocol == "5" else "5"
+
+
+def unanswered(mqtt: Mqtt, detail: str) -> Trouble:
+    """The connection stood, and ended before the login was answered."""
+    if mqtt.tls:
+        hint = "if it wants a certificate of this car, set mqtt.cert_file and mqtt.key_file"
+    else:
+        hint = "if that is its TLS port, set mqtt.tls = true"
+    said = f" ({detail})" if detail else ""
+    return Trouble(
+        f"{where(mqtt)} took the connection but did not answer the login{said}; {hint}; "
+        f'if it speaks no MQTT {mqtt.protocol}, set mqtt.protocol = "{_other_protocol(mqtt)}"; '
+        f"else correct mqtt.port"
+    )
+
+
+def from_disconnect(code: int, words: str, client_id: str, mqtt: Mqtt) -> Trouble:
+    """The broker closed a session, saying why (MQTT 5)."""
+    if code == SESSION_TAKEN_OVER:
+        return rival(client_id, mqtt)
+    return Trouble(
+        f"the broker {where(mqtt)} closed the connection ({words}); it is tried again",
+        disconnect_code=code,
+    )
+
+
+def rival(client_id: str, mqtt: Mqtt) -> Trouble:
+    """Another client has our id: the broker lets only one of the two stay connected."""
+    return Trouble(
+        f"another client connects to {where(mqtt)} as {client_id} and takes the session over; "
+        f"two cars must not have one name: set car.name, or stop the other one",
+        lasting=True,
+        disconnect_code=SESSION_TAKEN_OVER,
+    )
+
+
+def lost(mqtt: Mqtt) -> Trouble:
+    """A session ended without a word."""
+    return Trouble(f"the connection to the broker {where(mqtt)} was lost; it is tried again")
+
+
+def short_lived(client_id: str, mqtt: Mqtt) -> Trouble:
+    """Several sessions in a row ended without a word soon after they began."""
+    return Trouble(
+        f"the broker {where(mqtt)} closes the connection again and again soon after the login; perhaps "
+        f"another client connects as {client_id}: two cars must not have one name, set car.name; "
+        f"else see the broker's log"
+    )
