@@ -1,0 +1,19 @@
+"""Digits written into the boxes by a natural hand."""
+
+from __future__ import annotations
+
+from messages.pad import inside
+from models.hand import Stroke, into_box, write
+
+MARGIN = 0.06
+"""Left free at each side of a box, as a share of it."""
+
+
+def written(digits: str, seed: int) -> tuple[list[int], list[Stroke]]:
+    """Which boxes are written into, 0 to 4, and the strokes in canvas pixels; `-` passes over a box."""
+    places = [place for place, digit in enumerate(digits) if digit.isdigit()]
+    strokes: list[Stroke] = []
+    for place, digit in zip(places, write("".join(digits[each] for each in places), seed), strict=True):
+        box = inside(place)
+        strokes += into_box(digit, box.x, box.y, box.width, box.height, MARGIN)
+    return places, strokes

@@ -1,0 +1,95 @@
+"""A running pad with its recognizer, shared by the tests of a module; each begins with an empty canvas."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import zmq
+
+from messages.command import Command, Result
+from messages.pad import BRUSH, PadResult
+from messages.pad_commands import PadAutomatic, PadBrush, PadErase, PadRecognize, PadSave, PadStrokes
+from messages.requests import CommandClient
+from tests.services.processes import Onlooker, service
+
+AnyResult = TypeVar("AnyResult", bound=Result)
+Context = zmq.Context[zmq.Socket[bytes]]
+
+
+@dataclass
+class Pad:
+    """A pad, asked over the bus as any program would."""
+
+    runtime: Path
+    context: Context
+    onlooker: Onlooker
+
+    def ask(self, command: Command, deadline_s: float = 10.0) -> dict[str, object]:
+        """What it answers; the test fails where it refuses."""
+        reply = self.onlooker.commands.send(command, deadline_s)
+        assert reply.error is None, reply.error
+        assert reply.data is not None
+        return reply.data
+
+    def result(self, command: Command, expected: type[AnyResult]) -> AnyResult:
+        return expected.model_validate(self.ask(command))
+
+    def refusal(self, command: Command) -> str:
+        """The code with which it refuses."""
+        reply = self.onlooker.commands.send(command, 10.0)
+        assert reply.error is not None, reply.data
+        assert reply.error.message
+        return reply.error.code
+
+    def strokes(self) -> list[tuple[tuple[float, float], ...]]:
+        """What is on the canvas."""
+        return [stroke.points for stroke in self.result(PadSave(), PadStrokes).strokes]
+
+    def read(self) -> str:
+        """What stands in the boxes."""
+        return str(self.ask(PadRecognize())["text"])
+
+    def new_client(self) -> CommandClient:
+        return CommandClient(self.context, self.runtime / "run")
+
+    def wait_reading(self, text: str) -> PadResult:
+        """Until it is read so while nobody asks."""
+
+        def newest() -> list[PadResult]:
+            last: list[PadResult] = self.onlooker.of("pad.reading")[-1:]
+            return [result for result in last if result.text == text and not result.problem]
+
+        return self.onlooker.wait(newest, f"{text}")[0]
+
+
+@pytest.fixture(scope="module")
+def running_pad() -> Iterator[Pad]:
+    folder = Path(tempfile.mkdtemp(prefix="sc-", dir="/tmp"))
+    context: Context = zmq.Context()
+    onlooker = Onlooker(context, folder)
+    try:
+        with service("recognizer", folder), service("pad", folder):
+            onlooker.wait_state("pad", "ready", within_s=30)
+            yield Pad(folder, context, onlooker)
+    finally:
+        context.destroy(linger=0)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def pad(running_pad: Pad) -> Pad:
+    """Empty, with the usual brush, reading by itself."""
+    running_pad.ask(PadErase())
+    running_pad.ask(PadBrush(radius=BRUSH))
+    running_pad.ask(PadAutomatic(on=True))
+    running_pad.onlooker.wait(
+        lambda: [text.text for text in running_pad.onlooker.of("pad.reading")[-1:]] in ([], ["-----"])
+    )
+    running_pad.onlooker.heard.clear()
+    return running_pad
