@@ -1,0 +1,1 @@
+"""Train, calibrate and export the model that reads handwritten digits."""

@@ -1,0 +1,132 @@
+"""Make epochs of augmented digits, in worker processes, while the network trains on the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models import hand
+from models.normalise import SIDE, normalise
+from tools.train import pen, raster
+from tools.train.datasets import PenDigit, Pictures, bhmsds, mnist, pendigits, semeion
+from tools.train.mixture import Mixture
+
+Pixels = NDArray[np.uint8]
+
+SEED_OF_THE_HAND = 1 << 32
+"""Writers of the built-in hand are drawn from above this, so that its own scenes show others."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The training parts of all sets, in memory."""
+
+    mnist: Pictures
+    pen: list[PenDigit]
+    bhmsds: Pictures
+    semeion: Pictures
+
+    @classmethod
+    def read(cls, folder: Path) -> Sources:
+        """Read them from the data folder. Raises DataError."""
+        return cls(mnist(folder, "train"), pendigits(folder, "train"), bhmsds(folder), semeion(folder))
+
+
+def epoch(sources: Sources, mixture: Mixture, seed: int, number: int) -> tuple[Pixels, NDArray[np.uint8]]:
+    """One epoch: shuffled crops (n, 28, 28) uint8 and labels (n,) uint8; the same for the same arguments."""
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng([seed, number])
+    crops = np.empty((mixture.total, SIDE, SIDE), np.uint8)
+    labels = np.empty(mixture.total, np.uint8)
+    places = iter(rng.permutation(mixture.total))
+
+    def add(ink: Pixels, label: int) -> None:
+        if rng.random() < mixture.photographed:
+            ink = raster.photographed(ink, rng)
+        at = next(places)
+        crops[at], labels[at] = normalise(ink), label
+
+    for index in _picks(len(sources.mnist), mixture.mnist, rng):
+        image, label = sources.mnist.images[index], int(sources.mnist.labels[index])
+        if rng.random() < mixture.untouched:
+            at = next(places)
+            crops[at], labels[at] = normalise(image), label
+        else:
+            add(raster.varied(image, rng), label)
+    for index in _picks(len(sources.pen), mixture.pen, rng):
+        digit = sources.pen[index]
+        add(pen.varied(digit.strokes, rng), digit.label)
+    for pictures, count, aspect in (
+        (sources.bhmsds, mixture.bhmsds, 0.15),
+        (sources.semeion, mixture.semeion, 0.15),
+    ):
+        for index in _picks(len(pictures), count, rng):
+            image = pictures.images[index]
+            if pictures is sources.bhmsds:
+                image = _with_likely_aspect(image, int(pictures.labels[index]), rng)
+            add(raster.varied(image, rng, aspect), int(pictures.labels[index]))
+    for _ in range(mixture.hand):
+        label = int(rng.integers(10))
+        writer = SEED_OF_THE_HAND + int(rng.integers(1 << 31))
+        strokes = [np.array(stroke) for stroke in hand.write(str(label), writer)[0]]
+        add(pen.varied(strokes, rng), label)
+    return crops, labels
+
+
+def epochs(
+    folder: Path, mixture: Mixture, seed: int, first: int, last: int
+) -> Generator[tuple[Pixels, Pixels], None, None]:
+    """Epochs `first` to `last` (exclusive), each made by a worker while the one before is in use."""
+    with ProcessPoolExecutor(1, get_context("spawn"), _prepare, (folder,)) as pool:
+        ahead: list[Future[tuple[Pixels, Pixels]]] = []
+        for number in range(first, last):
+            ahead.append(pool.submit(_one_epoch, mixture, seed, number))
+            if len(ahead) > 1:
+                yield ahead.pop(0).result()
+        for pending in ahead:
+            yield pending.result()
+
+
+_in_worker: Sources | None = None
+
+
+def _prepare(folder: Path) -> None:
+    global _in_worker
+    _in_worker = Sources.read(folder)
+
+
+def _one_epoch(mixture: Mixture, seed: int, number: int) -> tuple[Pixels, Pixels]:
+    assert _in_worker is not None
+    return epoch(_in_worker, mixture, seed, number)
+
+
+def _picks(available: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`count` indices: all of them as often as they go in, the rest drawn without repetition."""
+    whole = np.tile(np.arange(available), count // available)
+    return np.concatenate([whole, rng.permutation(available)[: count % available]])
+
+
+def _with_likely_aspect(image: Pixels, label: int, rng: np.random.Generator) -> Pixels:
+    """A digit that was stretched to a square, made as narrow as digits are; ones are narrowest."""
+    narrow = rng.uniform(0.35, 0.8) if label == 1 else rng.uniform(0.6, 1.0)
+    big = cv2.resize(image, (max(8, round(56 * narrow)), 56), interpolation=cv2.INTER_LINEAR)
+    return np.pad(np.asarray(big, np.uint8), 3)
+
+
+def validation(folder: Path, repeats: int = 3) -> dict[str, tuple[Pixels, NDArray[np.int64]]]:
+    """The digits a model is chosen by: MNIST's held-out 5,000, and pen writers 21 to 25 on the pad."""
+    pictures = mnist(folder, "validation")
+    sets = {"mnist": (np.stack([normalise(image) for image in pictures.images]), pictures.labels)}
+    digits = pendigits(folder, "validation") * repeats
+    rng = np.random.default_rng(21)
+    inks = [pen.on_pad(digit.strokes, rng) for digit in digits]
+    labels = np.array([digit.label for digit in digits])
+    sets["pen"] = (np.stack([normalise(ink) for ink in inks]), labels)
+    return sets

@@ -1,0 +1,140 @@
+"""Train the network and keep the epoch that reads the validation digits best."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.train.epochs import epochs, validation
+from tools.train.mixture import Mixture
+from tools.train.network import LABELS, build
+
+Pixels = NDArray[np.uint8]
+Sets = dict[str, tuple[Pixels, NDArray[np.int64]]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run; kept in its config.json."""
+
+    epochs: int = 14
+    minutes: float | None = None
+    """End by then, however far the epochs are: the learning rate falls with the time that has passed."""
+    width: int = 16
+    seed: int = 0
+    batch: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.03
+    mixture: Mixture = field(default_factory=Mixture)
+    threads: int = 0
+    """For TensorFlow; 0 leaves it to TensorFlow."""
+
+
+def fit(folder: Path, run: Path, settings: Settings, say: Callable[[str], None] = print) -> Any:
+    """Train on the sets in `folder`; the best model stays in `run`/model.keras and is returned.
+
+    `run`/config.json and metrics.json say how it was made and how it went. Raises DataError where a set is
+    missing.
+    """
+    import keras
+    import tensorflow
+
+    if settings.threads:
+        tensorflow.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    sets = validation(folder)
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "config.json").write_text(json.dumps(asdict(settings), indent=2) + "\n")
+    model = build(settings.width, settings.seed)
+    pace = _Pace(settings)
+    model.compile(
+        keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay),
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
+    )
+    say(f"{model.count_params()} parameters, {settings.mixture.total} digits an epoch")
+    one_hot = np.eye(len(LABELS), dtype=np.float32)
+    history: list[dict[str, float]] = []
+    best = -1.0
+    follow = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs=None: pace.step(model.optimizer)
+    )
+    made = epochs(folder, settings.mixture, settings.seed, 0, settings.epochs)
+    for number, (crops, labels) in enumerate(made):
+        whole = len(crops) // settings.batch * settings.batch
+        fed = as_input(crops[:whole])
+        told = model.fit(
+            fed,
+            one_hot[labels[:whole]],
+            batch_size=settings.batch,
+            verbose=0,
+            shuffle=False,
+            callbacks=[follow],
+        )
+        right = {name: accuracy(model, *part) for name, part in sets.items()}
+        loss = float(told.history["loss"][-1])
+        minutes = pace.minutes
+        history.append({"epoch": number + 1, "loss": loss, "minutes": round(minutes, 2), **right})
+        say(
+            f"epoch {number + 1}/{settings.epochs}: loss {loss:.4f}, "
+            + ", ".join(f"{name} {share:.2%}" for name, share in right.items())
+            + f", {minutes:.1f} min"
+        )
+        score = float(np.mean(list(right.values())))
+        if score >= best:
+            best = score
+            model.save(run / "model.keras")
+        (run / "metrics.json").write_text(json.dumps({"history": history}, indent=2) + "\n")
+        if pace.progress >= 1:
+            break
+    made.close()
+    return keras.saving.load_model(run / "model.keras", compile=False)
+
+
+class _Pace:
+    """The learning rate of every step: a short rise, then half a cosine down, over steps or over time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._steps = settings.epochs * (settings.mixture.total // settings.batch)
+        self._warm = min(500, self._steps // 10)
+        self._done = 0
+        self._started = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        return (time.monotonic() - self._started) / 60
+
+    @property
+    def progress(self) -> float:
+        """From 0 to 1, and beyond where time is up."""
+        by_steps = self._done / self._steps
+        limit = self._settings.minutes
+        return by_steps if limit is None else max(by_steps, self.minutes / limit)
+
+    def step(self, optimizer: Any) -> None:
+        rise = min(1.0, (self._done + 1) / (self._warm + 1))
+        fall = 0.005 + 0.995 * 0.5 * (1 + np.cos(np.pi * min(1.0, self.progress)))
+        optimizer.learning_rate = self._settings.learning_rate * rise * fall
+        self._done += 1
+
+
+def as_input(crops: Pixels) -> NDArray[np.float32]:
+    """Crops (n, 28, 28) uint8 as the network takes them: (n, 28, 28, 1) float32, 0…1."""
+    return crops[..., None].astype(np.float32) / np.float32(255)
+
+
+def accuracy(model: Any, crops: Pixels, labels: NDArray[np.int64]) -> float:
+    """Share of the crops that the model reads right."""
+    return float((logits(model, crops).argmax(axis=1) == labels).mean())
+
+
+def logits(model: Any, crops: Pixels) -> NDArray[np.float32]:
+    """The model's raw answers, (n, 10)."""
+    return np.asarray(model.predict(as_input(crops), batch_size=500, verbose=0), np.float32)
