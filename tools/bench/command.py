@@ -1,0 +1,51 @@
+"""`smartcar bench …`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Measure on this machine: a table, or JSON.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
+
+
+@app.command()
+def bus(
+    frames: Annotated[int, typer.Option(help="How many frames.")] = 600,
+    readers: Annotated[int, typer.Option(help="How many reading processes.")] = 2,
+    hertz: Annotated[float, typer.Option(help="Frames a second.")] = 30.0,
+    json: Json = False,
+) -> None:
+    """A frame from one process to others: latency and processor time."""
+    from tools.bench.bus import measure
+    from tools.bench.report import show
+
+    show("bus", measure(frames, readers, hertz), json)
+
+
+@app.command()
+def pipeline(
+    seconds: Annotated[float, typer.Option(help="How long to measure.")] = 30.0,
+    hertz: Annotated[float, typer.Option(help="Frames a second.")] = 30.0,
+    json: Json = False,
+) -> None:
+    """The running car: capture to reading, capture to MQTT, memory, processor."""
+    from tools.bench.pipeline import measure
+    from tools.bench.report import show
+
+    show("pipeline", measure(seconds, hertz), json)
+
+
+@app.command()
+def vision(
+    rooms: Annotated[int, typer.Option(help="How many rooms.", min=1)] = 12,
+    episodes: Annotated[int, typer.Option(help="How many sets of cards in each.", min=1)] = 4,
+    json: Json = False,
+) -> None:
+    """The camera path on the drawn scene: codes read, false events, times."""
+    from tools.bench.report import show
+    from tools.bench.vision import measure
+
+    show("vision", measure(rooms, episodes), json)

@@ -1,0 +1,239 @@
+"""The `smartcar` command. What a command needs is imported when it runs: the command line is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tools import problems
+from tools.bench.command import app as bench_app
+from tools.options import Config, Json
+from tools.pad.command import app as pad_app
+from tools.train.command import train
+
+app = typer.Typer(
+    name="smartcar",
+    help="The car: it sees, reads handwritten digits and reports.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # the help comes in half the time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="The settings: check, show, explain.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+app.add_typer(pad_app, name="pad")
+app.add_typer(bench_app, name="bench")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"smartcar {version('smartcar')}")
+        except PackageNotFoundError:
+            print("smartcar (not installed: run make setup)")
+        raise typer.Exit
+
+
+@app.callback()
+def _smartcar(
+    config: Config = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def up(
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="What to look at: camera:0, a video file, folder:PATH, a URL, scene:, a configured name."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The page's port; 0 takes a free one.")
+    ] = None,
+    broker_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="The embedded broker's port; 0 takes a free one.  [default: 1883]"
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what is wrong.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the services log.")] = False,
+    config: Config = None,
+) -> None:
+    """Run everything on this machine: services, page, broker."""
+    from services.config_file import load
+    from tools.up import run
+
+    problems.finish(
+        run(load, source=source, port=port, broker_port=broker_port, quiet=quiet, verbose=verbose)
+    )
+
+
+@app.command("run")
+def run_service(
+    service: Annotated[str, typer.Argument(help="capture, recognizer, pad, overlay or bridge.")],
+    config: Config = None,
+) -> None:
+    """Run one service in the foreground."""
+    from services.table import SERVICES
+
+    if service not in SERVICES:
+        problems.stop(f"there is no service {service}; there are: {', '.join(SERVICES)}", exit_code=2)
+    from services.__main__ import run
+
+    problems.finish(run(service, None))
+
+
+@app.command()
+def status(json: Json = False, config: Config = None) -> None:
+    """Ask every service how it is."""
+    from services.config_file import load
+    from tools.status import show
+
+    problems.finish(show(load(), json=json))
+
+
+@app.command()
+def watch(
+    topics: Annotated[
+        list[str] | None, typer.Argument(metavar="[TOPIC]...", help="All, where none is named.")
+    ] = None,
+    json: Json = False,
+    count: Annotated[int, typer.Option("--count", "-n", min=0, help="End after so many; 0: go on.")] = 0,
+    config: Config = None,
+) -> None:
+    """Show messages on the bus as they come."""
+    from services.config_file import load
+    from tools.watch import show
+
+    problems.finish(show(load(), topics or [], json=json, count=count))
+
+
+@app.command()
+def topics(json: Json = False) -> None:
+    """List the topics of the bus and where they appear on MQTT."""
+    from tools.topics import show
+
+    show(json=json)
+
+
+@app.command()
+def events(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with those to come.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many past ones.")] = 20,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show the codes that were read, and those to come."""
+    from services.config_file import load
+    from tools.events import show
+
+    problems.finish(show(load(), follow=follow, limit=limit, json=json))
+
+
+@app.command()
+def read(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files.")],
+    json: Json = False,
+    model: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="Read with this model.")] = None,
+    config: Config = None,
+) -> None:
+    """Read image files, without the running car."""
+    from services.config_file import load
+    from tools.read import show
+
+    problems.finish(show(load(), paths, model, json=json))
+
+
+@app.command()
+def view(config: Config = None) -> None:
+    """Open a window on what the car sees and reads."""
+    from services.config_file import load
+    from tools.view import show
+
+    problems.finish(show(load()))
+
+
+@app.command()
+def send(
+    verb: Annotated[str, typer.Argument(help="Such as capture.pause; without one they are listed.")] = "",
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Its arguments, or one JSON object.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the picture of the reply there."),
+    ] = None,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the reply.")] = 5.0,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Send a command to a service."""
+    from services.config_file import load
+    from tools.send import send_command
+
+    problems.finish(
+        send_command(load(), verb, arguments or [], output=output, deadline_s=deadline, json=json)
+    )
+
+
+@config_app.command("check")
+def config_check(config: Config = None) -> None:
+    """Say whether the configuration can be used."""
+    from tools.config_commands import check
+
+    problems.finish(check())
+
+
+@config_app.command("show")
+def config_show(json: Json = False, config: Config = None) -> None:
+    """Print the settings in force, each with its explanation."""
+    from tools.config_commands import show
+
+    problems.finish(show(json=json))
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the configuration."""
+    from tools.config_commands import schema
+
+    schema()
+
+
+app.command()(train)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="The folder that holds the data sets.")],
+    bundle: Annotated[
+        Path | None, typer.Option(help="The bundle's folder.  [default: the shipped one]")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--set", help="One of the sets; again for more.")] = None,
+    json: Json = False,
+) -> None:
+    """Score a model on handwriting it never saw."""
+    from tools.evaluate import FACTORY_BUNDLE, command
+
+    command(data, bundle or FACTORY_BUNDLE, only, json)
+
+
+def main() -> None:
+    """The entry point: what goes wrong is one sentence on standard error and an exit code that isn't 0."""
+    sys.exit(problems.guarded(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""`smartcar config check | show | schema`."""
+
+from __future__ import annotations
+
+import json as json_module
+
+from services.config import Settings
+from services.config_file import as_toml, find_file, load
+from tools.output import print_json
+
+
+def check() -> int:
+    """Say that the configuration can be used. Raises ConfigError where it can't."""
+    load()
+    file = find_file()
+    print(f"{file} is fine." if file else "There is no configuration file; the built-in settings hold.")
+    return 0
+
+
+def show(*, json: bool) -> int:
+    """Print the settings in force: as TOML with explanations, ready for a file, or as one JSON object."""
+    settings = load()
+    if json:
+        print_json(settings.model_dump(mode="json"))
+    else:
+        print(as_toml(settings), end="")
+    return 0
+
+
+def schema() -> None:
+    """Print the JSON Schema."""
+    print(json_module.dumps(Settings.model_json_schema(), indent=2))

@@ -1,0 +1,74 @@
+"""What commands print: JSON, one object a line, for programs; lines and tables for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+
+from messages.message import Message
+
+_ENVELOPE = frozenset(Message.model_fields)
+_LONGEST_TEXT = 60
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """One object on one line of standard output, at once."""
+    print(json.dumps(content, ensure_ascii=False, separators=(", ", ": ")), flush=True)
+
+
+def silence_libraries() -> None:
+    """From here on only Python writes to standard error: what decoders and runtimes chat there is dropped."""
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+def as_dict(message: BaseModel, **more: Any) -> dict[str, Any]:
+    """The message as what `print_json` takes, with `more` before it."""
+    return {**more, **message.model_dump(mode="json")}
+
+
+def summary(message: Message) -> str:
+    """A message on one line, without its envelope and with long texts cut."""
+    content = {key: value for key, value in as_dict(message).items() if key not in _ENVELOPE}
+    return " ".join(f"{key}={_short(value)}" for key, value in content.items() if value not in ("", {}, []))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = value if isinstance(value, str) else json.dumps(_cut(value), ensure_ascii=False)
+    return text if len(text) <= _LONGEST_TEXT or not isinstance(value, str) else f"({len(text)} characters)"
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {key: _cut(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cut(item) for item in value]
+    return value
+
+
+def print_table(
+    headings: Iterable[str], rows: Iterable[Iterable[str]], styles: dict[str, str] | None = None
+) -> None:
+    """A table as wide as the terminal; without colours and borders where nobody looks."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    watched = sys.stdout.isatty()
+    table = Table(*headings, box=box.SIMPLE_HEAD if watched else None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(cell, (styles or {}).get(cell, ""), overflow="fold") for cell in row))
+    Console(width=None if watched else 200, highlight=False, emoji=False).print(table)
