@@ -26,6 +26,20 @@ def bus(
 
 
 @app.command()
+def pad(
+    codes: Annotated[int, typer.Option(help="How many codes are drawn.", min=1, max=5)] = 5,
+    watchers: Annotated[int, typer.Option(help="How many clients watch.", min=1)] = 50,
+    lines: Annotated[int, typer.Option(help="How many lines are played.", min=1)] = 2000,
+    json: Json = False,
+) -> None:
+    """The drawing pad of a running car: strokes to others and to a result, `pad play`, many who watch."""
+    from tools.bench.pad import measure
+    from tools.bench.report import show
+
+    show("pad", measure(codes, watchers, lines), json)
+
+
+@app.command()
 def pipeline(
     seconds: Annotated[float, typer.Option(help="How long to measure.")] = 30.0,
     hertz: Annotated[float, typer.Option(help="Frames a second.")] = 30.0,

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import paho.mqtt.client as mqtt
 import zmq
 from paho.mqtt.enums import CallbackAPIVersion
@@ -21,8 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from messages.bus import Subscriber
 from messages.message import decode
 from messages.vision import ReadingEvent
-from services.capture.scene import Scene
 from services.table import SERVICES
+from tools.bench.car import NAME, Car, running_car
 from tools.bench.report import Figure, percentile, spread
 
 READING_GOAL_MS = 8.0
@@ -34,89 +27,33 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def measure(seconds: float = 30.0, hertz: float = 30.0, width: int = 640, height: int = 480) -> list[Figure]:
     """Run all services for `seconds`, page closed, on frames rendered beforehand."""
-    with tempfile.TemporaryDirectory(prefix="sc-", dir="/dev/shm") as folder:
-        root = Path(folder)
-        video = root / "frames.npy"
-        _render(video, width, height)
-        with _car(root, video, hertz) as (process, broker_port):
-            return _observe(root / "run", process, broker_port, seconds)
-
-
-def _render(path: Path, width: int, height: int, frames: int = 300) -> None:
-    """A file of decoded frames, so that neither decoding nor rendering is measured."""
-    scene = Scene(width, height, 0)
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(frames, height, width, 3))
-    for index in range(frames):
-        array[index] = scene.frame(index)
-    array.flush()
-
-
-@contextmanager
-def _car(root: Path, video: Path, hertz: float) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    environment = os.environ | {
-        "SMARTCAR_PATHS__RUNTIME": str(root / "run"),
-        "SMARTCAR_PATHS__STATE": str(root / "state"),
-        "SMARTCAR_CAPTURE__HERTZ": str(hertz),
-        "SMARTCAR_CAR__NAME": "bench",
-    }
-    port = _free_port()
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tools.cli",
-            "up",
-            "--source",
-            str(video),
-            "--port",
-            "0",
-            "--broker-port",
-            str(port),
-        ],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process, port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
-
-
-def _observe(runtime: Path, up: subprocess.Popen[str], port: int, seconds: float) -> list[Figure]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    subscriber = Subscriber(context, runtime, ["reading", "health"], SERVICES)
-    events = _EventLatencies(port)
-    poller = zmq.Poller()
-    poller.register(subscriber.state_socket, zmq.POLLIN)
+    try:
+        with running_car(hertz, width, height) as car:
+            car.wait_until_ready(context)
+            return _observe(context, car, seconds)
+    finally:
+        context.destroy(linger=0)
+
+
+def _observe(context: zmq.Context[zmq.Socket[bytes]], car: Car, seconds: float) -> list[Figure]:
+    subscriber = Subscriber(context, car.runtime, ["reading"], ["recognizer"])
+    events = _EventLatencies(car.broker_port)
     latencies: list[float] = []
     with_codes = 0
-    ready: set[str] = set()
-    deadline = time.monotonic() + 60
-    while len(ready) < len(SERVICES):
-        if time.monotonic() > deadline or up.poll() is not None:
-            raise RuntimeError(f"the car is not ready; only {', '.join(sorted(ready)) or 'nothing'} is")
-        poller.poll(200)
-        for row, message in subscriber.receive():
-            if row.name == "health" and message.state == "ready":
-                ready.add(message.source)
     events.connect()
     time.sleep(3)
     subscriber.receive()
-    processes = _descendants(up.pid)
+    processes = _descendants(car.process.pid)
     started, cpu_before = time.monotonic(), _cpu_seconds(processes)
     while time.monotonic() - started < seconds:
-        poller.poll(200)
-        for row, message in subscriber.receive():
-            if row.name == "reading":
-                with_codes += any(len(code.text) == 5 for code in message.codes)
-                latencies.append(message.latency_ms)
+        subscriber.state_socket.poll(200)
+        for _, reading in subscriber.receive():
+            with_codes += any(len(code.text) == 5 for code in reading.codes)
+            latencies.append(reading.latency_ms)
     elapsed_s = time.monotonic() - started
     cpu = {name: spent - cpu_before.get(name, 0.0) for name, spent in _cpu_seconds(processes).items()}
     memory = {name: _pss_mb(pid) for name, pid in processes.items()}
-    context.destroy(linger=0)
     event_latencies = events.close()
     services = {name for name in processes if name not in ("up", "broker")}
     return [
@@ -151,7 +88,7 @@ class _EventLatencies:
 
     def connect(self) -> None:
         self._client.connect("127.0.0.1", self._port)
-        self._client.subscribe("smartcar/bench/event/reading", qos=1)
+        self._client.subscribe(f"smartcar/{NAME}/event/reading", qos=1)
         self._client.loop_start()
         self._subscribed.wait(5)
 
@@ -207,12 +144,3 @@ def _pss_mb(pid: int) -> float:
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024
     return 0.0
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

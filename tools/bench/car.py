@@ -1,0 +1,95 @@
+"""A car to be measured: `smartcar up` with folders, ports and frames of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zmq
+
+from messages.bus import Subscriber
+from services.capture.scene import Scene
+from services.table import SERVICES
+from tools.problems import Problem
+
+NAME = "bench"
+READY_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Car:
+    """A running car. `environment` is for commands that are to reach it."""
+
+    process: subprocess.Popen[bytes]
+    runtime: Path
+    broker_port: int
+    environment: dict[str, str]
+
+    def wait_until_ready(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        """Until every service says so. Raises Problem where one does not."""
+        subscriber = Subscriber(context, self.runtime, ["health"], SERVICES)
+        ready: set[str] = set()
+        deadline = time.monotonic() + READY_WITHIN_S
+        try:
+            while len(ready) < len(SERVICES):
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise Problem(f"the car is not ready; only {', '.join(sorted(ready)) or 'nothing'} is")
+                subscriber.state_socket.poll(200)
+                for _, message in subscriber.receive():
+                    if message.state == "ready":
+                        ready.add(message.source)
+        finally:
+            subscriber.close()
+
+
+@contextmanager
+def running_car(hertz: float, width: int = 640, height: int = 480) -> Iterator[Car]:
+    """A car that looks at frames rendered beforehand: neither decoding nor rendering is measured."""
+    with tempfile.TemporaryDirectory(prefix="sc-", dir="/dev/shm") as folder:
+        root = Path(folder)
+        video = root / "frames.npy"
+        _render(video, width, height)
+        environment = os.environ | {
+            "SMARTCAR_PATHS__RUNTIME": str(root / "run"),
+            "SMARTCAR_PATHS__STATE": str(root / "state"),
+            "SMARTCAR_CAPTURE__HERTZ": str(hertz),
+            "SMARTCAR_CAR__NAME": NAME,
+        }
+        broker_port = _free_port()
+        arguments = ("--source", str(video), "--port", "0", "--broker-port", str(broker_port))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tools.cli", "up", *arguments],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield Car(process, root / "run", broker_port, environment)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+
+def _render(path: Path, width: int, height: int, frames: int = 300) -> None:
+    scene = Scene(width, height, 0)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(frames, height, width, 3))
+    for index in range(frames):
+        array[index] = scene.frame(index)
+    array.flush()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
