@@ -22,7 +22,7 @@ test: ## lint, check types and run all tests (make test PYTEST_ARGS=tests/messag
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy .
-	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: ## check style and types
 	@sh tools/setup.sh test

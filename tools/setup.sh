@@ -81,6 +81,7 @@ need libgl1 has_library libGL.so.1              # OpenCV's windows
 need libglib2.0-0 has_library libgthread-2.0.so.0
 if [ "$what" = test ]; then
     need mosquitto has_mosquitto
+    need mosquitto-clients has mosquitto_pub
     need chromium has_chromium
     need xvfb has Xvfb
     need xdotool has xdotool
