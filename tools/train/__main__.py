@@ -1,8 +1,9 @@
-"""`python -m tools.train DATA`: train without the rest of smartcar installed."""
+"""`python -m tools.train`: train without the command line of the whole car."""
 
-import typer
+import sys
 
-from tools.train.command import train
+from tools import problems
+from tools.train.command import app
 
 if __name__ == "__main__":
-    typer.run(train)
+    sys.exit(problems.guarded(app))

@@ -1,7 +1,7 @@
 """What a run needs to go on after it was interrupted: one whole model with its optimiser, and how far it is.
 
-The checkpoint of an epoch is complete before `checkpoint.json`, which names it, is replaced: whenever the run is
-killed, one whole checkpoint is there.
+The checkpoint of an epoch is complete before `checkpoint.json`, which names it, is replaced: whenever the run
+is killed, one whole checkpoint is there.
 """
 
 from __future__ import annotations

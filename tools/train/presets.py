@@ -71,7 +71,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _COURSE}
 
 
 def family(name: str) -> list[str]:
-    """The presets of an experiment: `ex10_9` is its a, b and c, a preset's name itself. KeyError for others."""
+    """An experiment's presets: of `ex10_9` its a, b and c, of a preset's name itself. Raises KeyError."""
     if name in PRESETS:
         return [name]
     found = [each for each in PRESETS if each[:-1] == name]

@@ -1,0 +1,176 @@
+"""`smartcar evaluate`: models, and recognisers of others, side by side on handwriting they never saw."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.runtime import ModelError
+from tools import candidates, peers
+from tools.candidates import FACTORY_BUNDLE, Candidate, Preparation
+from tools.evaluate import SETS, evaluate
+from tools.output import print_json, print_table, silence_libraries
+from tools.problems import Problem
+from tools.scores import Score
+from tools.train import runs
+from tools.train.datasets import DataError
+from tools.train.sources import DOWNLOAD, prepare
+
+PEER_DIGITS = 300
+COURSE = "ex10_12"
+
+
+@dataclass
+class Column:
+    """All that is known of one model."""
+
+    name: str
+    digest: str = ""
+    scores: dict[str, Score] = field(default_factory=dict)
+    """By what the set is called."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """By what they are called: milliseconds, bytes, shares."""
+
+
+FIVE, SIZE = "five digits, one core", "model file"
+
+
+def judge(
+    models: list[Path],
+    data: Path,
+    sets: tuple[str, ...],
+    *,
+    preparation: Preparation | None = None,
+    with_peers: bool = False,
+    peer_digits: int = PEER_DIGITS,
+    json: bool = False,
+) -> int:
+    """Score the models, and the peers where wanted, and print the table. Raises Problem."""
+    judged = [candidates.load(path, preparation) for path in models]
+    remarks: list[str] = []
+    if with_peers and (course := _course_model()) is not None:
+        judged.append(course)
+    elif with_peers:
+        remarks.append(f"the course's model isn't here: train it with smartcar train --preset {COURSE}")
+    absent: dict[str, str] = {}
+    columns = [_column(candidate, data, sets or tuple(SETS), absent) for candidate in judged]
+    if absent and (sets or len(absent) == len(SETS)):
+        raise Problem(next(iter(absent.values())))
+    chosen = tuple(name for name in sets or tuple(SETS) if name not in absent)
+    if absent:
+        remarks.append(f"not in {data}: {', '.join(absent)}")
+    if with_peers:
+        for peer in peers.find():
+            if isinstance(peer, peers.Absent):
+                remarks.append(f"{peer.name} isn't installed: {peer.remedy}")
+                continue
+            found = peers.scores(peer, data, chosen, peer_digits)
+            column = Column(peer.name, scores={score.set: score for score in found})
+            column.figures[FIVE] = peers.five_ms(peer)
+            columns.append(column)
+    if json:
+        for column in columns:
+            _print_lines(column)
+    else:
+        _print_table(columns)
+        for remark in remarks:
+            print(remark)
+    return 0
+
+
+def _column(candidate: Candidate, data: Path, sets: tuple[str, ...], absent: dict[str, str]) -> Column:
+    """Score one model. Sets that are not in the folder go to `absent`, with the reason."""
+    name = candidate.name if candidate.preparation == "normalised" else f"{candidate.name} (plain)"
+    column = Column(name, candidate.digest)
+    for each in sets:
+        try:
+            column.scores |= {score.set: score for score in evaluate(candidate, data, (each,))}
+        except DataError as error:
+            absent[each] = str(error)
+        except (ValueError, ModelError) as error:
+            raise Problem(str(error)) from None
+    column.figures[FIVE] = candidate.five_ms()
+    if candidate.size:
+        column.figures[SIZE] = candidate.size
+    return column
+
+
+def _course_model() -> Candidate | None:
+    """The course's model from the newest run of its preset below runs/."""
+    for path in sorted(runs.RUNS.glob(f"{COURSE}*"), key=lambda path: -path.stat().st_mtime):
+        if runs.is_done(path) and not runs.read(path, runs.CONFIG).get("varied"):
+            return candidates.load(path)
+    return None
+
+
+def _print_lines(column: Column) -> None:
+    about: dict[str, Any] = {"model": column.digest, "name": column.name}
+    for score in column.scores.values():
+        print_json({**about, **asdict(score)})
+    for name, value in column.figures.items():
+        print_json({**about, "figure": name, "value": round(value, 5)})
+
+
+def _print_table(columns: list[Column]) -> None:
+    titles = list(dict.fromkeys(title for column in columns for title in column.scores))
+    rows = [(title, *(_cell(column.scores.get(title)) for column in columns)) for title in titles]
+    for title in titles:
+        found = [column.scores[title] if title in column.scores else None for column in columns]
+        if any(score and score.calibration_error is not None for score in found):
+            rows.append((f"confidence off by: {title}", *(_error(score) for score in found)))
+    for name, unit, scale in ((FIVE, "ms", 1.0), (SIZE, "KB", 1e-3)):
+        if any(name in column.figures for column in columns):
+            cells = (
+                f"{column.figures[name] * scale:.3g} {unit}" if name in column.figures else ""
+                for column in columns
+            )
+            rows.append((name, *cells))
+    print_table(("right, and 95 % interval", *(column.name for column in columns)), rows)
+
+
+def _cell(score: Score | None) -> str:
+    if score is None:
+        return ""
+    return f"{score.share:.2%} of {score.count} ({100 * score.low:.2f} to {100 * score.high:.2f})"
+
+
+def _error(score: Score | None) -> str:
+    return "" if score is None or score.calibration_error is None else f"{score.calibration_error:.2%}"
+
+
+def command(
+    model: Path | None,
+    sets: list[str],
+    *,
+    data: str | None,
+    against: list[Path],
+    preparation: str | None,
+    with_peers: bool,
+    peer_digits: int,
+    bundle: Path | None,
+    json: bool,
+) -> int:
+    """What the command line asks, in its form of today or the older one, DATA --bundle BUNDLE."""
+    silence_libraries()
+    if unknown := sorted(set(sets) - set(SETS)):
+        raise Problem(f"no such set: {', '.join(unknown)}; there are {', '.join(SETS)}")
+    if preparation is not None and preparation not in candidates.PREPARATIONS:
+        raise Problem(f"--prepare is {' or '.join(candidates.PREPARATIONS)}, not {preparation}")
+    if data is None and model is not None and model.is_dir() and not candidates.is_model(model):
+        print("smartcar evaluate takes the model first now: MODEL --data DATA", file=sys.stderr)
+        model, data = bundle, str(model)
+    try:
+        folder = prepare(data or DOWNLOAD, lambda line: print(line, file=sys.stderr))
+    except DataError as error:
+        raise Problem(str(error)) from None
+    return judge(
+        [model or bundle or FACTORY_BUNDLE, *against],
+        folder,
+        tuple(sets),
+        preparation=preparation,
+        with_peers=with_peers,
+        peer_digits=peer_digits,
+        json=json,
+    )

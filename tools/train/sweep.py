@@ -1,0 +1,99 @@
+"""Several runs that differ in one thing or more, and their comparison."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from tools.problems import Problem
+from tools.train import runs
+from tools.train.datasets import DataError
+from tools.train.presets import OURS, Preset, family
+from tools.train.run import Job, execute
+
+HYPERPARAMETERS = ("ex10_7", "ex10_9", "ex10_10")
+"""The course's experiments on shape, learning rate and batch size: what is swept if nothing is named."""
+
+
+def jobs_of(job: Job, vary: Sequence[str]) -> dict[str, Job]:
+    """The runs of a sweep by name: the variants of the job's experiment, times the values to vary.
+
+    `vary` holds texts like `batch=16,64`. Raises Problem.
+    """
+    if job.preset == OURS and not vary:
+        presets = [name for experiment in HYPERPARAMETERS for name in family(experiment)]
+    elif job.preset == OURS:
+        presets = [OURS]
+    else:
+        try:
+            presets = family(job.preset)
+        except KeyError:
+            raise Problem(
+                f"there is no preset {job.preset}; smartcar train --list-presets shows them."
+            ) from None
+    axes = [_axis(text, presets[0]) for text in vary]
+    jobs = {}
+    for name, values in product(presets, product(*axes)):
+        chosen = dict(values)
+        title = " ".join([name, *(f"{field}={value}" for field, value in values)])
+        seed = chosen.pop("seed", job.seed)
+        jobs[title] = replace(job, preset=name, seed=seed, changes={**job.changes, **chosen})
+    if len(jobs) < 2:
+        raise Problem(f"{job.preset} has no variants; say what to vary, such as --vary batch=16,64.")
+    return jobs
+
+
+def _axis(text: str, preset: str) -> list[tuple[str, Any]]:
+    name, _, values = text.partition("=")
+    if preset == OURS:
+        from tools.train.fit import Settings
+
+        known = {each.name for each in fields(Settings)} - {"mixture", "threads"}
+    else:
+        known = {each.name for each in fields(Preset)} - {"name", "shows", "course_says", "watched"}
+        known.add("seed")
+    if name not in known or not values:
+        raise Problem(
+            f"{text!r} can't be varied; say FIELD=VALUE,VALUE with one of {', '.join(sorted(known))}."
+        )
+    return [(name, _value(value)) for value in values.split(",")]
+
+
+def _value(text: str) -> Any:
+    """A number, a word, or numbers joined by - for the layers: hidden=256-128,512."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        parts = text.split("-")
+        return [int(part) for part in parts] if all(part.isdigit() for part in parts) else text
+
+
+def sweep_over(jobs: dict[str, Job], wanted: Path | None) -> Path:
+    """Run all jobs one after another below one folder, and compare them there. Raises Problem."""
+    from tools.train.report import comparison, page
+
+    folder = wanted or runs.RUNS / f"sweep-{next(iter(jobs.values())).preset}"
+    done = []
+    for title, job in jobs.items():
+        run = folder / title.replace(" ", "_").replace("/", "_")
+        run.mkdir(parents=True, exist_ok=True)
+        if (run / runs.CONFIG).exists() and Job.of(run) != job:
+            raise Problem(f"{run} is another run's: name another folder for this sweep with --run.")
+        if not runs.is_done(run):
+            print(f"— {title}", flush=True)
+            try:
+                execute(job, run, resume=True)
+            except (DataError, runs.RunError, ValueError, TypeError) as error:
+                raise Problem(f"{title}: {error}") from None
+        done.append(run)
+    comparison(done, folder / "comparison.png")
+    (folder / "report.html").write_text(page(done), "utf-8")
+    for run in done:
+        share = runs.read(run, runs.METRICS)["scores"]["mnist"]["share"]
+        print(f"{run.name:40} {share:7.2%}")
+    print(f"{folder}: comparison.png, report.html")
+    return folder
