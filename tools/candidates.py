@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 import models
 from models import hand
-from models.bundle import MANIFEST_FILE, Bundle, BundleError
+from models.bundle import Bundle, BundleError
 from models.manifest import (
     GOLDEN_FILE,
+    MANIFEST_FILE,
     MODEL_FILE,
     Calibration,
     FileEntry,

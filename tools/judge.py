@@ -117,7 +117,7 @@ def _print_table(columns: list[Column]) -> None:
     titles = list(dict.fromkeys(title for column in columns for title in column.scores))
     rows = [(title, *(_cell(column.scores.get(title)) for column in columns)) for title in titles]
     for title in titles:
-        found = [column.scores[title] if title in column.scores else None for column in columns]
+        found = [column.scores.get(title) for column in columns]
         if any(score and score.calibration_error is not None for score in found):
             rows.append((f"confidence off by: {title}", *(_error(score) for score in found)))
     for name, unit, scale in ((FIVE, "ms", 1.0), (SIZE, "KB", 1e-3)):

@@ -58,9 +58,16 @@ def train(
     scale: Annotated[
         float, typer.Option(min=0.001, max=10, help="smartcar: size of an epoch against the usual.")
     ] = 1.0,
+    name: Annotated[str, typer.Option(help="smartcar: name of the bundle.")] = "digits",
     version: Annotated[str, typer.Option(help="smartcar: semantic version of the bundle.")] = "0.1.0",
     release: Annotated[int, typer.Option(min=0, help="smartcar: release counter of the bundle.")] = 1,
     precision: Annotated[str, typer.Option(help="smartcar: float32 or int8 (weights).")] = "int8",
+    floor: Annotated[
+        float, typer.Option(min=0, max=1, help="smartcar: share of golden digits that the bundle must read.")
+    ] = 0.98,
+    start: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="smartcar: begin with the weights of a bundle.")
+    ] = None,
     commit: Annotated[
         str | None, typer.Option(help="smartcar: commit of the code, for the manifest.")
     ] = None,
@@ -89,12 +96,14 @@ def train(
         raise typer.BadParameter("must be float32 or int8", param_hint="--precision")
     _need_tensorflow()
     from tools.train.run import Bundling, Job
+    from tools.train.runs import RUNS
     from tools.train.sweep import jobs_of, sweep_over
 
     if resume is not None:
         _go_on(resume)
         return
     changes: dict[str, Any] = {"epochs": epochs, "minutes": minutes, "width": width}
+    changes["start"] = None if start is None else str(start)
     job = Job(
         preset=preset,
         data=data,
@@ -105,15 +114,15 @@ def train(
         threads=threads,
         changes={name: value for name, value in changes.items() if value is not None},
         scale=scale,
-        bundling=Bundling(version, release, precision, commit),
+        bundling=Bundling(name, version, release, precision, commit, floor),
     )
     if sweep or vary:
-        sweep_over(jobs_of(job, vary or []), run)
+        sweep_over(jobs_of(job, vary or []), run or RUNS / f"sweep-{preset}")
         return
     if preset not in (OURS, *PRESETS):
         raise Problem(_no_preset(preset))
-    if preset != OURS and (minutes or width or scale != 1.0):
-        raise Problem("--minutes, --width and --scale belong to the preset smartcar.")
+    if preset != OURS and (minutes or width or start or scale != 1.0):
+        raise Problem("--minutes, --width, --start and --scale belong to the preset smartcar.")
     if preset == OURS and limit:
         raise Problem("--limit belongs to the course's presets; --scale makes an epoch of smartcar smaller.")
     _begin(job, run)

@@ -67,7 +67,7 @@ def confusion(outcome: Outcome, path: Path) -> None:
     axes.set_yticks(range(len(counts)))
     axes.set_xlabel("read")
     axes.set_ylabel("written")
-    axes.set_title(_title(outcome))
+    axes.set_title(_title(outcome), fontsize=9)
     _save(figure, path)
 
 
@@ -106,7 +106,7 @@ def reliability(outcome: Outcome, path: Path) -> None:
     axes.set_ylabel("share right")
     axes.set_xlim(0, 1.04)
     axes.set_ylim(0, 1.04)
-    axes.set_title(f"{outcome.set}: off by {outcome.score.calibration_error:.2%}")
+    axes.set_title(f"{outcome.set}\noff by {outcome.score.calibration_error:.2%}", fontsize=9)
     _save(figure, path)
 
 
@@ -184,7 +184,7 @@ def comparison(held: Sequence[tuple[str, dict[str, Any]]], path: Path) -> None:
 
 def _title(outcome: Outcome) -> str:
     score = outcome.score
-    return f"{outcome.set}: {score.right} of {score.count} right, {score.share:.2%}"
+    return f"{outcome.set}\n{score.right} of {score.count} right, {score.share:.2%}"
 
 
 def _figure(width: float, height: float) -> Figure:

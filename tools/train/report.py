@@ -22,6 +22,7 @@ PICTURES = {
     "mistakes-mnist.png": "Mistakes: MNIST",
     "mistakes-pen.png": "Mistakes: pen strokes",
 }
+_BROAD = ("curves.png", "predictions.png", "mistakes-mnist.png", "mistakes-pen.png")
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --quiet: #708090; --best: #1769aa; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 100rem; padding: 0 1rem; }
@@ -33,7 +34,8 @@ th { font-weight: 600; text-align: left } td { font-variant-numeric: tabular-num
 tr { border-bottom: 1px solid var(--line) } td small { color: var(--quiet); display: block }
 td.best { color: var(--best); font-weight: 600 }
 .wide { overflow-x: auto } .row { display: flex; flex-wrap: wrap; gap: 1rem }
-figure { margin: 0; flex: 1 1 22rem; max-width: 60rem } figcaption { color: var(--quiet); font-size: .85rem }
+figure { margin: 0; flex: 1 1 22rem; max-width: 60rem }
+figure.broad { flex-basis: 40rem } figcaption { color: var(--quiet); font-size: .85rem }
 img { max-width: 100%; background: #fff; border-radius: 4px } details { margin: .3rem 0 }
 pre { overflow-x: auto; font-size: .8rem }
 """
@@ -72,7 +74,8 @@ def _table(held: Sequence[tuple[Path, dict[str, Any], dict[str, Any]]]) -> str:
         scores = [each["scores"].get(name) for each in metrics]
         title = next(score["set"] for score in scores if score)
         shares = [score["share"] if score else -1 for score in scores]
-        rows.append(_row(title, [_score(score, len(held) > 1 and max(shares)) for score in scores]))
+        best = max(shares) if len(set(shares)) > 1 else None
+        rows.append(_row(title, [_score(score, best) for score in scores]))
     plain: dict[str, Callable[[dict[str, Any], dict[str, Any]], str]] = {
         "the course says, of t10k": lambda config, each: _percent(each.get("course_says")),
         "confidence off by, MNIST": lambda config, each: _error(each, "mnist"),
@@ -93,10 +96,10 @@ def _row(title: str, cells: Iterable[str]) -> str:
     return f"<tr><th>{html.escape(title)}</th>{''.join(cells)}</tr>"
 
 
-def _score(score: dict[str, Any] | None, best: float | bool) -> str:
+def _score(score: dict[str, Any] | None, best: float | None) -> str:
     if score is None:
         return "<td></td>"
-    mark = " class=best" if best is not False and score["share"] == best else ""
+    mark = " class=best" if score["share"] == best else ""
     interval = f"{score['low']:.2%} to {score['high']:.2%} of {score['count']:,}"
     return f"<td{mark}>{score['share']:.2%}<small>{interval}</small></td>"
 
@@ -112,8 +115,9 @@ def _error(metrics: dict[str, Any], name: str) -> str:
 def _figure(folder: Path, name: str) -> str:
     packed = base64.b64encode((folder / name).read_bytes()).decode()
     title = html.escape(folder.name)
+    broad = " class=broad" if name in _BROAD else ""
     return (
-        f'<figure><img alt="{title}: {name}" src="data:image/png;base64,{packed}">'
+        f'<figure{broad}><img alt="{title}: {name}" src="data:image/png;base64,{packed}">'
         f"<figcaption>{title}</figcaption></figure>"
     )
 

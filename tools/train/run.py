@@ -17,12 +17,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Bundling:
-    """What the bundle of our own model is called."""
+    """What the bundle of our own model is called, and what it must reach."""
 
+    name: str = "digits"
     version: str = "0.1.0"
     release: int = 1
     precision: str = "int8"
     commit: str | None = None
+    floor: float = 0.98
+    """Share of its golden digits that it must read."""
 
 
 @dataclass(frozen=True)
@@ -150,11 +153,13 @@ def _ours(job: Job, data: Path, run: Path, say: Say, resume: bool) -> None:
         run / "bundle",
         model,
         validation(data),
+        name=job.bundling.name,
         version=job.bundling.version,
         release=job.bundling.release,
         seed=job.seed,
         precision=job.bundling.precision,  # type: ignore[arg-type]
         commit=job.bundling.commit,
+        golden_floor=job.bundling.floor,
         metrics={"settings": asdict(settings)},
     )
     bundle = add_metrics(bundle, {"test": measured(bundle, data)})

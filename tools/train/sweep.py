@@ -72,11 +72,13 @@ def _value(text: str) -> Any:
         return [int(part) for part in parts] if all(part.isdigit() for part in parts) else text
 
 
-def sweep_over(jobs: dict[str, Job], wanted: Path | None) -> Path:
-    """Run all jobs one after another below one folder, and compare them there. Raises Problem."""
+def sweep_over(jobs: dict[str, Job], folder: Path) -> Path:
+    """Run all jobs one after another below `folder`, and compare them there. Raises Problem.
+
+    What is finished there already is not run again, so a sweep can be gone on with.
+    """
     from tools.train.report import comparison, page
 
-    folder = wanted or runs.RUNS / f"sweep-{next(iter(jobs.values())).preset}"
     done = []
     for title, job in jobs.items():
         run = folder / title.replace(" ", "_").replace("/", "_")
