@@ -12,24 +12,30 @@ import os
 import stat
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from models.manifest import GOLDEN_FILE, MAX_FILE_BYTES, MAX_MANIFEST_BYTES, MODEL_FILE, Manifest
+from models.manifest import (
+    GOLDEN_FILE,
+    MANIFEST_FILE,
+    MAX_FILE_BYTES,
+    MAX_MANIFEST_BYTES,
+    MAX_SIGNATURE_BYTES,
+    MODEL_FILE,
+    SIGNATURE_FILE,
+    Manifest,
+)
 from models.normalise import SIDE
+from models.refusal import Refusal
 
-MANIFEST_FILE = "manifest.json"
+REQUIRED_FILES = {MANIFEST_FILE: MAX_MANIFEST_BYTES, **MAX_FILE_BYTES}
+"""The files a bundle can't do without, and how large each may be."""
 MAX_GOLDEN_DIGITS = 300
-
-Reason = Literal[
-    "missing", "not_a_file", "too_large", "bad_manifest", "wrong_size", "wrong_hash", "bad_golden"
-]
-
 
 _UNREADABLE = (
     ValueError,
@@ -44,12 +50,8 @@ _UNREADABLE = (
 """What damaged or hostile bytes make zipfile and numpy raise."""
 
 
-class BundleError(Exception):
-    """A folder that can't be used as a bundle: `reason` is a code, the text a sentence for people."""
-
-    def __init__(self, reason: Reason, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason: Reason = reason
+class BundleError(Refusal):
+    """A folder, or files, that can't be used as a bundle."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,17 @@ class Bundle:
     """A bundle whose files were all read and found to be those of its manifest."""
 
     folder: Path
+    """Where the files were read."""
     digest: str
     """SHA-256 of the exact bytes of manifest.json, in hex; it names the whole bundle."""
     manifest: Manifest
+    raw_manifest: bytes = field(repr=False)
+    """manifest.json as it was: what a signature covers."""
     model: bytes = field(repr=False)
     """The model file's bytes as they were checked: what is run is what was hashed."""
     golden_bytes: bytes = field(repr=False)
+    signature: bytes | None = field(default=None, repr=False)
+    """manifest.sig, not yet checked; None where there is none."""
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Bundle:
@@ -79,7 +86,18 @@ class Bundle:
         folder = Path(folder)
         if not folder.is_dir():
             raise BundleError("missing", f"There is no bundle at {folder}: it is no folder.")
-        raw = _read(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+        files = {name: read_regular(folder / name, limit) for name, limit in REQUIRED_FILES.items()}
+        if os.path.lexists(folder / SIGNATURE_FILE):
+            files[SIGNATURE_FILE] = read_regular(folder / SIGNATURE_FILE, MAX_SIGNATURE_BYTES)
+        return cls.from_files(files, folder)
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], folder: Path) -> Bundle:
+        """The bundle of these files by name; `folder` is named in what goes wrong. Raises BundleError."""
+        for name in REQUIRED_FILES:
+            if name not in files:
+                raise BundleError("missing", f"{folder / name} is missing: the bundle is not whole.")
+        raw = files[MANIFEST_FILE]
         try:
             manifest = Manifest.model_validate_json(raw)
         except ValidationError as error:
@@ -87,13 +105,29 @@ class Bundle:
             where = ".".join(str(part) for part in first["loc"])
             said = f"{where}: {first['msg']}" if where else first["msg"]
             raise BundleError("bad_manifest", f"The manifest in {folder} is not valid: {said}.") from None
+        for name in MAX_FILE_BYTES:
+            _check(folder, manifest, name, files[name])
         return cls(
             folder=folder,
             digest=hashlib.sha256(raw).hexdigest(),
             manifest=manifest,
-            model=_checked(folder, manifest, MODEL_FILE),
-            golden_bytes=_checked(folder, manifest, GOLDEN_FILE),
+            raw_manifest=raw,
+            model=files[MODEL_FILE],
+            golden_bytes=files[GOLDEN_FILE],
+            signature=files.get(SIGNATURE_FILE),
         )
+
+    def files(self) -> dict[str, bytes]:
+        """The bundle's files by name, as they were checked."""
+        files = {MANIFEST_FILE: self.raw_manifest, MODEL_FILE: self.model, GOLDEN_FILE: self.golden_bytes}
+        if self.signature is not None:
+            files[SIGNATURE_FILE] = self.signature
+        return files
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(len(content) for content in self.files().values())
 
     @property
     def model_path(self) -> Path:
@@ -105,29 +139,27 @@ class Bundle:
 
         Raises BundleError where the file holds anything else.
         """
-        try:
-            crops, labels = _arrays(self.golden_bytes)
-        except _UNREADABLE as error:
-            raise BundleError(
-                "bad_golden", f"{GOLDEN_FILE} in {self.folder} can't be read: {error}."
-            ) from None
-        if crops.dtype != np.uint8 or crops.ndim != 3 or crops.shape[1:] != (SIDE, SIDE):
-            raise BundleError(
-                "bad_golden", f"{GOLDEN_FILE} in {self.folder} does not hold crops of {SIDE}×{SIDE} bytes."
-            )
-        names = tuple(str(label) for label in labels.ravel().tolist())
-        if not 1 <= len(crops) <= MAX_GOLDEN_DIGITS or len(names) != len(crops):
-            raise BundleError(
-                "bad_golden",
-                f"{GOLDEN_FILE} in {self.folder} has {len(crops)} crops and {len(names)} labels; "
-                f"as many of each are needed, 1 to {MAX_GOLDEN_DIGITS}.",
-            )
-        if strange := sorted(set(names) - set(self.manifest.labels)):
-            raise BundleError(
-                "bad_golden",
-                f"{GOLDEN_FILE} in {self.folder} has labels the model lacks: {', '.join(strange)}.",
-            )
-        return Golden(crops, names)
+        return golden_digits(self.golden_bytes, self.manifest.labels, self.folder / GOLDEN_FILE)
+
+
+def golden_digits(packed: bytes, labels: Sequence[str], path: Path = Path(GOLDEN_FILE)) -> Golden:
+    """The digits in the content of golden.npz, which was at `path`. Raises BundleError."""
+    try:
+        crops, names = _arrays(packed)
+    except _UNREADABLE as error:
+        raise BundleError("bad_golden", f"{path} can't be read: {error}.") from None
+    if crops.dtype != np.uint8 or crops.ndim != 3 or crops.shape[1:] != (SIDE, SIDE):
+        raise BundleError("bad_golden", f"{path} does not hold crops of {SIDE}×{SIDE} bytes.")
+    written = tuple(str(label) for label in names.ravel().tolist())
+    if not 1 <= len(crops) <= MAX_GOLDEN_DIGITS or len(written) != len(crops):
+        raise BundleError(
+            "bad_golden",
+            f"{path} has {len(crops)} crops and {len(written)} labels; "
+            f"as many of each are needed, 1 to {MAX_GOLDEN_DIGITS}.",
+        )
+    if strange := sorted(set(written) - set(labels)):
+        raise BundleError("bad_golden", f"{path} has labels the model lacks: {', '.join(strange)}.")
+    return Golden(crops, written)
 
 
 def _arrays(packed: bytes) -> tuple[NDArray[np.uint8], NDArray[np.generic]]:
@@ -140,9 +172,8 @@ def _arrays(packed: bytes) -> tuple[NDArray[np.uint8], NDArray[np.generic]]:
         return arrays["crops"], arrays["labels"]
 
 
-def _checked(folder: Path, manifest: Manifest, name: str) -> bytes:
+def _check(folder: Path, manifest: Manifest, name: str, content: bytes) -> None:
     entry = manifest.file(name)
-    content = _read(folder / name, MAX_FILE_BYTES[name])
     if len(content) != entry.size:
         raise BundleError(
             "wrong_size",
@@ -155,11 +186,13 @@ def _checked(folder: Path, manifest: Manifest, name: str) -> bytes:
             f"{folder / name} is not the file its manifest names (SHA-256 differs): "
             "it was damaged or replaced; copy the bundle again.",
         )
-    return content
 
 
-def _read(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes; no link is followed, no pipe waited on."""
+def read_regular(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes; no link is followed, no pipe waited on.
+
+    Raises BundleError.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from models.refusal import Reason, Refusal
+
+MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.tflite"
 GOLDEN_FILE = "golden.npz"
+SIGNATURE_FILE = "manifest.sig"
 MAX_MANIFEST_BYTES = 64 << 10
+MAX_SIGNATURE_BYTES = 4 << 10
 MAX_FILE_BYTES = {MODEL_FILE: 32 << 20, GOLDEN_FILE: 4 << 20}
 """The files a bundle may hold beside its manifest and signature, and how large each may be."""
 
@@ -104,6 +110,20 @@ class Training(Section):
     metrics: dict[str, Any] = {}
 
 
+class Imported(Section):
+    """Where the model came from that was not issued as a bundle: a file out of the car's data folder."""
+
+    file: Annotated[str, Field(max_length=255)]
+    """Its name there."""
+    format: Literal["h5", "keras", "tflite"]
+    size: Annotated[int, Field(ge=1)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    keras: Annotated[str, Field(max_length=32)] | None = None
+    """The version of Keras that wrote it, as it says itself."""
+    accuracy: Share
+    """On the car's golden digits, when it was imported."""
+
+
 class Manifest(Section):
     """Everything a car must know of a model before it opens it."""
 
@@ -125,6 +145,7 @@ class Manifest(Section):
     calibration: Calibration = Calibration()
     golden: GoldenTerms
     training: Training = Training()
+    imported: Imported | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -144,3 +165,37 @@ class Manifest(Section):
     def has_expired(self, now: datetime) -> bool:
         """Whether the manifest's time has passed at `now`."""
         return self.expires is not None and now >= self.expires
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON Schema of manifest.json. Beyond it: the version is semantic, each file is named once."""
+    schema = Manifest.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def admit(
+    manifest: Manifest,
+    *,
+    car: str,
+    groups: Collection[str] = (),
+    now: datetime | None,
+    newest_release: int | None,
+) -> None:
+    """Whether this car takes the bundle by itself: its target, its time, its release counter.
+
+    `now` is None where the clock was never set: then the time is not asked. `newest_release` is the highest
+    release of this name that the car has had. Raises Refusal: not_for_this_car, expired, older.
+    """
+    title = f"{manifest.name} {manifest.version}"
+    if manifest.target not in {"all", car, *groups}:
+        raise Refusal(
+            Reason.NOT_FOR_THIS_CAR, f"{title} is for {manifest.target}; this is {car}, and in no such group."
+        )
+    if now is not None and manifest.has_expired(now):
+        raise Refusal(Reason.EXPIRED, f"{title} expired on {manifest.expires:%Y-%m-%d}; ask for a newer one.")
+    if newest_release is not None and manifest.release < newest_release:
+        raise Refusal(
+            Reason.OLDER,
+            f"{title} is release {manifest.release}, and this car has had {newest_release}; "
+            "smartcar model activate, at the car, still takes it.",
+        )

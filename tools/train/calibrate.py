@@ -1,34 +1,13 @@
-"""Make a model's confidence mean what it says."""
+"""How far a model's confidence is from what it says; what makes it mean that is in `models.calibration`."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.calibration import surprise, temperature
 
-def temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The temperature that makes held-out labels likeliest (Guo et al., 2017), 0.05 to 20.
-
-    `logits` (n, labels); found by golden-section search over its logarithm, in which the likelihood has a
-    single peak.
-    """
-    low, high = np.log(0.05), np.log(20.0)
-    ratio = (np.sqrt(5) - 1) / 2
-    while high - low > 1e-4:
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if surprise(logits, labels, float(np.exp(left))) < surprise(logits, labels, float(np.exp(right))):
-            high = right
-        else:
-            low = left
-    return round(float(np.exp((low + high) / 2)), 4)
-
-
-def surprise(logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float) -> float:
-    """Mean negative log-likelihood of the labels at this temperature."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(scaled).sum(axis=1))
-    return float((log_sum - scaled[np.arange(len(labels)), labels]).mean())
+__all__ = ["expected_error", "surprise", "temperature"]
 
 
 def expected_error(confidence: NDArray[np.floating], right: NDArray[np.bool_], bins: int = 15) -> float:
