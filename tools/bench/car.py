@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
 import zmq
 
 from messages.bus import Subscriber
-from services.capture.scene import Scene
+from services.capture.scene import EPISODE, Scene
 from services.table import SERVICES
 from tools.problems import Problem
 
@@ -80,12 +81,21 @@ def running_car(hertz: float, width: int = 640, height: int = 480) -> Iterator[C
             process.wait(20)
 
 
-def _render(path: Path, width: int, height: int, frames: int = 300) -> None:
+def _render(path: Path, width: int, height: int, episodes: int = 2) -> None:
+    """The first `episodes` of the scene with one card and five digits: it comes, is read, leaves."""
     scene = Scene(width, height, 0)
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(frames, height, width, 3))
-    for index in range(frames):
-        array[index] = scene.frame(index)
+    of_five = (number for number in count() if _digits_in_view(scene, number) == [5])
+    chosen = [number * EPISODE + moment for number in islice(of_five, episodes) for moment in range(EPISODE)]
+    shape = (len(chosen), height, width, 3)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    for place, index in enumerate(chosen):
+        array[place] = scene.frame(index)
     array.flush()
+
+
+def _digits_in_view(scene: Scene, episode: int) -> list[int]:
+    """How many digits each code has that is in view half-way through the episode."""
+    return [len(code.digits) for code in scene.truth(episode * EPISODE + EPISODE // 2)]
 
 
 def _free_port() -> int:
