@@ -22,7 +22,7 @@ PenStroke = NDArray[np.float64]
 Part = Literal["train", "validation", "test"]
 
 MNIST_HELD_OUT = 5_000
-"""The last so many digits of MNIST's training part are validation."""
+"""The last so many digits of MNIST's training part are validation; a twelfth of a part of it."""
 _PEN_WRITERS: dict[Part, range] = {
     "train": range(1, 21),
     "validation": range(21, 26),
@@ -65,10 +65,12 @@ def mnist(folder: Path, part: Part) -> Pictures:
     labels = _idx(folder / "mnist" / f"{prefix}-labels-idx1-ubyte.gz", 1).astype(np.int64)
     if len(images) != len(labels):
         raise DataError(f"MNIST in {folder} has {len(images)} images but {len(labels)} labels.")
+    held_out = min(MNIST_HELD_OUT, len(images) // 12)  # of a smaller set, as large a part as of the whole
+    trained_on = len(images) - held_out
     if part == "train":
-        return Pictures(images[:-MNIST_HELD_OUT], labels[:-MNIST_HELD_OUT])
+        return Pictures(images[:trained_on], labels[:trained_on])
     if part == "validation":
-        return Pictures(images[-MNIST_HELD_OUT:], labels[-MNIST_HELD_OUT:])
+        return Pictures(images[trained_on:], labels[trained_on:])
     return Pictures(images, labels)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from models import hand
 from models.normalise import SIDE, normalise
 from tools.train import pen, raster
-from tools.train.datasets import PenDigit, Pictures, bhmsds, mnist, pendigits, semeion
+from tools.train.datasets import DataError, PenDigit, Pictures, bhmsds, mnist, pendigits, semeion
 from tools.train.mixture import Mixture
 
 Pixels = NDArray[np.uint8]
 
 SEED_OF_THE_HAND = 1 << 32
 """Writers of the built-in hand are drawn from above this, so that its own scenes show others."""
+
+
+NOTHING = Pictures(np.zeros((0, SIDE, SIDE), np.uint8), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,18 @@ class Sources:
     semeion: Pictures
 
     @classmethod
-    def read(cls, folder: Path) -> Sources:
-        """Read them from the data folder. Raises DataError."""
-        return cls(mnist(folder, "train"), pendigits(folder, "train"), bhmsds(folder), semeion(folder))
+    def read(cls, folder: Path, mixture: Mixture | None = None, drawings: Sequence[PenDigit] = ()) -> Sources:
+        """Read them from the data folder; a set of which the mixture takes nothing needn't be there.
+
+        `drawings` are more pen digits, such as those drawn on the pad. Raises DataError.
+        """
+        taken = mixture or Mixture()
+        return cls(
+            mnist(folder, "train") if taken.mnist else NOTHING,
+            _pen(folder, drawings) if taken.pen else [],
+            bhmsds(folder) if taken.bhmsds else NOTHING,
+            semeion(folder) if taken.semeion else NOTHING,
+        )
 
 
 def epoch(sources: Sources, mixture: Mixture, seed: int, number: int) -> tuple[Pixels, NDArray[np.uint8]]:
@@ -81,10 +93,15 @@ def epoch(sources: Sources, mixture: Mixture, seed: int, number: int) -> tuple[P
 
 
 def epochs(
-    folder: Path, mixture: Mixture, seed: int, first: int, last: int
+    folder: Path,
+    mixture: Mixture,
+    seed: int,
+    first: int,
+    last: int,
+    drawings: Sequence[PenDigit] = (),
 ) -> Generator[tuple[Pixels, Pixels], None, None]:
     """Epochs `first` to `last` (exclusive), each made by a worker while the one before is in use."""
-    with ProcessPoolExecutor(1, get_context("spawn"), _prepare, (folder,)) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), _prepare, (folder, mixture, drawings)) as pool:
         ahead: list[Future[tuple[Pixels, Pixels]]] = []
         for number in range(first, last):
             ahead.append(pool.submit(_one_epoch, mixture, seed, number))
@@ -94,12 +111,22 @@ def epochs(
             yield pending.result()
 
 
+def _pen(folder: Path, drawings: Sequence[PenDigit]) -> list[PenDigit]:
+    """Writers 1 to 20 and the drawings; where only drawings are there, these."""
+    try:
+        return [*pendigits(folder, "train"), *drawings]
+    except DataError:
+        if not drawings:
+            raise
+        return list(drawings)
+
+
 _in_worker: Sources | None = None
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, mixture: Mixture, drawings: Sequence[PenDigit]) -> None:
     global _in_worker
-    _in_worker = Sources.read(folder)
+    _in_worker = Sources.read(folder, mixture, drawings)
 
 
 def _one_epoch(mixture: Mixture, seed: int, number: int) -> tuple[Pixels, Pixels]:
@@ -109,6 +136,8 @@ def _one_epoch(mixture: Mixture, seed: int, number: int) -> tuple[Pixels, Pixels
 
 def _picks(available: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """`count` indices: all of them as often as they go in, the rest drawn without repetition."""
+    if not count:
+        return np.zeros(0, np.int64)
     whole = np.tile(np.arange(available), count // available)
     return np.concatenate([whole, rng.permutation(available)[: count % available]])
 
@@ -121,10 +150,16 @@ def _with_likely_aspect(image: Pixels, label: int, rng: np.random.Generator) -> 
 
 
 def validation(folder: Path, repeats: int = 3) -> dict[str, tuple[Pixels, NDArray[np.int64]]]:
-    """The digits a model is chosen by: MNIST's held-out 5,000, and pen writers 21 to 25 on the pad."""
+    """The digits a model is chosen by: MNIST's held-out 5,000, and pen writers 21 to 25 on the pad.
+
+    Where the folder has no pen strokes, MNIST's alone.
+    """
     pictures = mnist(folder, "validation")
     sets = {"mnist": (np.stack([normalise(image) for image in pictures.images]), pictures.labels)}
-    digits = pendigits(folder, "validation") * repeats
+    try:
+        digits = pendigits(folder, "validation") * repeats
+    except DataError:
+        return sets
     rng = np.random.default_rng(21)
     inks = [pen.on_pad(digit.strokes, rng) for digit in digits]
     labels = np.array([digit.label for digit in digits])

@@ -74,7 +74,7 @@ def family(name: str) -> list[str]:
     """An experiment's presets: of `ex10_9` its a, b and c, of a preset's name itself. Raises KeyError."""
     if name in PRESETS:
         return [name]
-    found = [each for each in PRESETS if each[:-1] == name]
+    found = [f"{name}{variant}" for variant in "abc" if f"{name}{variant}" in PRESETS]
     if not found:
         raise KeyError(name)
     return found

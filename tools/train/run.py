@@ -7,12 +7,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.train import checkpoint, course, runs
+from tools.train.mixture import Mixture
 from tools.train.presets import OURS, PRESETS, Preset
 
+if TYPE_CHECKING:
+    from models.manifest import DataSet
+
 Say = Callable[[str], None]
+
+SET_FOLDERS = {"pen": "pendigits_orig", "bhmsds": "bhmsds", "semeion": "semeion"}
+"""Where the sets lie that our own model is trained on beside MNIST, by their names in the mixture."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ def execute(job: Job, run: Path, say: Say = print, *, resume: bool = False) -> P
 
     started = time.monotonic()
     data = prepare(job.data, say)
-    sets = ("mnist",) if job.preset != OURS else ("mnist", "pendigits_orig", "bhmsds", "semeion")
+    sets = ("mnist", *(SET_FOLDERS.values() if job.preset == OURS else ()))
     runs.add(
         run,
         runs.CONFIG,
@@ -136,18 +143,44 @@ def _course(job: Job, data: Path, run: Path, say: Say, resume: bool) -> None:
     )
 
 
+def available(mixture: Mixture, data: Path, drawn: bool, say: Say) -> Mixture:
+    """The mixture without the sets that aren't in `data`; for absent pen strokes the built-in hand writes."""
+    absent = [name for name, folder in SET_FOLDERS.items() if not (data / folder).is_dir()]
+    if "pen" in absent and drawn:
+        absent.remove("pen")
+    if not absent:
+        return mixture
+    written = mixture.hand + (mixture.pen if "pen" in absent else 0)
+    say(f"not in {data}: {', '.join(SET_FOLDERS[name] for name in absent)}; trained without")
+    return replace(mixture, hand=written, **dict.fromkeys(absent, 0))
+
+
+def _named(mixture: Mixture, drawn: int) -> list[DataSet]:
+    """What the manifest says the model was trained on."""
+    from models.manifest import DataSet
+    from tools.train.export import DATA
+
+    counts = (mixture.mnist, mixture.pen, mixture.bhmsds, mixture.semeion, mixture.hand)
+    named = [entry for entry, count in zip(DATA, counts, strict=True) if count]
+    if drawn:
+        who = "whoever drew them"
+        named.append(
+            DataSet(name="drawings from the pad", use="training", licence="", attribution=who, count=drawn)
+        )
+    return named
+
+
 def _ours(job: Job, data: Path, run: Path, say: Say, resume: bool) -> None:
     from tools.candidates import of_bundle
     from tools.evaluate import measured
-    from tools.train import figures, results
+    from tools.train import drawings, figures, results
     from tools.train.epochs import validation
     from tools.train.export import add_metrics, write_bundle
     from tools.train.fit import Settings, fit
-    from tools.train.mixture import Mixture
 
-    settings = Settings(
-        seed=job.seed, threads=job.threads, mixture=Mixture().scaled(job.scale), **job.changes
-    )
+    drawn = [digit for path in job.drawings for digit in drawings.read(Path(path))]
+    mixture = available(Mixture().scaled(job.scale), data, bool(drawn), say)
+    settings = Settings(seed=job.seed, threads=job.threads, mixture=mixture, **job.changes)
     model = fit(data, run, settings, say)
     bundle = write_bundle(
         run / "bundle",
@@ -160,6 +193,7 @@ def _ours(job: Job, data: Path, run: Path, say: Say, resume: bool) -> None:
         precision=job.bundling.precision,  # type: ignore[arg-type]
         commit=job.bundling.commit,
         golden_floor=job.bundling.floor,
+        data=_named(mixture, len(drawn)),
         metrics={"settings": asdict(settings)},
     )
     bundle = add_metrics(bundle, {"test": measured(bundle, data)})
