@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bundle import Bundle
 from tools.train.epochs import epochs, validation
 from tools.train.mixture import Mixture
 from tools.train.network import LABELS, build
+from tools.train.optimizer import muon
+from tools.train.start import begin_from
 
 Pixels = NDArray[np.uint8]
 Sets = dict[str, tuple[Pixels, NDArray[np.int64]]]
@@ -24,7 +27,7 @@ Sets = dict[str, tuple[Pixels, NDArray[np.int64]]]
 class Settings:
     """Everything that decides a run; kept in its config.json."""
 
-    epochs: int = 14
+    epochs: int = 40
     minutes: float | None = None
     """End by then, however far the epochs are: the learning rate falls with the time that has passed."""
     width: int = 16
@@ -36,6 +39,10 @@ class Settings:
     mixture: Mixture = field(default_factory=Mixture)
     threads: int = 0
     """For TensorFlow; 0 leaves it to TensorFlow."""
+    start: str | None = None
+    """The folder of a bundle to begin from, instead of from nothing."""
+    dtype: str = "float32"
+    """What is computed in; `mixed_bfloat16` is a fifth faster on processors that have it."""
 
 
 def fit(folder: Path, run: Path, settings: Settings, say: Callable[[str], None] = print) -> Any:
@@ -52,10 +59,14 @@ def fit(folder: Path, run: Path, settings: Settings, say: Callable[[str], None] 
     sets = validation(folder)
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.json").write_text(json.dumps(asdict(settings), indent=2) + "\n")
-    model = build(settings.width, settings.seed)
+    kept = build(settings.width, settings.seed)
+    if settings.start is not None:
+        begin_from(kept, Bundle.load(Path(settings.start)), as_input(sets["mnist"][0]))
+    model = build(settings.width, settings.seed, settings.dtype)
+    model.set_weights(kept.get_weights())
     pace = _Pace(settings)
     model.compile(
-        keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay),
+        muon(settings.learning_rate, settings.weight_decay),
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
     )
     say(f"{model.count_params()} parameters, {settings.mixture.total} digits an epoch")
@@ -77,7 +88,8 @@ def fit(folder: Path, run: Path, settings: Settings, say: Callable[[str], None] 
             shuffle=False,
             callbacks=[follow],
         )
-        right = {name: accuracy(model, *part) for name, part in sets.items()}
+        kept.set_weights(model.get_weights())
+        right = {name: accuracy(kept, *part) for name, part in sets.items()}
         loss = float(told.history["loss"][-1])
         minutes = pace.minutes
         history.append({"epoch": number + 1, "loss": loss, "minutes": round(minutes, 2), **right})
@@ -89,7 +101,7 @@ def fit(folder: Path, run: Path, settings: Settings, say: Callable[[str], None] 
         score = float(np.mean(list(right.values())))
         if score >= best:
             best = score
-            model.save(run / "model.keras")
+            kept.save(run / "model.keras")
         (run / "metrics.json").write_text(json.dumps({"history": history}, indent=2) + "\n")
         if pace.progress >= 1:
             break
