@@ -44,6 +44,14 @@ class Settings:
     dtype: str = "float32"
     """What is computed in; `mixed_bfloat16` is a fifth faster on processors that have it."""
 
+    def described(self) -> dict[str, Any]:
+        """As a manifest tells them: the bundle it began from by its name and digest, not by its place."""
+        said = asdict(self)
+        if self.start is not None:
+            start = Bundle.load(Path(self.start))
+            said["start"] = f"{start.manifest.name} {start.manifest.version}, {start.digest}"
+        return said
+
 
 def fit(folder: Path, run: Path, settings: Settings, say: Callable[[str], None] = print) -> Any:
     """Train on the sets in `folder`; the best model stays in `run`/model.keras and is returned.
