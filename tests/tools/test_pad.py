@@ -113,6 +113,7 @@ def test_a_line_that_cannot_be_used_is_named_and_the_others_go_on(pad: Pad, tmp_
             '{"id": "no strokes"}',
             '{"id": "long", "strokes": [' + json.dumps([[x % 500, 5] for x in range(1001)]) + "]}",
             '{"id": "full", "strokes": ' + json.dumps([[[x % 500, 5] for x in range(1000)]] * 5) + "}",
+            '{"id": "endless", "strokes": [' + "[" * (9 << 20),
             "no JSON at all",
             "[1, 2]",
             "",
@@ -129,13 +130,15 @@ def test_a_line_that_cannot_be_used_is_named_and_the_others_go_on(pad: Pad, tmp_
         *((name, False) for name in ("no points", "no strokes", "long", "full")),
         (10, False),  # a line without an id goes by its number
         (11, False),
+        (12, False),
         (7, True),
-        (13, True),
+        (14, True),
         ("good", True),
     ]
     errors = {line["id"]: line["error"] for line in out if "error" in line}
     assert "outside the canvas" in errors["outside"]
     assert "full" in errors["full"]
+    assert "too long" in errors[10]
     assert out[0] == out[-1]
 
 

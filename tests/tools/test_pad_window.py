@@ -219,16 +219,16 @@ def test_s_shows_what_the_model_sees(window: Window, pad: Pad, screen: Screen) -
     pad.wait_reading("0-6--")
     window.press("s")
     number = screen.window(SHOW_TITLE)
-    x, y = screen.corner(number)
 
-    def shown(box: int) -> NDArray[np.uint8]:
-        """The middle of an enlarged crop."""
+    def crop(box: int) -> NDArray[np.uint8]:
+        """The middle of an enlarged crop, wherever the window is by now."""
+        x, y = screen.corner(number)
         left = x + 14 + 154 * box
         return screen.picture()[y + 40 : y + 170, left + 4 : left + 136]
 
     def is_painted() -> bool:
-        written = [(shown(box) > 200).all(2).sum() > 500 for box in (0, 2)]
-        return all(written) and bool((shown(1) == 0).all())
+        written = [(crop(box) > 200).all(2).sum() > 500 for box in (0, 2)]
+        return all(written) and bool((crop(1) == 0).all())
 
     wait_for(is_painted, what="two crops with a digit, one without between them")
     screen.do("windowclose", number)

@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from messages.message import first_problem
 from messages.pad import BRUSH, BoxDigit, PadStroke
 from messages.pad_commands import (
     PadAutomatic,
@@ -39,10 +38,9 @@ def write(settings: Settings, digits: str, seed: int | None, *, json: bool) -> i
     """Write digits into the boxes and say how they are read."""
     try:
         command = PadWrite(digits=digits, seed=seed, author=AUTHOR)
-    except ValidationError as error:
+    except ValidationError:
         raise Problem(
-            f"{digits!r} can't be written ({first_problem(error)}); give up to five digits, and - to pass "
-            f"over a box"
+            f"{digits!r} can't be written; give up to five digits, and - to pass over a box"
         ) from None
     with pad_link(settings) as link:
         link.wait_until_ready()
@@ -110,7 +108,7 @@ def save(settings: Settings, path: Path | None, line_id: str | None) -> int:
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             file.write(content)  # in one piece: two that save at once don't mix their lines
     except OSError as error:
-        raise Problem(f"{path} can't be written: {error.strerror}") from None
+        raise Problem(f"{path} can't be written ({error.strerror}); name another file") from None
     return 0
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from messages.pad import BOXES, HEIGHT, UNREADABLE, WIDTH, BoxDigit, PadResult, box
+from messages.pad import BOXES, EMPTY, HEIGHT, UNREADABLE, WIDTH, BoxDigit, PadResult, box
 from messages.pad_commands import BoxView, PadViews
 from messages.pad_follower import PadFollower
 from models.strokes import draw
@@ -17,6 +17,7 @@ Colour = tuple[int, int, int]
 
 LINE_HEIGHT = 24
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WORDS = {EMPTY: "empty", UNREADABLE: "doubtful"}
 _RED, _BLUE, _GREEN, _ORANGE, _GREY = (0, 0, 255), (200, 60, 0), (60, 130, 30), (0, 110, 210), (150, 150, 150)
 _KEYS = ("e erase  1-5 a box  u undo  r recognise  s show", "+ - brush  a automatic  q quit")
 _CROP_SIDE, _MARGIN, _BAR_HEIGHT = 140, 14, 15
@@ -70,7 +71,7 @@ def _view(picture: Pixels, left: int, view: BoxView) -> None:
         _write(picture, str(value), (left, y + 9), (60, 60, 60), 0.4)
         right = left + 14 + round(share * (_CROP_SIDE - 60))
         cv2.rectangle(picture, (left + 14, y), (right, y + 8), _colour(digit, str(value) == digit.label), -1)
-        _write(picture, percent(share), (left + _CROP_SIDE - 42, y + 9), (60, 60, 60), 0.35)
+        _write(picture, percent(share), (left + _CROP_SIDE - 42, y + 9), (60, 60, 60), 0.38)
 
 
 def _beneath(picture: Pixels, index: int, digit: BoxDigit, current: bool) -> None:
@@ -78,28 +79,26 @@ def _beneath(picture: Pixels, index: int, digit: BoxDigit, current: bool) -> Non
     colour = _colour(digit, True) if current else _GREY
     foot = frame.y + frame.height
     _write(picture, digit.label, (frame.x + 4, foot + 34), colour, 1.1, 2)
-    if digit.label == UNREADABLE:
-        _write(picture, "doubtful", (frame.x + 34, foot + 28), colour, 0.42)
+    if digit.label in _WORDS:
+        _write(picture, _WORDS[digit.label], (frame.x + 34, foot + 28), colour, 0.42)
     elif digit.runner_up:
         _write(picture, percent(digit.confidence), (frame.x + 34, foot + 20), colour, 0.42)
         _write(
             picture,
-            f"or {digit.runner_up} {percent(digit.runner_up_confidence)}",
-            (frame.x + 34, foot + 36),
+            f"or {digit.runner_up}, {percent(digit.runner_up_confidence)}",
+            (frame.x + 34, foot + 37),
             _GREY,
-            0.38,
+            0.4,
         )
 
 
 def _head(view: BoxView) -> str:
-    if not view.probabilities:
-        return "empty"
     digit = view.digit
-    return "doubtful" if digit.label == UNREADABLE else f"{digit.label}  {percent(digit.confidence)}"
+    return _WORDS.get(digit.label, f"{digit.label}  {percent(digit.confidence)}")
 
 
 def _colour(digit: BoxDigit, chosen: bool) -> Colour:
-    if not chosen:
+    if not chosen or digit.label == EMPTY:
         return _GREY
     return _ORANGE if digit.label == UNREADABLE else _GREEN
 

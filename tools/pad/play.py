@@ -25,7 +25,9 @@ from tools.problems import Problem
 
 AT_ONCE = 12
 """Lines under way at a time."""
-DEADLINE_S = 10.0
+DEADLINE_S = 4.0
+TRIES = 3
+"""A pad that was killed is back before long, and a line that is played twice is answered the same."""
 GIVE_UP_AFTER = 3
 """Lines one after the other that the pad does not answer."""
 MAX_LINE_BYTES = 4 << 20
@@ -49,6 +51,7 @@ class _Played:
     """A line on its way: its answer, once it has one."""
 
     id: Any
+    tries: int = 0
     reading: PadReading | None = None
     error: str = ""
 
@@ -80,7 +83,8 @@ class Lines:
             elif line.strip():
                 self._ready.append(line)
         if len(self._buffer) > MAX_LINE_BYTES:
-            self._ready.append(b"" if self._skipping else self._buffer)
+            if not self._skipping:
+                self._ready.append(self._buffer)  # to be refused; what follows of it is passed over
             self._buffer, self._skipping = b"", True
 
     def take(self) -> bytes:
@@ -145,10 +149,17 @@ class Player:
             played.id = _id_in(line, played.id)
             played.error = first_problem(error) if len(line) <= MAX_LINE_BYTES else "the line is too long"
             return
-        self._asker.ask(command, lambda reply: self._answered(played, reply), DEADLINE_S)
+        self._ask(played, command)
 
-    def _answered(self, played: _Played, reply: Reply) -> None:
+    def _ask(self, played: _Played, command: PadPlay) -> None:
+        played.tries += 1
+        self._asker.ask(command, lambda reply: self._answered(played, command, reply), DEADLINE_S)
+
+    def _answered(self, played: _Played, command: PadPlay, reply: Reply) -> None:
         if reply.error is not None:
+            if reply.error.code == "no-answer" and played.tries < TRIES:
+                self._ask(played, command)
+                return
             played.error = reply.error.message
             self._silent = self._silent + 1 if reply.error.code == "no-answer" else 0
             return
@@ -198,7 +209,8 @@ def play(settings: Settings, path: str, *, json: bool) -> int:
         if path != "-":
             os.close(descriptor)
     if player.failed:
-        print(f"smartcar: {player.failed} lines could not be read", file=sys.stderr)
+        lines = "1 line" if player.failed == 1 else f"{player.failed} lines"
+        print(f"smartcar: {lines} could not be read; the output says why", file=sys.stderr)
     return 1 if player.failed else 0
 
 
@@ -210,7 +222,9 @@ def _open(path: Path) -> int:
             raise Problem(f"{path} is a folder; play one file, or - for standard input")
         return descriptor
     except OSError as error:
-        raise Problem(f"{path} can't be read: {error.strerror}") from None
+        raise Problem(
+            f"{path} can't be read ({error.strerror}); name a file of drawings, or - for standard input"
+        ) from None
 
 
 def _id_in(line: bytes, number: int) -> Any:

@@ -156,10 +156,17 @@ class PadWindow:
         elif key == "s":
             self._send(PadShow(), self._show)
         elif key in "+=-_":
-            radius = self._follower.brush + (1 if key in "+=" else -1)
-            self._send(PadBrush(radius=min(max(radius, MIN_BRUSH), MAX_BRUSH)))
+            self._set_brush(self._follower.brush + (1 if key in "+=" else -1))
         elif key == "a":
-            self._send(PadAutomatic(on=not self._follower.automatic))
+            self._follower.automatic = not self._follower.automatic  # at once, like the brush
+            self._stale = True
+            self._send(PadAutomatic(on=self._follower.automatic))
+
+    def _set_brush(self, radius: int) -> None:
+        """Known here at once: the canvas that tells it comes later than the next press of a key."""
+        self._follower.brush = min(max(radius, MIN_BRUSH), MAX_BRUSH)
+        self._stale = True
+        self._send(PadBrush(radius=self._follower.brush))
 
     def _send(self, command: Command, worked: Callable[[Reply], None] | None = None) -> None:
         def answered(reply: Reply) -> None:

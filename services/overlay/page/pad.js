@@ -14,6 +14,7 @@ const RUNNING = new Set(["ready", "degraded"]);
 const WORDS = { "-": "empty", "?": "doubtful" };
 
 const spoken = (digit) => WORDS[digit.label] ?? digit.label;
+const little = (share) => (share < 0.01 ? "<\u00a01\u00a0%" : percent(share));
 
 class BoxResult {
   constructor(number, erase) {
@@ -32,7 +33,7 @@ class BoxResult {
     setText(this.label, digit.label);
     const read = !(digit.label in WORDS);
     setText(this.share, read ? percent(digit.confidence) : WORDS[digit.label]);
-    setText(this.other, read ? `or ${digit.runner_up} ${percent(digit.runner_up_confidence)}` : "");
+    setText(this.other, read ? `or ${digit.runner_up}, ${little(digit.runner_up_confidence)}` : "");
     this.root.dataset.sureness = read ? sureness(digit.confidence) : digit.label === "?" ? "low" : "none";
   }
 }
@@ -204,12 +205,22 @@ export class Pad {
   }
 
   #brush(step) {
-    const radius = Math.min(Math.max(this.#ink.brush + step, MIN_BRUSH), MAX_BRUSH);
-    this.#ask("pad.brush", { radius });
+    const brush = Math.min(Math.max(this.#ink.brush + step, MIN_BRUSH), MAX_BRUSH);
+    this.#set({ brush }, "pad.brush", { radius: brush });
   }
 
-  async #automatic(on) {
-    if (!(await this.#ask("pad.automatic", { on }))) this.#showSettings();
+  #automatic(on) {
+    this.#set({ automatic: on }, "pad.automatic", { on });
+  }
+
+  // Known here at once: the canvas that tells it comes later than the next press of a key.
+  async #set(settings, verb, content) {
+    const { brush, automatic } = this.#ink;
+    Object.assign(this.#ink, settings);
+    this.#showSettings();
+    if (await this.#ask(verb, content)) return;
+    Object.assign(this.#ink, { brush, automatic });
+    this.#showSettings();
   }
 
   async #write(input) {
