@@ -40,6 +40,19 @@ def pad(
 
 
 @app.command()
+def nothing(
+    frames: Annotated[int, typer.Option(help="How many frames.", min=1)] = 18_000,
+    seed: Annotated[int, typer.Option(help="Other pictures; thresholds are tuned on others than 0.")] = 0,
+    json: Json = False,
+) -> None:
+    """Views with nothing to read in them: how many codes the camera path invents."""
+    from tools.bench.nothing import measure
+    from tools.bench.report import show
+
+    show("nothing to read", measure(frames, seed), json)
+
+
+@app.command()
 def pipeline(
     seconds: Annotated[float, typer.Option(help="How long to measure.")] = 30.0,
     hertz: Annotated[float, typer.Option(help="Frames a second.")] = 30.0,
