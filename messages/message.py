@@ -50,16 +50,16 @@ class Message(Part):
 
     def stamped(self, source: str, boot_id: str, sequence: int) -> Self:
         """This message with its envelope filled in, now."""
-        return self.model_copy(
-            update={
-                "version": self.VERSION,
-                "source": source,
-                "boot_id": boot_id,
-                "sequence": sequence,
-                "monotonic_ns": time.monotonic_ns(),
-                "wall_time": datetime.now(UTC),
-            }
+        stamped = self.__copy__()
+        stamped.__dict__.update(  # as model_copy does, in half its time
+            version=self.VERSION,
+            source=source,
+            boot_id=boot_id,
+            sequence=sequence,
+            monotonic_ns=time.monotonic_ns(),
+            wall_time=datetime.now(UTC),
         )
+        return stamped
 
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
@@ -78,7 +78,7 @@ def decode(cls: type[AnyMessage], payload: bytes | memoryview) -> AnyMessage:
     if len(payload) > MAX_MESSAGE_BYTES:
         raise MalformedMessage(f"{cls.__name__}: {len(payload)} bytes, {MAX_MESSAGE_BYTES} are allowed")
     try:
-        message = cls.model_validate_json(bytes(payload))
+        message: AnyMessage = cls.__pydantic_validator__.validate_json(bytes(payload))
     except ValidationError as error:
         raise MalformedMessage(f"{cls.__name__}: {first_problem(error)}") from error
     if message.version != cls.VERSION:

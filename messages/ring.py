@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -50,8 +50,7 @@ class BadReference(FrameGone):
     """The reference names nothing that this ring could hold: it is corrupt or hostile."""
 
 
-@dataclass(frozen=True)
-class FrameReference:
+class FrameReference(NamedTuple):
     """Where a frame stands. `generation` counts the ring's frames from 1 and never comes again."""
 
     ring: str
@@ -117,11 +116,12 @@ class RingWriter:
         """
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise ValueError(f"a frame is (height, width, 3) uint8, not {frame.shape} {frame.dtype}")
-        with self.slot(frame.shape[0], frame.shape[1]) as slot:
-            if slot is None:
-                return None
-            slot.pixels[...] = frame
-        return slot.reference
+        height, width, _ = frame.shape
+        number = self._take(height, width)
+        if number is None:
+            return None
+        self._open_file().begin(number, height, width)[...] = frame
+        return self._publish(number, height, width)
 
     @contextmanager
     def slot(self, height: int, width: int) -> Iterator[OpenSlot | None]:
@@ -129,28 +129,46 @@ class RingWriter:
 
         None, counted in `dropped`, where all slots are held. Don't touch its pixels after the block.
         """
-        file = self._file
-        if file is None:
-            raise ValueError("this ring is closed")
-        if height < 1 or width < 1 or height * width * 3 > file.slot_bytes:
-            raise ValueError(f"a frame of {width}×{height} pixels doesn't fit {file.slot_bytes} bytes")
-        number = next((slot for slot in self._oldest_first if file.lock_to_write(slot)), None)
+        number = self._take(height, width)
         if number is None:
-            self.dropped += 1
             yield None
             return
-        self._oldest_first.remove(number)
-        self._generation += 1
-        reference = FrameReference(self.id, number, self._generation, height, width)
+        file = self._open_file()
+        reference = FrameReference(self.id, number, self._generation + 1, height, width)
         try:
             yield OpenSlot(file.begin(number, height, width), reference)
         except BaseException:
+            self._generation += 1
             self._oldest_first.appendleft(number)
             file.unlock(number)
             raise
+        self._publish(number, height, width)
+
+    def _open_file(self) -> RingFile:
+        if self._file is None:
+            raise ValueError("this ring is closed")
+        return self._file
+
+    def _take(self, height: int, width: int) -> int | None:
+        """Lock the oldest slot that nobody holds; None, counted, where there is none."""
+        file = self._open_file()
+        if height < 1 or width < 1 or height * width * 3 > file.slot_bytes:
+            raise ValueError(f"a frame of {width}×{height} pixels doesn't fit {file.slot_bytes} bytes")
+        for number in self._oldest_first:
+            if file.lock_to_write(number):
+                self._oldest_first.remove(number)
+                return number
+        self.dropped += 1
+        return None
+
+    def _publish(self, number: int, height: int, width: int) -> FrameReference:
+        """What was written to the locked slot is a frame from here on."""
+        self._generation += 1
         self._oldest_first.append(number)
-        file.publish(number, reference.generation)
+        file = self._open_file()
+        file.publish(number, self._generation)
         file.unlock(number)
+        return FrameReference(self.id, number, self._generation, height, width)
 
     def close(self) -> None:
         """Remove the file. Readers keep what they hold."""

@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def pump(source: Source, writer: RingWriter, settings: dict[str, Any], reports: 
         if reference is None:
             reports.say(dropped=1)
         else:
-            reports.say(captured_ns=frame.captured_ns, view=source.view, **asdict(reference))
+            reports.say(captured_ns=frame.captured_ns, view=source.view, **reference._asdict())
 
 
 def main() -> int:

@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +153,7 @@ def test_a_slot_is_published_only_where_its_block_ends_well(folder: Path, writer
         1 / 0  # noqa: B018
     with pytest.raises(FrameGone), reader.frame(broken):
         pass
-    assert written(writer, picture(8)) == replace(broken, generation=3)
+    assert written(writer, picture(8)) == broken._replace(generation=3)
 
 
 # Holding
@@ -194,7 +193,7 @@ def test_a_slot_held_twice_is_free_only_after_the_second_hold(folder: Path) -> N
     second.__enter__()
     first.__exit__(None, None, None)
     assert writer.write(picture(2)) is None
-    with pytest.raises(FrameGone), reader.frame(replace(reference, generation=9)):
+    with pytest.raises(FrameGone), reader.frame(reference._replace(generation=9)):
         pass  # a look in vain must not let the held slot go either
     assert writer.write(picture(2)) is None
     second.__exit__(None, None, None)
@@ -227,7 +226,7 @@ def test_the_slots_of_a_killed_reader_are_free_again_though_a_child_of_it_lives_
     folder: Path, writer: RingWriter
 ) -> None:
     references = [written(writer, picture(1)) for _ in range(SLOTS)]
-    holder = ring_processes.start("hold", folder, *(json.dumps(asdict(each)) for each in references))
+    holder = ring_processes.start("hold", folder, *(json.dumps(each._asdict()) for each in references))
     ready(holder)
     assert writer.write(picture(2)) is None
     holder.kill()
@@ -394,7 +393,7 @@ def test_a_corrupt_reference_is_refused_whatever_it_says(
         {"height": height, "width": width},
         {"slot": slot, "generation": generation, "height": height, "width": width},
     ):  # fmt: skip
-        bad = replace(good, **changes)
+        bad = good._replace(**changes)
         if bad != good:
             with pytest.raises(FrameGone), reader.frame(bad):
                 pass
@@ -406,7 +405,7 @@ def test_a_corrupt_reference_is_refused_whatever_it_says(
 
 @pytest.mark.parametrize("slot", [-1, SLOTS, 1 << 70])
 def test_a_slot_that_is_not_there_is_a_bad_reference(folder: Path, writer: RingWriter, slot: int) -> None:
-    reference = replace(written(writer, picture(1)), slot=slot)
+    reference = written(writer, picture(1))._replace(slot=slot)
     with pytest.raises(BadReference), RingReader(folder).frame(reference):
         pass
 
@@ -417,7 +416,7 @@ def test_a_slot_that_is_not_there_is_a_bad_reference(folder: Path, writer: RingW
 def test_an_id_never_leads_out_of_the_folder(folder: Path, writer: RingWriter, ring: str) -> None:
     with (
         pytest.raises(BadReference, match="names no ring"),
-        RingReader(folder).frame(replace(written(writer, picture(1)), ring=ring)),
+        RingReader(folder).frame(written(writer, picture(1))._replace(ring=ring)),
     ):
         pass
 
@@ -437,7 +436,7 @@ def test_a_link_and_a_pipe_in_the_rings_place_are_not_followed(folder: Path, wri
     (folder / f"frames-{'0' * 16}.ring").symlink_to(f"frames-{writer.id}.ring")
     os.mkfifo(folder / f"frames-{'1' * 16}.ring")
     for ring in ("0" * 16, "1" * 16):
-        with pytest.raises(FrameGone), RingReader(folder).frame(replace(reference, ring=ring)):
+        with pytest.raises(FrameGone), RingReader(folder).frame(reference._replace(ring=ring)):
             pass
 
 

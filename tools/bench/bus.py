@@ -44,6 +44,7 @@ def measure(
         for child in children:
             assert child.stdout is not None
             child.stdout.readline()  # it has subscribed
+        publisher.answer_subscriptions()
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         pace = Pace(1 / hertz)
         before = resource.getrusage(resource.RUSAGE_SELF)
@@ -65,7 +66,6 @@ def measure(
                         width=width,
                     ),
                 )
-            publisher.answer_subscriptions()
         after = resource.getrusage(resource.RUSAGE_SELF)
         cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         latencies: list[float] = []
