@@ -117,8 +117,8 @@ def fit(
     watched = datasets.mnist(folder, "test") if preset.watched else None
     model, done, best = build(preset, settings.seed), 0, _Best()
     history: History = []
-    if resume and (kept := checkpoint.load(run)) is not None:
-        model, done, history = kept.model, kept.epoch, kept.history
+    if resume and (kept := checkpoint.restore(run, model)) is not None:
+        done, history = kept.epoch, kept.history
         best = _Best(kept.more["best"], kept.more["best_epoch"])
     one_hot = np.eye(len(LABELS), dtype=np.float32)[train.labels]
     batches = max(1, -(-len(train) // preset.batch))
@@ -127,7 +127,7 @@ def fit(
             break
         started = time.monotonic()
         order = np.random.default_rng([settings.seed, number]).permutation(len(train))
-        _seed_dropout(model, settings.seed, number)
+        checkpoint.seed_dropout(model, settings.seed, number)
         progress = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs=None, number=number: on_batch(number, (batch + 1) / batches)
         )
@@ -156,13 +156,6 @@ def fit(
     if settings.patience and (run / "best.keras").is_file():
         model = keras.saving.load_model(run / "best.keras")
     return model, history
-
-
-def _seed_dropout(model: Any, seed: int, epoch: int) -> None:
-    """Which units drop out depends on seed and epoch only: checkpoints don't keep the generator's state."""
-    for layer in model.layers:
-        if hasattr(layer, "seed_generator"):
-            layer.seed_generator.state.assign([seed, epoch])
 
 
 class _Best:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
+from tools.train import checkpoint, runs
+from tools.train.datasets import PenDigit
 from tools.train.epochs import epochs, validation
 from tools.train.mixture import Mixture
 from tools.train.network import LABELS, build
@@ -43,6 +44,8 @@ class Settings:
     """The folder of a bundle to begin from, instead of from nothing."""
     dtype: str = "float32"
     """What is computed in; `mixed_bfloat16` is a fifth faster on processors that have it."""
+    patience: int = 0
+    """End after so many epochs without a better one; 0: go on."""
 
     def described(self) -> dict[str, Any]:
         """As a manifest tells them: the bundle it began from by its name and digest, not by its place."""
@@ -53,11 +56,19 @@ class Settings:
         return said
 
 
-def fit(folder: Path, run: Path, settings: Settings, say: Callable[[str], None] = print) -> Any:
-    """Train on the sets in `folder`; the best model stays in `run`/model.keras and is returned.
+def fit(
+    folder: Path,
+    run: Path,
+    settings: Settings,
+    say: Callable[[str], None] = print,
+    *,
+    drawings: Sequence[PenDigit] = (),
+    resume: bool = False,
+) -> Any:
+    """Train on the sets in `folder` and on `drawings`; the best model, in `run`/model.keras too, is returned.
 
-    `run`/config.json and metrics.json say how it was made and how it went. Raises DataError where a set is
-    missing.
+    `run`/config.json and metrics.json say how it was made and how it went. The checkpoint in `run` is that of
+    the last whole epoch; with `resume` the run goes on from it. Raises DataError where a set is missing.
     """
     import keras
     import tensorflow
@@ -66,9 +77,9 @@ def fit(folder: Path, run: Path, settings: Settings, say: Callable[[str], None] 
         tensorflow.config.threading.set_intra_op_parallelism_threads(settings.threads)
     sets = validation(folder)
     run.mkdir(parents=True, exist_ok=True)
-    (run / "config.json").write_text(json.dumps(asdict(settings), indent=2) + "\n")
+    runs.add(run, runs.CONFIG, {"settings": asdict(settings)})
     kept = build(settings.width, settings.seed)
-    if settings.start is not None:
+    if settings.start is not None and not (resume and checkpoint.exists(run)):
         begin_from(kept, Bundle.load(Path(settings.start)), as_input(sets["mnist"][0]))
     model = build(settings.width, settings.seed, settings.dtype)
     model.set_weights(kept.get_weights())
@@ -80,12 +91,17 @@ def fit(folder: Path, run: Path, settings: Settings, say: Callable[[str], None] 
     say(f"{model.count_params()} parameters, {settings.mixture.total} digits an epoch")
     one_hot = np.eye(len(LABELS), dtype=np.float32)
     history: list[dict[str, float]] = []
-    best = -1.0
+    done, best, best_epoch = 0, -1.0, 0
+    if resume and (held := checkpoint.restore(run, model)) is not None:
+        done, history = held.epoch, held.history
+        best, best_epoch = held.more["best"], held.more["best_epoch"]
+        pace.go_on(done, history[-1]["minutes"])
     follow = keras.callbacks.LambdaCallback(
         on_train_batch_begin=lambda batch, logs=None: pace.step(model.optimizer)
     )
-    made = epochs(folder, settings.mixture, settings.seed, 0, settings.epochs)
-    for number, (crops, labels) in enumerate(made):
+    made = epochs(folder, settings.mixture, settings.seed, done, settings.epochs, drawings)
+    for number, (crops, labels) in enumerate(made, done):
+        checkpoint.seed_dropout(model, settings.seed, number)
         whole = len(crops) // settings.batch * settings.batch
         fed = as_input(crops[:whole])
         told = model.fit(
@@ -108,10 +124,11 @@ def fit(folder: Path, run: Path, settings: Settings, say: Callable[[str], None] 
         )
         score = float(np.mean(list(right.values())))
         if score >= best:
-            best = score
+            best, best_epoch = score, number + 1
             kept.save(run / "model.keras")
-        (run / "metrics.json").write_text(json.dumps({"history": history}, indent=2) + "\n")
-        if pace.progress >= 1:
+        runs.add(run, runs.METRICS, {"history": history})
+        checkpoint.save(run, model, number + 1, history, best=best, best_epoch=best_epoch)
+        if pace.progress >= 1 or 0 < settings.patience <= number + 1 - best_epoch:
             break
     made.close()
     return keras.saving.load_model(run / "model.keras", compile=False)
@@ -126,6 +143,11 @@ class _Pace:
         self._warm = min(500, self._steps // 10)
         self._done = 0
         self._started = time.monotonic()
+
+    def go_on(self, epochs: int, minutes: float) -> None:
+        """As if so many epochs were done already, in so many minutes."""
+        self._done = epochs * (self._settings.mixture.total // self._settings.batch)
+        self._started -= minutes * 60
 
     @property
     def minutes(self) -> float:

@@ -84,6 +84,7 @@ def execute(job: Job, run: Path, say: Say = print, *, resume: bool = False) -> P
     from tools.train.sources import digest, hashes, prepare
 
     started = time.monotonic()
+    run.mkdir(parents=True, exist_ok=True)
     data = prepare(job.data, say)
     sets = ("mnist", *(SET_FOLDERS.values() if job.preset == OURS else ()))
     runs.add(
@@ -180,8 +181,10 @@ def _ours(job: Job, data: Path, run: Path, say: Say, resume: bool) -> None:
 
     drawn = [digit for path in job.drawings for digit in drawings.read(Path(path))]
     mixture = available(Mixture().scaled(job.scale), data, bool(drawn), say)
-    settings = Settings(seed=job.seed, threads=job.threads, mixture=mixture, **job.changes)
-    model = fit(data, run, settings, say)
+    settings = Settings(
+        seed=job.seed, threads=job.threads, patience=job.patience, mixture=mixture, **job.changes
+    )
+    model = fit(data, run, settings, say, drawings=drawn, resume=resume)
     bundle = write_bundle(
         run / "bundle",
         model,
@@ -194,7 +197,7 @@ def _ours(job: Job, data: Path, run: Path, say: Say, resume: bool) -> None:
         commit=job.bundling.commit,
         golden_floor=job.bundling.floor,
         data=_named(mixture, len(drawn)),
-        metrics={"settings": asdict(settings)},
+        metrics={"settings": settings.described()},
     )
     bundle = add_metrics(bundle, {"test": measured(bundle, data)})
     history = runs.read(run, runs.METRICS)["history"]
