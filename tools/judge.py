@@ -13,6 +13,7 @@ from tools.candidates import FACTORY_BUNDLE, Candidate, Preparation
 from tools.evaluate import SETS, evaluate
 from tools.output import print_json, print_table, silence_libraries
 from tools.problems import Problem
+from tools.refusal import DUE, refusal
 from tools.scores import Score
 from tools.train import runs
 from tools.train.datasets import DataError
@@ -35,6 +36,8 @@ class Column:
 
 
 FIVE, SIZE = "five digits, one core", "model file"
+REFUSED = f"refused, so that {DUE:.1%} of the rest is right"
+KEPT = "right of the rest, then"
 
 
 def judge(
@@ -91,6 +94,9 @@ def _column(candidate: Candidate, data: Path, sets: tuple[str, ...], absent: dic
             absent[each] = str(error)
         except (ValueError, ModelError) as error:
             raise Problem(str(error)) from None
+    if "pen" in sets and "pen" not in absent:
+        told = refusal(candidate, data)
+        column.scores |= {REFUSED: told.refused, KEPT: told.kept}
     column.figures[FIVE] = candidate.five_ms()
     if candidate.size:
         column.figures[SIZE] = candidate.size
