@@ -25,6 +25,8 @@ class Command(BaseModel):
     verb: ClassVar[str]
     result: ClassVar[type[Result]] = Result
     about: ClassVar[str]
+    local: ClassVar[bool] = False
+    """Never taken from MQTT, whatever the settings say: it is for this machine alone."""
 
     id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")] = Field(
         default_factory=new_ulid

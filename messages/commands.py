@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from messages.command import Command, CommandRefused, Refusal, Reply, Result
 from messages.message import Confidence, first_problem
+from messages.model_commands import MODEL_COMMANDS
 from messages.pad_commands import PAD_COMMANDS
 from messages.vision import Box, Digit, GreyImage, ModelInfo
 
@@ -77,6 +78,8 @@ class RecognizerRead(Command):
 
     image: GreyImage
     boxes: Annotated[tuple[Box, ...], Field(min_length=1, max_length=64)]
+    model: Literal["active", "candidate"] | None = None
+    """Which of two models is to read: the active one or the one on trial. None: the one that reads frames."""
 
     @model_validator(mode="after")
     def _inside(self) -> RecognizerRead:
@@ -98,13 +101,19 @@ _ALL: tuple[type[Command], ...] = (
     CaptureSnapshot,
     RecognizerRead,
     *PAD_COMMANDS,
+    *MODEL_COMMANDS,
 )
 COMMANDS: dict[str, type[Command]] = {command.verb: command for command in _ALL}
 
 
+_SERVED_BY = {"model": "updater"}
+"""The first word of a verb is the name of its service, but for these."""
+
+
 def addressee(verb: str) -> str:
     """The service that a verb is addressed to."""
-    return verb.partition(".")[0]
+    subject = verb.partition(".")[0]
+    return _SERVED_BY.get(subject, subject)
 
 
 def parse_command(verb: str, payload: bytes | str, now: datetime) -> Command:

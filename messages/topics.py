@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from messages.health import Heartbeat, JournalCursor
 from messages.message import Message
+from messages.models import ModelProgress, ModelState
 from messages.pad import PadCanvas, PadChange, PadResult
 from messages.vision import FrameReady, Reading, ReadingEvent, ReadingImage
 
@@ -96,6 +97,20 @@ TOPICS: tuple[Topic, ...] = (
         "what was read on the pad: asked for, or once the hand rests",
         journalled=True,
         mirror=Mirror("event/pad", qos=1, retain=False),
+    ),
+    Topic(
+        "model.state", ModelState, Kind.STATE, "updater",
+        "which model is active, which was before, which is on trial",
+        mirror=Mirror(
+            "state/model", qos=1, retain=True,
+            on_change_of=("active", "previous", "trial", "pinned", "change", "step", "models"),
+        ),
+    ),
+    Topic(
+        "model.progress", ModelProgress, Kind.EVENT, "updater",
+        "a step of a model on its way into the car, or why it was not taken",
+        journalled=True,
+        mirror=Mirror("event/model", qos=1, retain=False),
     ),
     Topic(
         "health", Heartbeat, Kind.STATE, EVERY_SERVICE,

@@ -40,6 +40,11 @@ State = Literal["active", "previous", "factory", "kept"]
 log = logging.getLogger(__name__)
 
 
+def bundle_folder(root: Path, digest: str) -> Path:
+    """Where a store at `root` keeps the bundle of that digest; for those who only read it."""
+    return root / f"{_PREFIX}{digest}"
+
+
 @dataclass(frozen=True)
 class Recovery:
     """What opening a store had to put right."""
@@ -101,6 +106,11 @@ class Store:
     def factory(self) -> str:
         """The digest of the shipped model."""
         return self._target("factory") or ""
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of all bundles, in no order."""
+        return tuple(folder.name.removeprefix(_PREFIX) for folder in self._folders())
 
     @property
     def active_folder(self) -> Path:
@@ -279,7 +289,7 @@ class Store:
         return f"{_PREFIX}{digest}"
 
     def _folder(self, digest: str) -> Path:
-        return self.root / self._name(digest)
+        return bundle_folder(self.root, digest)
 
     def _folders(self) -> list[Path]:
         return [path for path in self.root.iterdir() if path.name.startswith(_PREFIX)]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+COURSE_FOLDER = Path("/home/pi/Smart_Car2/data")
 _SERIAL_NUMBER = Path("/sys/firmware/devicetree/base/serial-number")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -59,7 +60,7 @@ class Paths(Section):
     runtime: Path = Field(default_factory=default_runtime)
     """Sockets and frames; on tmpfs, and short: a socket's path may have 107 bytes."""
     state: Path = Field(default_factory=default_state)
-    """Journals and tokens: what must survive a restart."""
+    """Journals, tokens, models: what must survive a restart."""
 
 
 class Capture(Section):
@@ -92,6 +93,21 @@ class Recognizer(Section):
     """A code is reported once it was read in this many frames."""
     forget_seconds: Annotated[float, Field(gt=0, le=60)] = 0.7
     """A code unseen for this long has left."""
+
+
+class Models(Section):
+    inbox: Path | None = None
+    """The data folder: a model put there is taken. Unset: /home/pi/Smart_Car2/data, else paths.state/data."""
+    trust: Annotated[tuple[str, ...], Field(max_length=2)] = ()
+    """Public keys, as `smartcar keys` prints them: `model.install` takes what these sign."""
+    groups: tuple[Name, ...] = ()
+    """Groups of cars that this one belongs to: bundles may be for a group."""
+    keep: Annotated[int, Field(ge=0, le=100)] = 3
+    """So many models are kept beside the active, the previous and the shipped one."""
+    trial_inferences: Annotated[int, Field(ge=1, le=100_000)] = 50
+    """A new model is on trial until it has read this many digits without a fault, and"""
+    trial_seconds: Annotated[float, Field(ge=0, le=3600)] = 3.0
+    """for this long."""
 
 
 class Overlay(Section):
@@ -140,6 +156,12 @@ class Mqtt(Section):
         "pad.show",
         "pad.brush",
         "pad.automatic",
+        "model.install",
+        "model.activate",
+        "model.rollback",
+        "model.pin",
+        "model.unpin",
+        "model.list",
     )
     """Which commands are taken from MQTT."""
 
@@ -163,7 +185,20 @@ class Settings(Section):
     paths: Paths = Field(default_factory=Paths)
     capture: Capture = Field(default_factory=Capture)
     recognizer: Recognizer = Field(default_factory=Recognizer)
+    models: Models = Field(default_factory=Models)
     overlay: Overlay = Field(default_factory=Overlay)
     mqtt: Mqtt = Field(default_factory=Mqtt)
     journals: Journals = Field(default_factory=Journals)
     log: Log = Field(default_factory=Log)
+
+    @property
+    def store(self) -> Path:
+        """Where the car's models lie."""
+        return self.paths.state / "models"
+
+    @property
+    def inbox(self) -> Path:
+        """Where the owner puts models."""
+        if self.models.inbox is not None:
+            return self.models.inbox
+        return COURSE_FOLDER if COURSE_FOLDER.is_dir() else self.paths.state / "data"

@@ -30,6 +30,7 @@ SERVICES: dict[str, ServiceRow] = {
         ServiceRow("capture", "CaptureService", "takes frames from a source into the frame ring"),
         ServiceRow("recognizer", "RecognizerService", "reads digits in the newest frame"),
         ServiceRow("pad", "PadService", "keeps the drawing pad, and has it read"),
+        ServiceRow("updater", "UpdaterService", "takes new models, tries them, goes back"),
         ServiceRow("overlay", "OverlayService", "serves the page"),
         ServiceRow("bridge", "BridgeService", "carries events and state to MQTT, commands from it"),
     )

@@ -83,7 +83,7 @@ def up(
 
 @app.command("run")
 def run_service(
-    service: Annotated[str, typer.Argument(help="capture, recognizer, pad, overlay or bridge.")],
+    service: Annotated[str, typer.Argument(help="capture, recognizer, pad, updater, overlay or bridge.")],
     config: Config = None,
 ) -> None:
     """Run one service in the foreground."""

@@ -149,6 +149,8 @@ class CommandDoor:
                 f"a retained command would be done again at every connection; "
                 f"clear it (an empty retained message on {topic}) and send it without the retain flag",
             )
+        if verb in COMMANDS and COMMANDS[verb].local:
+            raise CommandRefused("not-allowed", f"{verb} is taken at the car alone, not from MQTT")
         if verb in COMMANDS and verb not in self._taken:
             raise CommandRefused(
                 "not-allowed", f"{verb} is not taken from MQTT here; add it to mqtt.commands to allow it"

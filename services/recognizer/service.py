@@ -13,18 +13,21 @@ from numpy.typing import NDArray
 
 import models
 from messages.bus import socket_path
-from messages.commands import BoxReading, CommandRefused, RecognizerRead
+from messages.commands import BoxReading, CommandRefused, RecognizerRead, Result
 from messages.health import JournalCursor
 from messages.message import MalformedMessage, decode, new_ulid
+from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry
+from messages.requests import AnyCommand, Handler, Later
 from messages.ring import FrameGone, RingReader
-from messages.vision import FrameReady, ModelInfo, ReadingEvent
-from models.bundle import Bundle, BundleError
+from messages.vision import FrameReady, ReadingEvent
 from models.gate import GateError
-from models.runtime import Classifier, ModelError
-from services.recognizer.boxes import BoxReader
-from services.recognizer.pipeline import Reader
+from models.refusal import Refusal
+from models.runtime import ModelError
+from services.recognizer.model import LoadedModel, load
+from services.recognizer.reading import Line
 from services.recognizer.reports import EndReason, event_of, image_of, reading_of
 from services.recognizer.track import Tracker, TrackEvent
+from services.recognizer.trial import Models
 from services.service import CannotStart, Service
 
 FACTORY_BUNDLE = Path(models.__file__).parent / "factory"
@@ -47,7 +50,11 @@ class RecognizerService(Service):
         cv2.setNumThreads(1)  # the other cores belong to the other services
         recognizer = self.settings.recognizer
         self._model_problem = ""
-        self._load_model()
+        self._models = Models(
+            self._first_model(), self.settings.store, self._load, self.call_soon, self._model_changed
+        )
+        info = self._models.active.info
+        self.details["model"] = f"{info.name} {info.version}"
         self._tracker = Tracker(
             decide_frames=recognizer.decide_frames, forget_ns=round(recognizer.forget_seconds * 1e9)
         )
@@ -56,6 +63,9 @@ class RecognizerService(Service):
         self._heard_at = time.monotonic()
         self._end_interrupted_events()
         self.handle(RecognizerRead, self._read_boxes)
+        self.handle(RecognizerTry, self._swap(self._models.attempt))
+        self.handle(RecognizerAdopt, self._swap(self._models.adopt))
+        self.handle(RecognizerDrop, self._swap(self._models.drop))
         self.subscribe({"frame": self._on_frame, "bridge.cursor": self._on_cursor})
         self.every(TICK_S, self._tick)
         gc.collect()
@@ -70,39 +80,61 @@ class RecognizerService(Service):
 
     # the model
 
-    def _load_model(self) -> None:
-        """Read with the configured bundle; where that can't be used, with the shipped one."""
-        configured = self.settings.recognizer.bundle
-        if configured is None:
-            self._read_with(FACTORY_BUNDLE)
-            return
-        try:
-            self._read_with(configured)
-        except (BundleError, ModelError) as error:
-            self._fall_back(error)
+    def _first_model(self) -> LoadedModel:
+        """The configured model, else the store's active one; where that can't be used, the shipped one."""
+        folder = self.settings.recognizer.bundle or self.settings.store / "active"
+        if folder.is_dir() or self.settings.recognizer.bundle is not None:
+            try:
+                return self._load(folder)
+            except Refusal as error:
+                self._model_problem = self._unusable(error)
+        return self._shipped()
 
-    def _fall_back(self, error: Exception) -> None:
-        """Read with the shipped model from here on; the state says why."""
-        configured = self.settings.recognizer.bundle
-        if configured is None or self._model_problem:
-            raise CannotStart(f"the shipped model can't be used ({error}); install smartcar again")
-        self._model_problem = (
-            f"the model {configured} can't be used: {error} Reading goes on with the shipped one; "
-            f"correct recognizer.bundle"
-        )
-        self._read_with(FACTORY_BUNDLE)
+    def _load(self, folder: Path) -> LoadedModel:
+        return load(folder, self.settings.recognizer)
 
-    def _read_with(self, folder: Path) -> None:
-        bundle = Bundle.load(folder)
-        classifier = Classifier(bundle)
-        manifest, settings = bundle.manifest, self.settings.recognizer
-        self._model = ModelInfo(name=manifest.name, version=manifest.version, digest=bundle.digest)
+    def _shipped(self) -> LoadedModel:
         try:
-            self._reader = Reader(classifier, certainty=settings.certainty, min_digits=settings.min_digits)
-            self._boxes = BoxReader(classifier, self._model, settings.certainty)
+            return self._load(FACTORY_BUNDLE)
+        except Refusal as error:
+            raise CannotStart(f"the shipped model can't be used ({error}); install smartcar again") from error
         except GateError as error:
             raise CannotStart(str(error)) from error
-        self.details["model"] = f"{manifest.name} {manifest.version}"
+
+    def _unusable(self, error: Exception) -> str:
+        configured = self.settings.recognizer.bundle
+        if configured is not None:
+            what, remedy = f"the model {configured}", "correct recognizer.bundle"
+        else:
+            what, remedy = "the active model", "smartcar model rollback takes the one before"
+        return f"{what} can't be used: {error} Reading goes on with the shipped one; {remedy}"
+
+    def _fall_back(self, error: Exception) -> None:
+        """Read with the active model again; where that was it, with the shipped one. The state says why."""
+        if self._models.failed(error):
+            return
+        if self._model_problem:
+            raise CannotStart(f"the shipped model can't be used ({error}); install smartcar again")
+        problem = self._unusable(error)
+        self._models.replace(self._shipped())
+        self._model_problem = problem
+
+    def _model_changed(self) -> None:
+        info = self._models.reading.info
+        self._model_problem = ""
+        self.details["model"] = f"{info.name} {info.version}"
+        log.info("reading with %s %s (%s)", info.name, info.version, info.digest[:12])
+
+    def _swap(self, handler: Handler[AnyCommand]) -> Handler[AnyCommand]:
+        def unless_fixed(command: AnyCommand) -> Result | Later | None:
+            if self.settings.recognizer.bundle is not None:
+                raise CommandRefused(
+                    "fixed",
+                    "the model is set by recognizer.bundle; take that out of the settings to have others",
+                )
+            return handler(command)
+
+        return unless_fixed
 
     # frames
 
@@ -116,13 +148,11 @@ class RecognizerService(Service):
                 self._read_frame(frame, pixels)
         except FrameGone:
             self.metrics.count("frames_gone")
-        except ModelError as error:
-            self._fall_back(error)
         self._report_state()
 
     def _read_frame(self, frame: FrameReady, pixels: NDArray[np.uint8]) -> None:
-        lines = self._reader.read(pixels)
-        reading = reading_of(frame, lines, self._model)
+        lines = self._lines(pixels)
+        reading = reading_of(frame, lines, self._models.reading.info)
         self.publish("reading", reading)
         events = self._tracker.observe(
             lines, frame.captured_ns, size=(frame.width, frame.height), view=frame.view
@@ -130,6 +160,18 @@ class RecognizerService(Service):
         self._publish_events(frame, events, pixels)
         self.metrics.count("frames")
         self.metrics.observe("capture_to_reading", reading.latency_ms)
+
+    def _lines(self, pixels: NDArray[np.uint8]) -> list[Line]:
+        """What the model in use reads; where it fails at it, what another does: no frame stays unread."""
+        try:
+            lines = self._models.reading.reader.read(pixels)
+        except Exception as error:
+            if self._models.candidate is None and not isinstance(error, ModelError):
+                raise  # our own fault, not the model's
+            self._fall_back(error)
+            return self._lines(pixels)
+        self._models.count(sum(len(line.digits) for line in lines))
+        return lines
 
     def _count_skipped(self, frame: FrameReady) -> None:
         last = self._last_frame
@@ -141,6 +183,7 @@ class RecognizerService(Service):
         assert self.journal is not None
         if self.journal.backlog:
             self.journal.flush()
+        self._models.tick()
         if self._last_frame is not None and time.monotonic() - self._heard_at > TICK_S:
             self._publish_events(self._last_frame, self._tracker.expire(time.monotonic_ns()), None)
         self._report_state()
@@ -168,13 +211,14 @@ class RecognizerService(Service):
         pixels: NDArray[np.uint8] | None,
         end_reason: EndReason = "gone",
     ) -> None:
+        info = self._models.reading.info
         for event in events:
             if event.kind == "new":
                 self._event_ids[event.track_id] = new_ulid()
             event_id = self._event_ids[event.track_id]
             if event.kind == "end":
                 del self._event_ids[event.track_id]
-            self.publish("reading.event", event_of(event, event_id, frame, self._model, end_reason))
+            self.publish("reading.event", event_of(event, event_id, frame, info, end_reason))
             self.metrics.count(f"events_{event.kind}")
             if event.kind == "new" and pixels is not None:
                 self.publish("reading.image", image_of(event, event_id, pixels))
@@ -206,8 +250,23 @@ class RecognizerService(Service):
     # given boxes
 
     def _read_boxes(self, command: RecognizerRead) -> BoxReading:
+        chosen = self._chosen(command)
         try:
-            return self._boxes.read(command)
+            reading = chosen.boxes.read(command)
         except ModelError as error:
+            if chosen is not self._models.reading:
+                raise CommandRefused("model", f"{error} Another model reads meanwhile") from error
             self._fall_back(error)
-            raise CommandRefused("model", f"{error} Ask again: the shipped model reads now") from error
+            raise CommandRefused("model", f"{error} Ask again: another model reads now") from error
+        if chosen is self._models.candidate:
+            self._models.count(sum(digit is not None for digit in reading.digits))
+        return reading
+
+    def _chosen(self, command: RecognizerRead) -> LoadedModel:
+        if command.model == "active":
+            return self._models.active
+        if command.model == "candidate":
+            if self._models.candidate is None:
+                raise CommandRefused("no-candidate", "no model is on trial")
+            return self._models.candidate
+        return self._models.reading

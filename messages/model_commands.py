@@ -1,0 +1,178 @@
+"""What one may ask of the updater, and what the updater asks of the recognizer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from messages.command import Command, Result
+from messages.models import ModelProgress, Step, StoredModel
+from messages.vision import ModelInfo
+
+MAX_INLINE_BYTES = 5 << 20
+"""Of a model within a command; a larger one goes into the data folder."""
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\x00-\x1f\x7f]+$")]
+ModelName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z.-]+$")]
+
+
+class ModelChange(Result):
+    """A change was begun; how it goes, `model.progress` says under the same id."""
+
+    change: str
+    step: Step
+    model: ModelInfo | None = None
+
+
+class ModelInstall(Command):
+    """Take a signed bundle. The answer comes once size, hash and signature are checked."""
+
+    verb = "model.install"
+    result = ModelChange
+    about = "take a signed bundle: its zip, in base64"
+
+    bundle: Annotated[bytes, Field(min_length=1, max_length=MAX_INLINE_BYTES)]
+    activate: bool = True
+    """Else it is only kept in the store."""
+
+
+class ModelImport(Command):
+    """Take a model file at the car, as if it lay in the data folder: no signature is asked for."""
+
+    verb = "model.import"
+    result = ModelChange
+    about = "take a model file of the owner's: .h5, .keras, .tflite or a bundle, in base64"
+    local = True
+
+    name: FileName
+    content: Annotated[bytes, Field(min_length=1, max_length=MAX_INLINE_BYTES)]
+    activate: bool = True
+    """Else it is only kept in the store."""
+
+
+class ModelActivate(Command):
+    """Take a model from the store, older or not, and pin it."""
+
+    verb = "model.activate"
+    result = ModelChange
+    about = "take a model from the store (its digest or the start of it, previous, factory), and pin it"
+
+    model: ModelName
+
+
+class ModelRollback(Command):
+    verb = "model.rollback"
+    result = ModelChange
+    about = "go back to the previous model at once, and pin it"
+
+
+class ModelPins(Result):
+    pinned: bool
+    active: ModelInfo
+
+
+class ModelPin(Command):
+    verb = "model.pin"
+    result = ModelPins
+    about = "keep the active model: no bundle from elsewhere replaces it"
+
+
+class ModelUnpin(Command):
+    verb = "model.unpin"
+    result = ModelPins
+    about = "let bundles from elsewhere replace the active model again"
+
+
+class ModelTable(Result):
+    models: tuple[StoredModel, ...]
+    pinned: bool
+    trial: str = ""
+    """The digest on trial."""
+    history: tuple[ModelProgress, ...] = ()
+    """The latest steps of changes, the newest last."""
+
+
+class ModelList(Command):
+    verb = "model.list"
+    result = ModelTable
+    about = "the models in the store, the newest first"
+
+
+class ModelRemove(Command):
+    """Active, previous and factory models stay."""
+
+    verb = "model.remove"
+    result = ModelPins
+    about = "take a model out of the store (its digest or the start of it)"
+
+    model: ModelName
+
+
+class TrialReport(Result):
+    """How a model on trial is doing in the recognizer."""
+
+    digest: str
+    phase: Literal["loading", "reading", "failed"]
+    seconds: float = 0.0
+    """Since it began to read."""
+    inferences: int = 0
+    """Digits classified without a fault."""
+    problem: str = ""
+    """Why it failed."""
+
+
+class RecognizerTry(Command):
+    """Read with this model of the store from the next frame on, until it is adopted or dropped.
+
+    Asked again, it tells how the trial is going. A trial that nobody asks after for some seconds is dropped.
+    With `renew` only a trial that is on already goes on: a recognizer that was restarted refuses.
+    """
+
+    verb = "recognizer.try"
+    result = TrialReport
+    about = "read with a model on trial (for the updater)"
+    local = True
+
+    bundle: Digest
+    renew: bool = False
+
+
+class RecognizerModel(Result):
+    model: ModelInfo
+
+
+class RecognizerAdopt(Command):
+    """The active model is this one now: the one on trial, or another one of the store."""
+
+    verb = "recognizer.adopt"
+    result = RecognizerModel
+    about = "read with the active model (for the updater)"
+    local = True
+
+    bundle: Digest
+
+
+class RecognizerDrop(Command):
+    """End a trial, if there is one: back to the model before."""
+
+    verb = "recognizer.drop"
+    result = RecognizerModel
+    about = "end a trial (for the updater)"
+    local = True
+
+
+MODEL_COMMANDS: tuple[type[Command], ...] = (
+    ModelInstall,
+    ModelImport,
+    ModelActivate,
+    ModelRollback,
+    ModelPin,
+    ModelUnpin,
+    ModelList,
+    ModelRemove,
+    RecognizerTry,
+    RecognizerAdopt,
+    RecognizerDrop,
+)

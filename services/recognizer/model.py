@@ -1,0 +1,56 @@
+"""A model in memory with all that reads by it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from messages.vision import ModelInfo
+from models.bundle import Bundle
+from models.runtime import Classifier
+from services.config import Recognizer
+from services.recognizer.boxes import BoxReader
+from services.recognizer.pipeline import Reader
+
+BATCH = 5
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """Ready to read frames and boxes. Not for use by two threads at once."""
+
+    info: ModelInfo
+    reader: Reader
+    boxes: BoxReader
+    batches: itertools.cycle[NDArray[np.uint8]]
+    """The bundle's golden digits, five at a time, round and round."""
+
+    def exercise(self) -> int:
+        """Classify a few golden digits; returns how many. Raises models.runtime.ModelError."""
+        crops = next(self.batches)
+        self.reader.classifier.classify(crops)
+        return len(crops)
+
+
+def load(folder: Path, settings: Recognizer) -> LoadedModel:
+    """The bundle in `folder`, each of its interpreters run once: the first frame is not to wait for that.
+
+    Raises models.refusal.Refusal (BundleError, ModelError), models.gate.GateError.
+    """
+    bundle = Bundle.load(folder)
+    classifier = Classifier(bundle)
+    manifest = bundle.manifest
+    info = ModelInfo(name=manifest.name, version=manifest.version, digest=bundle.digest)
+    crops = bundle.golden().crops
+    classifier.classify(crops[:1])
+    classifier.classify(crops[:BATCH])
+    return LoadedModel(
+        info,
+        Reader(classifier, certainty=settings.certainty, min_digits=settings.min_digits),
+        BoxReader(classifier, info, settings.certainty),
+        itertools.cycle([crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]),
+    )

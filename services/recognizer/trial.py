@@ -1,0 +1,212 @@
+"""Which model reads: the active one, or another on trial, which takes over between two frames.
+
+A trial lives in memory alone. Whatever ends the recognizer ends the trial, and the next start reads with the
+store's active model again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from messages.command import CommandRefused
+from messages.model_commands import (
+    RecognizerAdopt,
+    RecognizerDrop,
+    RecognizerModel,
+    RecognizerTry,
+    TrialReport,
+)
+from messages.requests import Later
+from models.store import bundle_folder
+from services.recognizer.model import LoadedModel
+
+LEASE_S = 5.0
+"""A trial that nobody has asked after for so long is over."""
+
+Outcome = TypeVar("Outcome")
+Load = Callable[[Path], LoadedModel]
+
+log = logging.getLogger(__name__)
+
+
+class Trial:
+    """One model on trial, from its loading on."""
+
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+        self.model: LoadedModel | None = None
+        self.problem = ""
+        self.inferences = 0
+        self.asked_at = time.monotonic()
+        self.began_at = 0.0
+        self.exercised_at = 0
+
+    @property
+    def phase(self) -> Literal["loading", "reading", "failed"]:
+        if self.problem:
+            return "failed"
+        return "loading" if self.model is None else "reading"
+
+    def report(self) -> TrialReport:
+        seconds = time.monotonic() - self.began_at if self.phase == "reading" else 0.0
+        return TrialReport(
+            digest=self.digest,
+            phase=self.phase,
+            seconds=round(seconds, 3),
+            inferences=self.inferences,
+            problem=self.problem,
+        )
+
+
+class Models:
+    """The model that reads, and the one it stands in for.
+
+    `load(folder)` is called in a thread, `call_soon` brings its outcome into the loop, where all else is
+    called. `changed()` tells that another model reads from here on.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        store: Path,
+        load: Load,
+        call_soon: Callable[[Callable[[], None]], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.active = model
+        self._store = store
+        self._load, self._call_soon, self._changed = load, call_soon, changed
+        self._trial: Trial | None = None
+        self._adoptions: dict[str, list[Later]] = {}
+
+    @property
+    def reading(self) -> LoadedModel:
+        """The model that reads frames."""
+        return self.candidate or self.active
+
+    @property
+    def candidate(self) -> LoadedModel | None:
+        """The model on trial, where one reads."""
+        return self._trial.model if self._trial is not None and not self._trial.problem else None
+
+    def replace(self, model: LoadedModel) -> None:
+        """Read with this one from here on; a trial is over."""
+        self._trial = None
+        self.active = model
+        self._changed()
+
+    # what the updater asks
+
+    def attempt(self, command: RecognizerTry) -> TrialReport:
+        """Begin a trial, or tell how it is going. Raises CommandRefused: no-trial."""
+        trial = self._trial
+        if trial is not None and trial.digest == command.bundle:
+            trial.asked_at = time.monotonic()
+            return trial.report()
+        if command.renew:
+            raise CommandRefused("no-trial", f"model {command.bundle[:12]} is not on trial here")
+        self._end_trial()
+        self._trial = trial = Trial(command.bundle)
+        self._in_thread(trial.digest, lambda outcome: self._loaded(trial, outcome))
+        return trial.report()
+
+    def adopt(self, command: RecognizerAdopt) -> RecognizerModel | Later:
+        """The active model is this one from here on. Raises CommandRefused, or refuses later: unusable."""
+        trial = self._trial
+        if trial is not None and trial.digest == command.bundle and trial.model is not None:
+            if trial.problem:
+                raise CommandRefused("unusable", trial.problem)
+            self.active, self._trial = trial.model, None
+        if self.active.info.digest == command.bundle:
+            self._end_trial()
+            return RecognizerModel(model=self.active.info)
+        later = Later()
+        waiting = self._adoptions.setdefault(command.bundle, [])
+        waiting.append(later)
+        if len(waiting) == 1:
+            self._in_thread(command.bundle, lambda outcome: self._adopted(command.bundle, outcome))
+        return later
+
+    def drop(self, _: RecognizerDrop) -> RecognizerModel:
+        """Back to the active model."""
+        self._end_trial()
+        return RecognizerModel(model=self.active.info)
+
+    # what happens meanwhile
+
+    def count(self, digits: int) -> None:
+        """So many digits were read without a fault."""
+        if self._trial is not None and self.candidate is not None:
+            self._trial.inferences += digits
+
+    def failed(self, error: Exception) -> bool:
+        """The model that reads has failed. Returns whether another one reads now: it was on trial."""
+        if self._trial is None or self.candidate is None:
+            return False
+        log.warning("the model on trial failed: %s", error)
+        self._trial.problem = f"{error}" or type(error).__name__
+        self._trial.model = None
+        self._changed()
+        return True
+
+    def tick(self) -> None:
+        """Call a few times a second: nobody may be writing, and the updater may be gone."""
+        trial = self._trial
+        if trial is None:
+            return
+        if time.monotonic() - trial.asked_at > LEASE_S:
+            log.warning("nobody asks after the model on trial any more; the active one reads again")
+            self._end_trial()
+        elif trial.model is not None and trial.inferences == trial.exercised_at:
+            try:
+                trial.inferences += trial.model.exercise()
+            except Exception as error:  # whatever it is: a model on trial is not to end the recognizer
+                self.failed(error)
+        trial.exercised_at = trial.inferences
+
+    def _end_trial(self) -> None:
+        trial, self._trial = self._trial, None
+        if trial is not None and trial.model is not None:
+            self._changed()
+
+    def _loaded(self, trial: Trial, outcome: LoadedModel | Exception) -> None:
+        if self._trial is not trial:
+            return  # dropped meanwhile
+        if isinstance(outcome, Exception):
+            trial.problem = f"{outcome}"
+            return
+        trial.model = outcome
+        trial.began_at = time.monotonic()
+        self._changed()
+
+    def _adopted(self, digest: str, outcome: LoadedModel | Exception) -> None:
+        waiting = self._adoptions.pop(digest)
+        if isinstance(outcome, LoadedModel):
+            self.replace(outcome)
+        for later in waiting:
+            if isinstance(outcome, LoadedModel):
+                later.answer(RecognizerModel(model=outcome.info))
+            else:
+                later.refuse("unusable", f"{outcome}")
+
+    def _in_thread(self, digest: str, done: Callable[[LoadedModel | Exception], None]) -> None:
+        """Load a model of the store without keeping a frame waiting."""
+
+        def work() -> None:
+            outcome: LoadedModel | Exception
+            try:
+                outcome = self._load(bundle_folder(self._store, digest))
+                if outcome.info.digest != digest:
+                    outcome = ValueError(
+                        f"the store holds {outcome.info.digest[:12]} in place of {digest[:12]}"
+                    )
+            except Exception as error:  # told to whoever asked
+                outcome = error
+            self._call_soon(lambda: done(outcome))
+
+        threading.Thread(target=work, name="load", daemon=True).start()

@@ -1,0 +1,183 @@
+"""What is asked of the updater, answered: the models there are, and how a change is begun by a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from messages.command import Command, CommandRefused
+from messages.message import new_ulid
+from messages.model_commands import (
+    ModelActivate,
+    ModelChange,
+    ModelImport,
+    ModelInstall,
+    ModelList,
+    ModelPin,
+    ModelPins,
+    ModelRemove,
+    ModelRollback,
+    ModelTable,
+    ModelUnpin,
+)
+from messages.models import ModelProgress, Origin, StoredModel
+from messages.requests import Later
+from models.refusal import Reason, Refusal
+from services.updater.ledger import Change
+from services.updater.lifecycle import Lifecycle
+
+_TAKEN = frozenset({"checked", "tested", "active", "kept"})
+SHORTEST = 4
+"""So much of a digest is needed to name a model."""
+
+
+class Desk:
+    """Takes commands for a Lifecycle. `incoming` is the folder for files that come with them."""
+
+    def __init__(
+        self, lifecycle: Lifecycle, incoming: Path, history: Callable[[], list[ModelProgress]]
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._incoming = incoming
+        self._history = history
+        self._answers: dict[str, Later] = {}
+
+    def heard(self, progress: ModelProgress) -> None:
+        """A step of a change: who asked for it is answered once it is checked."""
+        answer = self._answers.get(progress.change)
+        if answer is None:
+            return
+        if progress.step in _TAKEN:
+            del self._answers[progress.change]
+            answer.answer(ModelChange(change=progress.change, step=progress.step, model=progress.model))
+        elif progress.reason:
+            del self._answers[progress.change]
+            answer.refuse(progress.reason, progress.sentence)
+
+    def install(self, command: ModelInstall) -> ModelChange | Later:
+        return self._take(command, "install", "bundle.zip", command.bundle, command.activate)
+
+    def take_file(self, command: ModelImport) -> ModelChange | Later:
+        return self._take(command, "import", command.name, command.content, command.activate)
+
+    def activate(self, command: ModelActivate) -> ModelChange:
+        if (known := self._known(command)) is not None:
+            return known
+        digest = self._found(command.model)
+        return self._begin(Change(id=command.id, origin="store", digest=digest, step="tested", pins=True))
+
+    def rollback(self, command: ModelRollback) -> ModelChange:
+        if (known := self._known(command)) is not None:
+            return known
+        previous = self._lifecycle.store.previous
+        if previous is None:
+            raise CommandRefused(Reason.NO_PREVIOUS, "There is no earlier model to go back to.")
+        return self._begin(
+            Change(id=command.id, origin="store", digest=previous, step="tested", on_trial=False, pins=True)
+        )
+
+    def pin(self, _: ModelPin) -> ModelPins:
+        self._lifecycle.pin(pinned=True)
+        return self._pins()
+
+    def unpin(self, _: ModelUnpin) -> ModelPins:
+        self._lifecycle.pin(pinned=False)
+        return self._pins()
+
+    def remove(self, command: ModelRemove) -> ModelPins:
+        change, digest = self._lifecycle.change, self._found(command.model)
+        if change is not None and change.digest == digest:
+            raise CommandRefused(Reason.BUSY, "That model is just being taken; wait for it.")
+        try:
+            self._lifecycle.store.remove(digest)
+        except Refusal as refusal:
+            raise CommandRefused(refusal.reason, str(refusal)) from refusal
+        return self._pins()
+
+    def models(self, _: ModelList) -> ModelTable:
+        ledger, change = self._lifecycle.ledger.now, self._lifecycle.change
+        rows = []
+        for entry in self._lifecycle.store.entries():
+            manifest, score = entry.manifest, ledger.scores.get(entry.digest)
+            origin, file = self._origin(entry.digest)
+            rows.append(
+                StoredModel(
+                    model=self._lifecycle.info(entry.digest),
+                    release=manifest.release,
+                    state=entry.state,
+                    origin=origin,
+                    file=file,
+                    signed=entry.signed,
+                    size=entry.size,
+                    added=entry.added,
+                    issued=manifest.issued,
+                    accuracy=score.accuracy if score else None,
+                    latency_ms=round(score.latency_ms, 3) if score else None,
+                )
+            )
+        return ModelTable(
+            models=tuple(rows),
+            pinned=ledger.pinned,
+            trial=change.digest if change is not None and change.step == "trial" else "",
+            history=tuple(self._history()),
+        )
+
+    def _origin(self, digest: str) -> tuple[Origin, str]:
+        if digest == self._lifecycle.store.factory:
+            return "factory", ""
+        return self._lifecycle.ledger.now.origins.get(digest, ("store", ""))
+
+    def _pins(self) -> ModelPins:
+        store = self._lifecycle.store
+        return ModelPins(pinned=self._lifecycle.ledger.now.pinned, active=self._lifecycle.info(store.active))
+
+    def _take(
+        self, command: Command, origin: Origin, file: str, content: bytes, activate: bool
+    ) -> ModelChange | Later:
+        if (known := self._known(command)) is not None:
+            return known
+        path = self._incoming / new_ulid()
+        later = self._answers[command.id] = Later()
+        change = Change(id=command.id, origin=origin, file=file, path=str(path), activate=activate)
+        try:
+            self._lifecycle.begin(change, content)
+        except Refusal as refusal:
+            self._answers.pop(command.id, None)
+            raise CommandRefused(refusal.reason, str(refusal)) from refusal
+        return later
+
+    def _begin(self, change: Change) -> ModelChange:
+        try:
+            self._lifecycle.begin(change)
+        except Refusal as refusal:
+            raise CommandRefused(refusal.reason, str(refusal)) from refusal
+        now = self._lifecycle.change
+        return ModelChange(
+            change=change.id,
+            step=now.step if now is not None else "active",
+            model=self._lifecycle.info(change.digest),
+        )
+
+    def _known(self, command: Command) -> ModelChange | None:
+        """A command that came before, perhaps to a process that was killed since, is not done twice."""
+        change, ended = self._lifecycle.change, self._lifecycle.ledger.now.ended.get(command.id)
+        if change is not None and change.id == command.id:
+            return ModelChange(change=change.id, step=change.step)
+        return ModelChange(change=command.id, step=ended[0]) if ended is not None else None
+
+    def _found(self, name: str) -> str:
+        """The digest of the model that is meant. Raises CommandRefused."""
+        store = self._lifecycle.store
+        if name in ("previous", "factory", "active"):
+            digest = {"previous": store.previous, "factory": store.factory, "active": store.active}[name]
+            if digest is None:
+                raise CommandRefused(Reason.NO_PREVIOUS, "There is no earlier model to go back to.")
+            return digest
+        found = [digest for digest in store.digests if digest.startswith(name.lower())]
+        if len(found) != 1 or len(name) < SHORTEST:
+            what = "several models" if len(found) > 1 else "no model"
+            raise CommandRefused(
+                Reason.UNKNOWN_MODEL,
+                f"{name} names {what}; give more of a digest that smartcar model list shows",
+            )
+        return found[0]

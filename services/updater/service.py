@@ -1,0 +1,210 @@
+"""The updater service: takes models from the data folder and by command, and sees them through."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from messages.asking import Asker
+from messages.command import Result
+from messages.health import Heartbeat, JournalCursor
+from messages.message import MalformedMessage, decode, new_ulid
+from messages.model_commands import (
+    ModelActivate,
+    ModelImport,
+    ModelInstall,
+    ModelList,
+    ModelPin,
+    ModelRemove,
+    ModelRollback,
+    ModelUnpin,
+)
+from messages.models import ModelProgress
+from messages.requests import AnyCommand, Handler, Later
+from models.refusal import Refusal
+from models.store import Store
+from services.service import CannotStart, Service
+from services.updater.doors import Desk
+from services.updater.inbox import Arrival, Inbox
+from services.updater.ledger import Change, LedgerFile
+from services.updater.lifecycle import Lifecycle, TrialTerms
+from services.updater.recognizer import RecognizerLink
+from services.updater.workshop import Terms, Workshop
+
+LOOK_S = 0.5
+TICK_S = 0.05
+REMEMBERED_STEPS = 100
+
+log = logging.getLogger(__name__)
+
+
+class UpdaterService(Service):
+    """Owns the model store and its journal."""
+
+    name = "updater"
+    has_journal = True
+
+    def start(self) -> None:
+        settings, models = self.settings, self.settings.models
+        folder = settings.paths.state / self.name
+        try:
+            self._store = Store(settings.store)
+            ledger = LedgerFile(folder / "ledger.json")
+            (folder / "incoming").mkdir(exist_ok=True, mode=0o750)
+        except Refusal as refusal:
+            raise CannotStart(str(refusal)) from refusal
+        except OSError as error:
+            raise CannotStart(
+                f"{error.filename} can't be used ({error.strerror}); "
+                f"give it to the user of this service, or set paths.state"
+            ) from error
+        self._asker = Asker(self.context, self.runtime, "recognizer")
+        self._recognizer = RecognizerLink(self._asker)
+        self._workshop = Workshop(
+            self._store,
+            Terms(car=settings.car.name, groups=models.groups, trusted=models.trust),
+            self.call_soon,
+        )
+        self._lifecycle = Lifecycle(
+            self._store,
+            ledger,
+            self._workshop,
+            self._recognizer,
+            self._announce,
+            time.monotonic,
+            TrialTerms(models.trial_inferences, models.trial_seconds, models.keep),
+        )
+        self._recognizer.listener = self._lifecycle
+        self._desk = Desk(self._lifecycle, folder / "incoming", self._history)
+        self._inbox = Inbox(settings.inbox)
+        self._inbox_problem = ""
+        self._make_inbox()
+        self._take_commands()
+        self.on_readable(self._asker.socket, self._asker.receive)
+        self.subscribe({"health": self._heard, "bridge.cursor": self._on_cursor})
+        self.every(LOOK_S, self._look)
+        self.every(TICK_S, self._tick)
+        self._sweep()
+        self._lifecycle.recover()
+        self._show()
+        self._report_state()
+
+    def stop(self) -> None:
+        if hasattr(self, "_lifecycle"):
+            self._lifecycle.stop()
+            self._workshop.close()
+            self._asker.close()
+        if hasattr(self, "_store"):
+            self._store.close()
+
+    def _take_commands(self) -> None:
+        desk = self._desk
+        self.handle(ModelInstall, desk.install)
+        self.handle(ModelImport, desk.take_file)
+        self.handle(ModelActivate, desk.activate)
+        self.handle(ModelRollback, desk.rollback)
+        self.handle(ModelPin, self._shown(desk.pin))
+        self.handle(ModelUnpin, self._shown(desk.unpin))
+        self.handle(ModelRemove, self._shown(desk.remove))
+        self.handle(ModelList, desk.models)
+
+    def _shown(self, handler: Handler[AnyCommand]) -> Handler[AnyCommand]:
+        """A handler after which the state is another one."""
+
+        def handle(command: AnyCommand) -> Result | Later | None:
+            result = handler(command)
+            self._show()
+            return result
+
+        return handle
+
+    # the data folder
+
+    def _make_inbox(self) -> None:
+        """Where nothing else is configured it is ours to make."""
+        folder = self._inbox.folder
+        if folder.parent == self.settings.paths.state:
+            folder.mkdir(exist_ok=True, mode=0o770)
+        self.details["data_folder"] = str(folder)
+
+    def _look(self) -> None:
+        try:
+            arrivals = self._inbox.look(self._lifecycle.ledger.now.files)
+        except OSError as error:
+            self._inbox_problem = (
+                f"the data folder {self._inbox.folder} can't be read ({error.strerror}); "
+                f"let this service's user read it, or set models.inbox"
+            )
+        else:
+            self._inbox_problem = ""
+            if arrivals and self._lifecycle.change is None:
+                self._take(arrivals[0])
+        self._report_state()
+
+    def _take(self, arrival: Arrival) -> None:
+        change = Change(id=new_ulid(), origin="inbox", file=arrival.path.name, path=str(arrival.path))
+        try:
+            self._lifecycle.begin(change, seen=(arrival.path.name, arrival.seen))
+        except Refusal as refusal:
+            log.warning("%s: %s", arrival.path.name, refusal)
+
+    # what happens
+
+    def _announce(self, progress: ModelProgress) -> None:
+        self.publish("model.progress", progress)
+        self.metrics.count(f"changes_{progress.step}")
+        self._desk.heard(progress)
+        self.call_soon(self._show)
+
+    def _show(self) -> None:
+        state = self._lifecycle.state()
+        self.details["model"] = f"{state.active.name} {state.active.version}"
+        self.publish("model.state", state)
+
+    def _history(self) -> list[ModelProgress]:
+        """The latest steps, the newest last."""
+        assert self.journal is not None
+        steps = []
+        for entry in self.journal.tail("model.progress", REMEMBERED_STEPS):
+            try:
+                steps.append(decode(ModelProgress, entry.payload))
+            except MalformedMessage:  # of another version of smartcar
+                self.metrics.count("malformed.journal")
+        return steps
+
+    def _heard(self, beat: Heartbeat) -> None:
+        if beat.source == "recognizer":
+            self._recognizer.heard(beat)
+
+    def _on_cursor(self, cursor: JournalCursor) -> None:
+        assert self.journal is not None
+        delivered = cursor.delivered.get(self.journal.id)
+        if delivered is not None:
+            self.journal.prune(delivered)
+
+    def _tick(self) -> None:
+        assert self.journal is not None
+        if self.journal.backlog:
+            self.journal.flush()
+        self._asker.expire()
+        self._lifecycle.tick()
+
+    def _sweep(self) -> None:
+        """Files that came with commands whose change has ended."""
+        change = self._lifecycle.change
+        wanted = change.path if change is not None else ""
+        for path in (self.settings.paths.state / self.name / "incoming").iterdir():
+            if str(path) != wanted:
+                path.unlink(missing_ok=True)
+
+    def _report_state(self) -> None:
+        assert self.journal is not None
+        if problem := self._lifecycle.ledger.problem or self._inbox_problem:
+            self.report("degraded", problem)
+        elif self.journal.backlog:
+            self.report(
+                "degraded",
+                "events can't be written to the journal; is the disk full? They are kept in memory",
+            )
+        else:
+            self.report("ready")
