@@ -11,20 +11,17 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from messages.journal_file import (
     COLUMNS,
     Damaged,
+    Entry,
     facts_of,
     is_damage,
     is_refusal,
     move_aside,
     newest,
-    open_to_read,
     open_to_write,
     set_fact,
 )
@@ -44,16 +41,6 @@ _MAX_CURSOR_AHEAD = 1_000_000
 
 class JournalError(RuntimeError):
     """The journal can't be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One event. `number` counts up from 1 and is never used again; `wall` is Unix time in seconds."""
-
-    number: int
-    topic: str
-    payload: bytes
-    wall: float
 
 
 class Journal:
@@ -326,67 +313,3 @@ class Journal:
             (now - self._max_age_s, _CLOCK_WAS_SET, (1 << 62) if runs_long else self._first_of_boot),
         ).fetchone()
         return int(row[0]) if row else newest(database) + 1
-
-
-class JournalReader:
-    """Reads another process's journal; it may not exist yet, be replaced, or be pruned meanwhile."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.id = ""
-        """Of the file that the last `read` saw; empty where there was none."""
-        self._database: sqlite3.Connection | None = None
-        self._inode = 0
-
-    def read(self, after: int, limit: int = 500) -> list[Entry]:
-        """The entries numbered above `after`, oldest first. Check `id` before trusting `after`."""
-        return self._entries("number > ? ORDER BY number LIMIT ?", (after, limit))
-
-    def tail(self, limit: int) -> list[Entry]:
-        """The newest entries, oldest first."""
-        return self._entries("1 ORDER BY number DESC LIMIT ?", (limit,))[::-1]
-
-    def bounds(self) -> tuple[int, int]:
-        """The oldest and the newest number; (0, 0) where there is none."""
-        rows = self._query("SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM entries", ())
-        return rows[0] if rows else (0, 0)
-
-    def close(self) -> None:
-        if self._database is not None:
-            self._database.close()
-            self._database = None
-
-    def _entries(self, where: str, values: Sequence[int]) -> list[Entry]:
-        rows = self._query(f"SELECT {COLUMNS} FROM entries WHERE {where}", values)
-        return [Entry(*row) for row in rows]
-
-    def _query(self, statement: str, values: Sequence[int]) -> list[Any]:
-        try:
-            self._follow()
-            if self._database is None:
-                return []
-            return self._database.execute(statement, values).fetchall()
-        except sqlite3.ProgrammingError:
-            raise
-        except sqlite3.Error:
-            self.close()  # being replaced or damaged; the next call opens it anew
-            return []
-
-    def _follow(self) -> None:
-        """Open the file that is there now."""
-        try:
-            inode = self.path.stat().st_ino
-        except OSError:
-            self.close()
-            self.id = ""
-            return
-        if self._database is not None and inode == self._inode:
-            return
-        self.close()
-        self.id = ""
-        self._database = open_to_read(self.path)
-        self._inode = inode
-        facts = facts_of(self._database)
-        if "id" not in facts:
-            raise Damaged("it has no id")
-        self.id = facts["id"]

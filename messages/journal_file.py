@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 COLUMNS = "number, CAST(topic AS TEXT), CAST(payload AS BLOB), CAST(wall AS REAL)"
@@ -21,6 +22,16 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "SELECT number, topic, wall, payload FROM entries LIMIT 0",
 )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One event. `number` counts up from 1 and is never used again; `wall` is Unix time in seconds."""
+
+    number: int
+    topic: str
+    payload: bytes
+    wall: float
 
 
 class Damaged(sqlite3.DatabaseError):

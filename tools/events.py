@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from messages.journal import JournalReader
+from messages.journal_reader import JournalReader
 from messages.message import MalformedMessage, decode
 from messages.vision import ReadingEvent
 from services.config import Settings

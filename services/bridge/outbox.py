@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from messages.journal import Entry
+from messages.journal_file import Entry
 from messages.topics import BY_NAME
 from services.bridge.connection import Limits
 from services.bridge.cursor import CursorStore

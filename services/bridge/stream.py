@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from messages.journal import Entry, JournalReader
+from messages.journal_file import Entry
+from messages.journal_reader import JournalReader
 from services.bridge.cursor import CursorStore
 
 PAGE = 64

@@ -8,7 +8,7 @@ import socket
 
 from messages.bus import Subscriber, socket_path
 from messages.health import Heartbeat
-from messages.journal import JournalReader
+from messages.journal_reader import JournalReader
 from messages.message import MalformedMessage, decode
 from messages.pad import PadCanvas, PadChange, PadResult
 from messages.vision import FrameReady, Reading, ReadingEvent

@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import messages.journal
-from messages.journal import BACKLOG, Entry, Journal, JournalError, JournalReader
+from messages.journal import BACKLOG, Journal, JournalError
+from messages.journal_file import Entry
+from messages.journal_reader import JournalReader
 from messages.lock import AlreadyOwned
 from tests.conftest import REPOSITORY, wait_for
 

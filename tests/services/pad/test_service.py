@@ -16,7 +16,7 @@ import zmq
 
 from messages.bus import Subscriber, endpoint
 from messages.command import Command
-from messages.journal import JournalReader
+from messages.journal_reader import JournalReader
 from messages.message import decode
 from messages.pad import BOXES, HEIGHT, WIDTH, PadCanvas, PadResult, inside
 from messages.pad_commands import (

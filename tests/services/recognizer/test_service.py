@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from messages.bus import Publisher, socket_path
 from messages.commands import GreyImage, RecognizerRead
 from messages.health import JournalCursor
-from messages.journal import JournalReader
+from messages.journal_reader import JournalReader
 from messages.message import decode
 from messages.ring import RingWriter
 from messages.vision import Box, FrameReady, ReadingEvent
