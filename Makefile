@@ -1,13 +1,13 @@
 # `make run` and `make test` set everything up first: what is missing they install, or they say what to do.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test lint format lock clean
+.PHONY: help run setup test test-train lint format lock clean
 
 ARGS ?=
 PYTEST_ARGS ?=
 export PYTHON
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## run the car on this machine (make run ARGS="--source camera:0")
 	@sh tools/setup.sh
@@ -23,6 +23,10 @@ test: ## lint, check types and run all tests (make test PYTEST_ARGS=tests/messag
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy .
 	@.venv/bin/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+test-train: ## run the tests that need TensorFlow, in .venv-train (about 2 GB)
+	@sh tools/setup.sh train
+	@.venv-train/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard tests/tools/test_train_*.py))
 
 lint: ## check style and types
 	@sh tools/setup.sh test
@@ -43,5 +47,5 @@ lock: ## renew requirements.lock (needs uv)
 	@mv requirements.lock.new requirements.lock
 
 clean: ## remove what was set up and what tools cached
-	rm -rf .venv build smartcar.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-train build smartcar.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

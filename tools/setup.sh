@@ -3,6 +3,7 @@
 #
 #   sh tools/setup.sh          what the car needs to run
 #   sh tools/setup.sh test     and what its tests need: Mosquitto, Chromium, linters
+#   sh tools/setup.sh train    and TensorFlow, for training and its tests, in .venv-train
 #
 # Quick where nothing is to do, and needs no network then. PYTHON names another interpreter than python3.
 set -eu
@@ -22,7 +23,11 @@ if [ "$(getconf LONG_BIT 2>/dev/null || echo 64)" != 64 ]; then
     stop "this is a 32-bit system, and smartcar needs a 64-bit one: install Raspberry Pi OS (64-bit)" \
         "and copy your data folder over."
 fi
-case $what in run | test) ;; *) stop "unknown: $what; say run or test." ;; esac
+case $what in
+    run | test) ;;
+    train) venv=.venv-train ;; # apart: the car and its tests don't need its 2 GB
+    *) stop "unknown: $what; say run, test or train." ;;
+esac
 
 # --- system packages
 
@@ -104,7 +109,10 @@ if ! recent_python "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >
 fi
 say "installing Python packages; the first time this takes a few minutes"
 extras=
-[ "$what" = run ] || extras="[$what]"
+case $what in
+    test) extras='[test]' ;;
+    train) extras='[test,train]' ;;
+esac
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 pip() { "$venv/bin/python" -m pip "$@" </dev/null; }
 {
