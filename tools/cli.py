@@ -10,6 +10,8 @@ import typer
 
 from tools import problems
 from tools.bench.command import app as bench_app
+from tools.model.command import app as model_app
+from tools.model.command import keys_app
 from tools.options import Config, Json
 from tools.pad.command import app as pad_app
 from tools.train.command import app as train_app
@@ -26,6 +28,8 @@ app = typer.Typer(
 config_app = typer.Typer(help="The settings: check, show, explain.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(pad_app, name="pad")
+app.add_typer(model_app, name="model")
+app.add_typer(keys_app, name="keys")
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
 

@@ -51,6 +51,7 @@ def _is_for_users(error: Exception) -> bool:
     return not names.isdisjoint(
         {
             "tools.problems.Problem",
+            "models.refusal.Refusal",
             "tools.up.CannotStart",
             "tools.embedded_broker.BrokerCannotStart",
             "services.config_file.ConfigError",

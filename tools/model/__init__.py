@@ -1,0 +1,1 @@
+"""`smartcar model …` and `smartcar keys …`."""

@@ -1,0 +1,216 @@
+"""The running car's models: what it has, and changes seen through to their end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import zmq
+
+from messages.bus import Subscriber, socket_path
+from messages.command import Command, Reply
+from messages.model_commands import (
+    MAX_INLINE_BYTES,
+    ModelActivate,
+    ModelImport,
+    ModelInstall,
+    ModelList,
+    ModelPin,
+    ModelPins,
+    ModelRemove,
+    ModelRollback,
+    ModelTable,
+    ModelUnpin,
+)
+from messages.models import ENDED, ModelProgress, StoredModel
+from messages.requests import CommandClient
+from models.archive import pack
+from models.bundle import read_regular
+from services.config import Settings
+from tools.model.making import read_bundle
+from tools.output import as_dict, print_json, print_table
+from tools.problems import Problem
+
+DEADLINE_S = 10.0
+ASK_AGAIN_S = 2.0
+SILENT_S = 30.0
+
+WORDS = {
+    "received": "received",
+    "checked": "size, hash and signature checked",
+    "tested": "passed its golden test",
+    "waiting": "waits for the recognizer",
+    "trial": "on trial: the car reads with it",
+    "active": "active",
+    "kept": "kept in the store",
+    "refused": "not taken",
+    "fallen_back": "given up",
+    "interrupted": "interrupted",
+}
+
+
+class Updater:
+    """The way to the updater of a running car."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: Settings) -> None:
+        self._client = CommandClient(context, settings.paths.runtime)
+        self._progress = Subscriber(context, settings.paths.runtime, ("model.progress",), ("updater",))
+
+    def ask(self, command: Command) -> Reply:
+        """The answer. Raises Problem where it is a refusal."""
+        reply = self._client.send(command, DEADLINE_S)
+        if reply.error is not None:
+            raise Problem(f"{reply.error.message} ({reply.error.code})")
+        return reply
+
+    def steps(self, change: str) -> Iterator[ModelProgress]:
+        """The steps of a change until it has ended. Raises Problem where nothing is heard any more."""
+        told: set[tuple[str, int]] = set()
+        heard_at, ask_at = time.monotonic(), time.monotonic() + 0.5
+        while True:
+            self._progress.event_socket.poll(math.ceil(max(0.0, ask_at - time.monotonic()) * 1000))
+            steps = [message for _, message in self._progress.receive()]
+            if time.monotonic() >= ask_at:  # what was said before we could hear it
+                table = ModelTable.model_validate(self.ask(ModelList()).data)
+                steps += table.history
+                ask_at = time.monotonic() + ASK_AGAIN_S
+            for step in sorted(steps, key=lambda each: each.wall_time):
+                if step.change == change and (step.boot_id, step.sequence) not in told:
+                    told.add((step.boot_id, step.sequence))
+                    heard_at = time.monotonic()
+                    yield step
+                    if step.step in ENDED:
+                        return
+                    if step.step == "waiting":
+                        return
+            if time.monotonic() - heard_at > SILENT_S:
+                raise Problem("the change goes on, but nothing is heard of it; see smartcar model list")
+
+    def close(self) -> None:
+        self._client.close()
+        self._progress.close()
+
+
+@contextmanager
+def updater(settings: Settings) -> Iterator[Updater]:
+    """A way for the length of a block. Raises Problem where no updater runs here."""
+    if not socket_path(settings.paths.runtime, "updater", "command").exists():
+        raise Problem(
+            f"the updater is not running on {settings.paths.runtime}; start the car with `smartcar up`, "
+            f"or the updater alone with `smartcar run updater`"
+        )
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        way = Updater(context, settings)
+        yield way
+        way.close()
+    except ValueError as error:  # the runtime folder's path is too long
+        raise Problem(str(error)) from error
+    finally:
+        context.destroy(linger=0)
+
+
+def show(settings: Settings, *, json: bool) -> int:
+    """Print the models of the store."""
+    with updater(settings) as way:
+        table = ModelTable.model_validate(way.ask(ModelList()).data)
+    if json:
+        for row in table.models:
+            print_json(as_dict(row, on_trial=row.model.digest == table.trial, pinned=table.pinned))
+        return 0
+    print_table(
+        ("model", "version", "release", "digest", "origin", "signed", "accuracy", "five digits", "state"),
+        ([*_cells(row, table)] for row in table.models),
+    )
+    if table.pinned:
+        print("the active model is pinned; `smartcar model unpin` lets bundles from elsewhere replace it")
+    return 0
+
+
+def _cells(row: StoredModel, table: ModelTable) -> tuple[str, ...]:
+    state = "on trial" if row.model.digest == table.trial else str(row.state)
+    if row.state == "active" and table.pinned:
+        state = "active, pinned"
+    return (
+        row.model.name,
+        row.model.version,
+        str(row.release),
+        row.model.digest[:12],
+        f"{row.origin} {row.file}".strip(),
+        "yes" if row.signed else "no",
+        "–" if row.accuracy is None else f"{row.accuracy:.1%}",
+        "–" if row.latency_ms is None else f"{row.latency_ms:.2f} ms",
+        state,
+    )
+
+
+def take_file(settings: Settings, file: Path, *, activate: bool, json: bool) -> int:
+    """Hand a model file to the car. Returns 0 where the car took it."""
+    content = _small_enough(read_regular(file, MAX_INLINE_BYTES + 1), settings)
+    return _see_through(settings, ModelImport(name=file.name, content=content, activate=activate), json)
+
+
+def install(settings: Settings, bundle: Path, *, activate: bool, json: bool) -> int:
+    """Hand a signed bundle to the car. Returns 0 where the car took it."""
+    content = _small_enough(pack(read_bundle(bundle)), settings)
+    return _see_through(settings, ModelInstall(bundle=content, activate=activate), json)
+
+
+def activate(settings: Settings, model: str, *, json: bool) -> int:
+    """Returns 0 where the car reads with it."""
+    return _see_through(settings, ModelActivate(model=model), json)
+
+
+def rollback(settings: Settings, *, json: bool) -> int:
+    """Returns 0 where the car reads with the previous model."""
+    return _see_through(settings, ModelRollback(), json)
+
+
+def pin(settings: Settings, *, pinned: bool, json: bool) -> int:
+    """Pin the active model, or don't any more."""
+    return _pins(settings, ModelPin() if pinned else ModelUnpin(), json)
+
+
+def remove(settings: Settings, model: str, *, json: bool) -> int:
+    """Take a model out of the store."""
+    return _pins(settings, ModelRemove(model=model), json)
+
+
+def _pins(settings: Settings, command: Command, json: bool) -> int:
+    with updater(settings) as way:
+        now = ModelPins.model_validate(way.ask(command).data)
+    if json:
+        print_json(as_dict(now))
+    else:
+        print(f"active: {now.active.name} {now.active.version}{', pinned' if now.pinned else ''}")
+    return 0
+
+
+def _see_through(settings: Settings, command: Command, json: bool) -> int:
+    with updater(settings) as way:
+        way.ask(command)
+        last = None
+        for last in way.steps(command.id):
+            if json:
+                print_json(as_dict(last))
+            else:
+                print(_line(last), flush=True)
+    return 0 if last is not None and last.step in ("active", "kept") else 1
+
+
+def _line(step: ModelProgress) -> str:
+    words = WORDS[step.step] + (f" ({step.reason})" if step.reason else "")
+    again = f", attempt {step.attempt}" if step.attempt > 1 else ""
+    return f"{words}{again}{': ' if step.sentence else ''}{step.sentence}"
+
+
+def _small_enough(content: bytes, settings: Settings) -> bytes:
+    if len(content) > MAX_INLINE_BYTES:
+        raise Problem(
+            f"it is larger than {MAX_INLINE_BYTES >> 20} MiB; "
+            f"put it into the car's data folder: {settings.inbox}"
+        )
+    return content

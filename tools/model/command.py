@@ -1,0 +1,188 @@
+"""`smartcar model …` and `smartcar keys …`. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tools import problems
+from tools.options import Config, Json
+
+app = typer.Typer(help="Models: take, try, go back; bundle and sign.", no_args_is_help=True)
+keys_app = typer.Typer(help="Keys to sign bundles with.", no_args_is_help=True)
+
+Keep = Annotated[bool, typer.Option("--keep", help="Only keep it in the store; don't read with it.")]
+Model = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="The start of its digest, or previous, or factory."),
+]
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder or zip.")]
+
+
+@app.command("list")
+def list_models(json: Json = False, config: Config = None) -> None:
+    """The models in the car's store."""
+    from services.config_file import load
+    from tools.model.car import show
+
+    problems.finish(show(load(), json=json))
+
+
+@app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".h5, .keras, .tflite or a bundle's zip.")],
+    keep: Keep = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Have the car take a model file, as if it lay in the data folder."""
+    from services.config_file import load
+    from tools.model.car import take_file
+
+    problems.finish(take_file(load(), file, activate=not keep, json=json))
+
+
+@app.command()
+def install(bundle: BundlePath, keep: Keep = False, json: Json = False, config: Config = None) -> None:
+    """Have the car take a bundle that is signed by a key it trusts."""
+    from services.config_file import load
+    from tools.model.car import install as install_bundle
+
+    problems.finish(install_bundle(load(), bundle, activate=not keep, json=json))
+
+
+@app.command()
+def activate(model: Model, json: Json = False, config: Config = None) -> None:
+    """Read with a model of the store, and pin it."""
+    from services.config_file import load
+    from tools.model.car import activate as activate_model
+
+    problems.finish(activate_model(load(), model, json=json))
+
+
+@app.command()
+def rollback(json: Json = False, config: Config = None) -> None:
+    """Go back to the previous model at once, and pin it."""
+    from services.config_file import load
+    from tools.model.car import rollback as roll_back
+
+    problems.finish(roll_back(load(), json=json))
+
+
+@app.command()
+def pin(json: Json = False, config: Config = None) -> None:
+    """Keep the active model: no bundle from elsewhere replaces it."""
+    from services.config_file import load
+    from tools.model.car import pin as pin_model
+
+    problems.finish(pin_model(load(), pinned=True, json=json))
+
+
+@app.command()
+def unpin(json: Json = False, config: Config = None) -> None:
+    """Let bundles from elsewhere replace the active model again."""
+    from services.config_file import load
+    from tools.model.car import pin as pin_model
+
+    problems.finish(pin_model(load(), pinned=False, json=json))
+
+
+@app.command()
+def remove(model: Model, json: Json = False, config: Config = None) -> None:
+    """Take a model out of the store."""
+    from services.config_file import load
+    from tools.model.car import remove as remove_model
+
+    problems.finish(remove_model(load(), model, json=json))
+
+
+@app.command()
+def bundle(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help=".h5, .keras or .tflite.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="A new folder, or a file that ends in .zip.")
+    ],
+    name: Annotated[str, typer.Option(help="What it is called.")] = "digits",
+    version: Annotated[str, typer.Option(help="A semantic version.")] = "1.0.0",
+    release: Annotated[int, typer.Option(min=0, help="Counts up with every release of that name.")] = 1,
+    target: Annotated[str, typer.Option(help="all, a car or a group.")] = "all",
+    expires: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="No car takes it after that day.")
+    ] = None,
+    accuracy: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="What a car must find.  [default: a little less than found here]"),
+    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="KEY", help="Sign it with this key.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a bundle of a model file: convert, test, describe. Where it must, it converts with TensorFlow."""
+    from tools.model.making import Description, make
+
+    description = Description(name, version, release, target, expires, accuracy)
+    problems.finish(make(model, output, description, key, json=json))
+
+
+@app.command()
+def sign(
+    bundle: BundlePath,
+    key: Annotated[Path, typer.Option(metavar="KEY", help="A private key of `smartcar keys generate`.")],
+) -> None:
+    """Sign a bundle."""
+    from tools.model.making import sign as sign_bundle
+
+    problems.finish(sign_bundle(bundle, key))
+
+
+@app.command()
+def verify(
+    bundle: BundlePath,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY", help="A public key, or its file. [default: models.trust of the settings]"
+        ),
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Say whether a car would take the bundle: files, signature, golden test."""
+    from services.config_file import load
+    from tools.model.making import verify as verify_bundle
+
+    problems.finish(verify_bundle(bundle, trust or list(load().models.trust), json=json))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of manifest.json."""
+    import json
+
+    from models.manifest import manifest_schema
+
+    print(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
+
+
+@keys_app.command("generate")
+def keys_generate(
+    key: Annotated[Path, typer.Argument(metavar="KEY", help="The new file. Keep it where you sign.")],
+    comment: Annotated[str, typer.Option(help="Whose it is.")] = "",
+) -> None:
+    """Make a key, and print the public one: the line for models.trust of the cars' settings."""
+    from tools.model.making import generate_key
+
+    problems.finish(generate_key(key, comment))
+
+
+@keys_app.command("show")
+def keys_show(
+    key: Annotated[Path, typer.Argument(metavar="KEY", help="A private key.")],
+    comment: Annotated[str, typer.Option(help="Whose it is.")] = "",
+) -> None:
+    """Print the public key that belongs to a private one."""
+    from tools.model.making import show_key
+
+    problems.finish(show_key(key, comment))

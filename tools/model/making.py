@@ -1,0 +1,206 @@
+"""Bundles and keys on a PC: make, sign, verify."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from models.archive import pack, read_archive
+from models.bundle import Bundle
+from models.golden import Proof
+from models.importing import import_file, prove
+from models.keys import PublicKey, SigningKey
+from models.keys import verify as verify_signature
+from models.manifest import MANIFEST_FILE, SIGNATURE_FILE, GoldenTerms, Manifest
+from models.refusal import Reason, Refusal
+from models.store import FACTORY_FOLDER
+from tools.output import as_dict, print_json
+from tools.problems import Problem
+
+LATENCY_MS = 100.0
+"""Five digits on the slowest machine we support."""
+MARGIN = 0.02
+"""What a car may find less than was found here: it rounds otherwise."""
+_NEEDS_TENSORFLOW = frozenset(
+    {Reason.CUSTOM_CODE, Reason.UNSUPPORTED_LAYER, Reason.UNSUPPORTED_SETTING, Reason.UNSUPPORTED_LAYOUT}
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model file doesn't say of itself."""
+
+    name: str
+    version: str
+    release: int
+    target: str
+    expires: datetime | None
+    accuracy: float | None
+
+
+def read_bundle(path: Path) -> Bundle:
+    """The bundle in a folder or a zip. Raises Refusal."""
+    return Bundle.load(path) if path.is_dir() else read_archive(path)
+
+
+def make(model: Path, output: Path, description: Description, key: Path | None, *, json: bool) -> int:
+    """Make a bundle of `model`, test it on the shipped golden digits, write it to `output`."""
+    if output.exists():
+        raise Problem(f"{output} is there already; give another name")
+    signing = SigningKey.load(key) if key is not None else None
+    imported, proof = _imported(model)
+    bundle = _described(imported, description, proof)
+    if signing is not None:
+        bundle = replace(bundle, signature=signing.sign(bundle.raw_manifest))
+    prove(bundle)
+    _write(bundle, output)
+    _tell(bundle, proof, output, json=json)
+    return 0
+
+
+def sign(path: Path, key: Path) -> int:
+    """Put a signature into the bundle at `path`."""
+    signing = SigningKey.load(key)
+    bundle = read_bundle(path)
+    signed = replace(bundle, signature=signing.sign(bundle.raw_manifest))
+    if path.is_dir():
+        _replace(path / SIGNATURE_FILE, signed.files()[SIGNATURE_FILE])
+    else:
+        _replace(path, pack(signed))
+    print(f"{bundle.manifest.name} {bundle.manifest.version} signed by {signing.public.fingerprint}")
+    return 0
+
+
+def verify(path: Path, trust: Sequence[str], *, json: bool) -> int:
+    """Check all that a car checks. Raises Refusal, the first that it finds."""
+    bundle = read_bundle(path)
+    keys = [PublicKey.parse(text) if " " in text.strip() else PublicKey.load(text) for text in trust]
+    key = verify_signature(bundle, keys)
+    proof = prove(bundle)
+    if bundle.manifest.has_expired(datetime.now(UTC)):
+        raise Refusal(Reason.EXPIRED, f"{bundle.manifest.name} {bundle.manifest.version} has expired.")
+    _tell(bundle, proof, path, json=json, signer=key)
+    return 0
+
+
+def generate_key(path: Path, comment: str) -> int:
+    """Write a new private key, print its public one."""
+    key = SigningKey.generate()
+    try:
+        key.save(path)
+    except FileExistsError:
+        raise Problem(f"{path} is there already; a key is never overwritten") from None
+    except OSError as error:
+        raise Problem(f"{path} can't be written: {error.strerror}") from None
+    print(replace(key.public, comment=comment).text)
+    return 0
+
+
+def show_key(path: Path, comment: str) -> int:
+    """Print the public key of a private one."""
+    print(replace(SigningKey.load(path).public, comment=comment).text)
+    return 0
+
+
+def _imported(model: Path) -> tuple[Bundle, Proof]:
+    """The model as a car would take it; where the car can't read it, converted by TensorFlow before."""
+    golden = Bundle.load(FACTORY_FOLDER)
+    with tempfile.TemporaryDirectory(prefix="smartcar-bundle-") as name:
+        folder = Path(name) / "bundle"
+        folder.mkdir()
+        try:
+            imported = import_file(model, folder, golden=golden)
+        except Refusal as refusal:
+            if refusal.reason not in _NEEDS_TENSORFLOW:
+                raise
+            converted = Path(name) / f"{model.stem}.tflite"
+            converted.write_bytes(_converted(model, refusal))
+            imported = import_file(converted, folder, golden=golden)
+        return imported.bundle, imported.proof
+
+
+def _converted(model: Path, refusal: Refusal) -> bytes:
+    try:
+        import keras
+    except ImportError:
+        raise Problem(
+            f"{refusal} Converting it needs TensorFlow, which is not installed here: sh tools/setup.sh train"
+        ) from None
+    from tools.train.export import convert
+
+    return convert(keras.models.load_model(model, compile=False, safe_mode=True), "float32")
+
+
+def _described(bundle: Bundle, description: Description, proof: Proof) -> Bundle:
+    floor = description.accuracy
+    if floor is None:
+        floor = max(0.0, math.floor((proof.accuracy - MARGIN) * 100) / 100)
+    expires = description.expires
+    content = bundle.manifest.model_dump(mode="json", exclude_none=True) | {
+        "name": description.name,
+        "version": description.version,
+        "release": description.release,
+        "target": description.target,
+        "issued": datetime.now(UTC).isoformat(timespec="seconds"),
+        "expires": expires.replace(tzinfo=UTC).isoformat() if expires is not None else None,
+        "golden": GoldenTerms(
+            accuracy=floor, latency_ms=LATENCY_MS, source=bundle.manifest.golden.source
+        ).model_dump(mode="json"),
+        "imported": None,
+    }
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise Problem(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+    raw = manifest.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
+    return Bundle.from_files({**bundle.files(), MANIFEST_FILE: raw}, bundle.folder)
+
+
+def _write(bundle: Bundle, output: Path) -> None:
+    try:
+        if output.suffix == ".zip":
+            _replace(output, pack(bundle))
+            return
+        output.mkdir(parents=True)
+        for name, content in bundle.files().items():
+            (output / name).write_bytes(content)
+    except OSError as error:
+        raise Problem(f"{output} can't be written: {error.strerror}") from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Into a file that is there whole or not at all."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(content)
+    os.replace(fresh, path)
+
+
+def _tell(bundle: Bundle, proof: Proof, where: Path, *, json: bool, signer: PublicKey | None = None) -> None:
+    manifest = bundle.manifest
+    if json:
+        print_json(
+            as_dict(
+                manifest,
+                path=str(where),
+                digest=bundle.digest,
+                signed_by=signer.fingerprint if signer is not None else None,
+                accuracy=proof.accuracy,
+                latency_ms=proof.latency_ms,
+            )
+        )
+        return
+    print(f"{where}: {manifest.name} {manifest.version}, release {manifest.release}, for {manifest.target}")
+    print(f"digest {bundle.digest}")
+    print(f"{proof.accuracy:.1%} of {proof.digits} golden digits, five in {proof.latency_ms:.2f} ms")
+    if signer is not None:
+        print(f"signed by {signer.fingerprint} {signer.comment}".rstrip())
+    elif bundle.signature is None:
+        print("not signed; smartcar model sign does it")
