@@ -27,10 +27,10 @@ from models.manifest import (
     MAX_MANIFEST_BYTES,
     MAX_SIGNATURE_BYTES,
     MODEL_FILE,
+    SIDE,
     SIGNATURE_FILE,
     Manifest,
 )
-from models.normalise import SIDE
 from models.refusal import Refusal
 
 REQUIRED_FILES = {MANIFEST_FILE: MAX_MANIFEST_BYTES, **MAX_FILE_BYTES}

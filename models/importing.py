@@ -37,12 +37,12 @@ _LOOK_S = 0.05
 
 @dataclass(frozen=True)
 class Limits:
-    """What the process may use. A Pi 4 needs a fifth of the time for the largest model."""
+    """What the process may use: many times what a digit model needs, on a Pi that is busy, too."""
 
     memory_bytes: int = 1 << 30
     """Of address space: libraries take a third of it."""
     cpu_s: int = 20
-    wall_s: float = 30.0
+    wall_s: float = 60.0
     open_files: int = 32
 
 
@@ -153,7 +153,7 @@ def _opened(path: Path) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise Refusal(Reason.MISSING, f"{path.name} is not there any more.") from None
+        raise Refusal(Reason.MISSING, f"{path.name} is not there any more; copy it again.") from None
     except OSError as error:
         raise Refusal(Reason.MISSING, f"{path.name} can't be read: {error.strerror}.") from None
     try:

@@ -20,6 +20,9 @@ MAX_SIGNATURE_BYTES = 4 << 10
 MAX_FILE_BYTES = {MODEL_FILE: 32 << 20, GOLDEN_FILE: 4 << 20}
 """The files a bundle may hold beside its manifest and signature, and how large each may be."""
 
+SIDE = 28
+"""Height and width of a crop, in pixels, as `models.normalise` makes it, which would load OpenCV."""
+
 _NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 _SEMANTIC_VERSION = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII
@@ -64,7 +67,7 @@ class InputContract(Section):
         values = 1
         for length in self.shape:
             values *= length
-        if values != 28 * 28:
+        if values != SIDE * SIDE:
             raise ValueError(f"the input's shape {self.shape} does not hold 28 × 28 values")
         return self
 

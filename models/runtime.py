@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.normalise import SIDE
+from models.manifest import SIDE
 from models.refusal import Reason, Refusal
 
 _LARGEST_BATCH = 5
