@@ -50,6 +50,7 @@ class Candidate:
     """A model to be judged, and how its digits are prepared."""
 
     name: str
+    """Of a model that is no bundle, also how its digits are prepared."""
     classifier: Classifies
     preparation: Preparation
     digest: str = ""
@@ -190,7 +191,8 @@ def _by_tensorflow(path: Path, preparation: Preparation | None, name: str) -> Ca
         ) from None
     classifier = KerasClassifier(model)
     chosen = preparation or _suited(tuple(model.input_shape[1:]))
-    return Candidate(name or path.stem, classifier, chosen, _digest(path.read_bytes()), path.stat().st_size)
+    content = path.read_bytes()
+    return Candidate(f"{name or path.stem}, {chosen}", classifier, chosen, _digest(content), len(content))
 
 
 def _from_tflite(
@@ -200,7 +202,8 @@ def _from_tflite(
     output: Literal["logits", "probabilities"] = "probabilities" if are_probabilities(answer) else "logits"
     held = source.read_bytes() if source else content
     classifier = Classifier(_as_bundle(name, content, shape, output))
-    return Candidate(name, classifier, preparation or _suited(shape), _digest(held), len(held))
+    chosen = preparation or _suited(shape)
+    return Candidate(f"{name}, {chosen}", classifier, chosen, _digest(held), len(held))
 
 
 def _probe(name: str, content: bytes) -> tuple[tuple[int, ...], NDArray[np.float32]]:

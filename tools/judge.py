@@ -35,7 +35,7 @@ class Column:
     """By what they are called: milliseconds, bytes, shares."""
 
 
-FIVE, SIZE = "five digits, one core", "model file"
+FIVE, SIZE = "five digits", "model file"
 REFUSED = f"refused, so that {DUE:.1%} of the rest is right"
 KEPT = "right of the rest, then"
 
@@ -53,9 +53,9 @@ def judge(
     """Score the models, and the peers where wanted, and print the table. Raises Problem."""
     judged = [candidates.load(path, preparation) for path in models]
     remarks: list[str] = []
-    if with_peers and (course := _course_model()) is not None:
-        judged.append(course)
-    elif with_peers:
+    course = _course_model() if with_peers else []
+    judged += course
+    if with_peers and not course:
         remarks.append(f"the course's model isn't here: train it with smartcar train --preset {COURSE}")
     absent: dict[str, str] = {}
     columns = [_column(candidate, data, sets or tuple(SETS), absent) for candidate in judged]
@@ -85,8 +85,7 @@ def judge(
 
 def _column(candidate: Candidate, data: Path, sets: tuple[str, ...], absent: dict[str, str]) -> Column:
     """Score one model. Sets that are not in the folder go to `absent`, with the reason."""
-    name = candidate.name if candidate.preparation == "normalised" else f"{candidate.name} (plain)"
-    column = Column(name, candidate.digest)
+    column = Column(candidate.name, candidate.digest)
     for each in sets:
         try:
             column.scores |= {score.set: score for score in evaluate(candidate, data, (each,))}
@@ -103,12 +102,12 @@ def _column(candidate: Candidate, data: Path, sets: tuple[str, ...], absent: dic
     return column
 
 
-def _course_model() -> Candidate | None:
-    """The course's model from the newest run of its preset below runs/."""
+def _course_model() -> list[Candidate]:
+    """The newest run of the course's preset below runs/: fed as the course does, and as the car does."""
     for path in sorted(runs.RUNS.glob(f"{COURSE}*"), key=lambda path: -path.stat().st_mtime):
         if runs.is_done(path) and not runs.read(path, runs.CONFIG).get("varied"):
-            return candidates.load(path)
-    return None
+            return [candidates.load(path, way) for way in candidates.PREPARATIONS]
+    return []
 
 
 def _print_lines(column: Column) -> None:
@@ -126,13 +125,9 @@ def _print_table(columns: list[Column]) -> None:
         found = [column.scores.get(title) for column in columns]
         if any(score and score.calibration_error is not None for score in found):
             rows.append((f"confidence off by: {title}", *(_error(score) for score in found)))
-    for name, unit, scale in ((FIVE, "ms", 1.0), (SIZE, "KB", 1e-3)):
-        if any(name in column.figures for column in columns):
-            cells = (
-                f"{column.figures[name] * scale:.3g} {unit}" if name in column.figures else ""
-                for column in columns
-            )
-            rows.append((name, *cells))
+    for name, form, scale in ((FIVE, "{:.3g} ms", 1.0), (SIZE, "{:,.0f} KB", 1e-3)):
+        told = [column.figures.get(name) for column in columns]
+        rows.append((name, *("" if value is None else form.format(value * scale) for value in told)))
     print_table(("right, and 95 % interval", *(column.name for column in columns)), rows)
 
 

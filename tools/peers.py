@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def scores(peer: Peer, data: Path, sets: tuple[str, ...], limit: int) -> list[Sc
         elif name == "photos":
             found.append(photos(peer.read_lines, data, limit))
         else:
-            found.append(lines(peer.read_lines, data))
+            found.append(lines(partial(_any_way_up, peer.read_lines), data))
     return found
 
 
@@ -105,9 +106,9 @@ def _tesseract() -> Peer | Absent:
         run = subprocess.run(command, input=packed.tobytes(), capture_output=True, check=False)
         return [_digits(line) for line in run.stdout.decode(errors="replace").splitlines() if _digits(line)]
 
-    version = subprocess.run(["tesseract", "--version"], capture_output=True, text=True, check=False).stdout
+    told = subprocess.run(["tesseract", "--version"], capture_output=True, text=True, check=False).stdout
     return Peer(
-        f"Tesseract {version.split()[1]}",
+        f"Tesseract {told.split()[1]}",
         lambda paper: "".join(read(paper, 10)),  # one character
         lambda photo: read(photo, 6),  # a block of text
     )
@@ -116,21 +117,37 @@ def _tesseract() -> Peer | Absent:
 def _rapidocr() -> Peer | Absent:
     if find_spec("rapidocr") is None or find_spec("onnxruntime") is None:
         return Absent("RapidOCR", "pip install rapidocr onnxruntime")
-    import logging
-    from importlib.metadata import version
+    engine = import_module("rapidocr").RapidOCR(params={"Global.log_level": "error"})
 
-    RapidOCR = import_module("rapidocr").RapidOCR
+    def read_digit(paper: Pixels) -> str:
+        found = engine(cv2.cvtColor(paper, cv2.COLOR_GRAY2BGR), use_det=False, use_cls=False, use_rec=True)
+        return _digits("".join(found.txts or ()))
 
-    logging.getLogger("RapidOCR").setLevel(logging.ERROR)
-    engine = RapidOCR()
+    def read_lines(photo: Pixels) -> list[str]:
+        found = engine(photo)
+        return _as_lines(found.boxes, found.txts) if found.txts else []
 
-    def read(picture: Pixels, **how: Any) -> list[str]:
-        colour = picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
-        found = engine(colour, **how)
-        return [_digits(text) for text in found.txts or () if _digits(text)]
+    return Peer(f"RapidOCR {version('rapidocr')}", read_digit, read_lines)
 
-    one = partial(read, use_det=False, use_cls=False, use_rec=True)
-    return Peer(f"RapidOCR {version('rapidocr')}", lambda paper: "".join(one(paper)), read)
+
+def _as_lines(boxes: Any, texts: Sequence[str]) -> list[str]:
+    """Texts whose boxes (n, 4 corners, 2) lie beside one another, joined from left to right."""
+    lines: list[list[tuple[float, float, str]]] = []
+    for corners, text in sorted(zip(boxes, texts, strict=True), key=lambda each: float(each[0][:, 1].mean())):
+        left, middle = float(corners[:, 0].min()), float(corners[:, 1].mean())
+        half = float(np.ptp(corners[:, 1])) / 2
+        if lines and middle - lines[-1][-1][1] < half:
+            lines[-1].append((left, middle, text))
+        else:
+            lines.append([(left, middle, text)])
+    joined = (_digits("".join(text for _, _, text in sorted(line))) for line in lines)
+    return [line for line in joined if line]
+
+
+def _any_way_up(read: Callable[[Pixels], list[str]], photo: Pixels) -> list[str]:
+    """The lines of a photo that may lie on its side: the way in which most digits are read."""
+    ways = [read(np.ascontiguousarray(np.rot90(photo, turns))) for turns in (0, 1, 3)]
+    return max(ways, key=lambda lines: sum(len(line) for line in lines))
 
 
 def _digits(text: str) -> str:
