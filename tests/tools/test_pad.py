@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import signal
 import subprocess
+import termios
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,9 @@ from services.config import Recognizer
 from services.pad.writing import written
 from services.recognizer.boxes import SCRIBBLE
 from services.recognizer.service import FACTORY_BUNDLE
-from tests.conftest import REPOSITORY
-from tests.services.pad.conftest import Pad, pad, running_pad
-from tests.services.processes import environment
+from tests.conftest import REPOSITORY, wait_for
+from tests.services.pad.conftest import Context, Pad, pad, running_pad
+from tests.services.processes import Onlooker, environment, service
 from tests.tools.car import command, objects, smartcar
 from tests.tools.pendigits import Strokes, load, placed
 
@@ -159,6 +163,35 @@ def test_standard_input_is_answered_line_by_line(pad: Pad) -> None:
         assert json.loads(process.stdout.readline())["id"] == number  # before the next is written
     process.stdin.close()
     assert process.wait(20) == 0
+
+
+def test_a_line_that_a_killed_pad_had_taken_is_played_by_the_next(context: Context, runtime: Path) -> None:
+    with service("recognizer", runtime), service("pad", runtime) as first:
+        Onlooker(context, runtime).wait_state("pad", "ready", within_s=30)
+        process = subprocess.Popen(
+            command("pad", "play", "-", "--json"),
+            cwd=REPOSITORY,
+            env=environment(runtime),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(line_of(1, "12345", 1)) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 1
+        first.send_signal(signal.SIGSTOP)  # it takes the next line and does nothing with it
+        process.stdin.write(json.dumps(line_of(2, "67890", 1)) + "\n")
+        process.stdin.flush()
+        waiting = array("i", [1])
+        wait_for(lambda: not (fcntl.ioctl(process.stdin, termios.FIONREAD, waiting) or waiting[0]))  # type: ignore[arg-type]
+        process.stdin.close()
+        first.kill()
+        first.wait()
+        with service("pad", runtime):
+            assert json.loads(process.stdout.readline())["digits"] == "67890"
+            assert process.wait(20) == 0
 
 
 def test_a_file_without_an_end_of_line_and_an_empty_one(pad: Pad, tmp_path: Path) -> None:

@@ -149,13 +149,16 @@ def window(pad: Pad, screen: Screen) -> Iterator[Window]:
     try:
         number = screen.window(TITLE)
         made = Window(screen, process, number, *screen.corner(number))
-        wait_for(lambda: (made.canvas() == (0, 0, 255)).all(2).sum() > 1000, what="the red frames")
+
+        def is_painted() -> bool:
+            assert process.poll() is None, process.communicate()
+            return bool((made.canvas() == (0, 0, 255)).all(2).sum() > 1000)
+
+        wait_for(is_painted, 30, "the red frames")
         wait_for(lambda: made.ink(0) == 0)
         yield made
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        end(process, screen)
 
 
 def start(runtime: Path, screen: Screen) -> subprocess.Popen[str]:
@@ -166,6 +169,14 @@ def start(runtime: Path, screen: Screen) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def end(process: subprocess.Popen[str], screen: Screen) -> None:
+    """Leave no window behind that the next test would take for its own."""
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+    wait_for(lambda: not screen.do("search", "--name", f"^{TITLE}$"))
 
 
 def test_what_the_mouse_draws_is_on_the_canvas_and_read(window: Window, pad: Pad) -> None:
@@ -261,8 +272,7 @@ def test_a_window_that_is_opened_before_the_pad_waits_for_it(runtime: Path, scre
             wait_for(lambda: made.ink(0) > 100, 30)
         assert process.poll() is None
     finally:
-        process.kill()
-        process.communicate()
+        end(process, screen)
 
 
 @pytest.mark.parametrize("display", ["", ":4711"])
