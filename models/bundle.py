@@ -201,10 +201,10 @@ def read_regular(path: Path, limit: int) -> bytes:
         if path.is_symlink():
             raise BundleError("not_a_file", f"{path} is a link; a bundle holds its own files.") from None
         raise BundleError("missing", f"{path} can't be read: {error.strerror}.") from None
+    if not stat.S_ISREG((status := os.fstat(descriptor)).st_mode):
+        os.close(descriptor)
+        raise BundleError("not_a_file", f"{path} is no regular file.")
     with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BundleError("not_a_file", f"{path} is no regular file.")
         if status.st_size > limit:
             raise BundleError("too_large", f"{path} has {status.st_size} bytes; {limit} are allowed.")
         try:

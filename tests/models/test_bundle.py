@@ -86,10 +86,11 @@ def test_a_link_in_place_of_a_file(tmp_path: Path, name: str) -> None:
     assert refusal(folder) == "not_a_file"
 
 
-def test_a_pipe_in_place_of_a_file_does_not_hang(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_a_pipe_or_folder_in_place_of_a_file_does_not_hang(tmp_path: Path, make: Any) -> None:
     folder = copy_of_factory(tmp_path / "b")
     (folder / "model.tflite").unlink()
-    os.mkfifo(folder / "model.tflite")
+    make(folder / "model.tflite")
     assert refusal(folder) == "not_a_file"
 
 

@@ -10,6 +10,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -324,7 +325,7 @@ def test_160_broken_tflite_files_end_nothing_but_their_process(tmp_path: Path) -
     for number, case in enumerate(crashed[:2]):
         path = tmp_path / f"{number}.tflite"
         path.write_bytes(case)
-        assert refusal(lambda path=path: take(path, tmp_path / "bundle")) == "crashed"
+        assert refusal(partial(take, path, tmp_path / "bundle")) == "crashed"
 
 
 # --- the throw-away process
@@ -361,7 +362,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "link.h5").symlink_to(SOUND)
     os.mkfifo(tmp_path / "pipe.h5")
     for name in ("folder", "link", "pipe"):
-        assert refusal(lambda name=name: take(tmp_path / f"{name}.h5", tmp_path / "b")) == "not_a_file"
+        assert refusal(partial(take, tmp_path / f"{name}.h5", tmp_path / "b")) == "not_a_file"
     assert refusal(lambda: take(tmp_path / "gone.h5", tmp_path / "b")) == "missing"
 
 

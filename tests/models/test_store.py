@@ -286,7 +286,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.root = self.folder / str(self.made)
         self.store = Store(self.root)
         self.kept = {self.store.factory}
-        self.active, self.previous = self.store.factory, None
+        self.active: str = self.store.factory
+        self.previous: str | None = None
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -346,7 +347,7 @@ def test_any_order_of_commands(in_memory: Path, bundles: list[Bundle]) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
     AnyOrder.models, AnyOrder.folder, AnyOrder.made = bundles, in_memory, 0
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         AnyOrder,
         settings=settings(
             max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
