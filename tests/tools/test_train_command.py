@@ -1,61 +1,52 @@
-"""The commands that train and score, where something is missing."""
+"""`smartcar train` where nothing is trained: what there is, what is missing, what makes no sense."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from tests.conftest import SHARED
-from tools import evaluate
-from tools.train.command import train
-
-DATA = SHARED / "data"
-
-
-def application(command: object) -> typer.Typer:
-    app = typer.Typer()
-    app.command()(command)  # type: ignore[type-var]
-    return app
+from tools.problems import Problem
+from tools.train import runs
+from tools.train.command import app, show_presets
+from tools.train.report import page
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed here")
-def test_training_without_tensorflow_names_the_remedy(tmp_path: Path) -> None:
-    result = CliRunner().invoke(application(train), [str(tmp_path)])
+def test_training_without_tensorflow_names_the_remedy() -> None:
+    result = CliRunner().invoke(app, ["--data", "somewhere"])
     assert result.exit_code == 2
     assert "pip install 'smartcar[train]'" in result.stderr
 
 
-def test_scoring_without_the_sets_names_the_file(tmp_path: Path) -> None:
-    result = CliRunner().invoke(application(evaluate.command), [str(tmp_path)])
-    assert result.exit_code == 1
-    assert "is missing" in result.stderr
+def test_presets_are_shown_with_the_courses_figure_and_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = runs.fresh("ex10_6", None)
+    runs.add(run, runs.CONFIG, {"preset": "ex10_6", "varied": False})
+    runs.add(run, runs.METRICS, {"scores": {"mnist": {"share": 0.8812}}})
+    show_presets()
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert len(rows) == 21
+    assert rows["ex10_6"].split()[-2:] == ["88.07%", "88.12%"]
+    assert rows["ex10_12"].split()[-1] == "98.42%"
 
 
-def test_scoring_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
-    result = CliRunner().invoke(application(evaluate.command), [str(tmp_path), "--bundle", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "manifest.json is missing" in result.stderr
+def test_a_new_run_gets_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = runs.fresh("ex10_6", None)
+    runs.add(first, runs.CONFIG, {})
+    assert runs.fresh("ex10_6", None) == Path("runs/ex10_6-2")
+    with pytest.raises(runs.RunError, match="--resume"):
+        runs.fresh("ex10_6", first)
 
 
-def test_an_unknown_set_is_named_with_those_there_are(tmp_path: Path) -> None:
-    result = CliRunner().invoke(application(evaluate.command), [str(tmp_path), "--set", "svhn"])
-    assert result.exit_code == 1
-    assert "svhn" in result.stderr
-    assert "optdigits" in result.stderr
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data, the handwriting sets, is absent")
-def test_scores_are_one_object_a_line() -> None:
-    result = CliRunner().invoke(
-        application(evaluate.command), [str(DATA), "--set", "pen", "--set", "optdigits", "--json"]
-    )
-    assert result.exit_code == 0
-    scores = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    assert [score["count"] for score in scores] == [1248, 249, 1934]
-    assert all(score["low"] < score["share"] < score["high"] for score in scores)
-    assert all(len(score["model"]) == 64 for score in scores)
+def test_a_report_needs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Problem, match="no run below runs/"):
+        CliRunner().invoke(app, ["report"], catch_exceptions=False)
+    with pytest.raises(runs.RunError, match="holds no run"):
+        page([tmp_path])
