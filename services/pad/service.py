@@ -33,7 +33,7 @@ from messages.requests import Later
 from models.strokes import draw
 from services.pad.answers import reading_of, views_of
 from services.pad.canvas import Canvas
-from services.pad.reader import Answer, BoxReader, Ink, crops
+from services.pad.reader import Answer, BoxReader, crops
 from services.pad.recognition import Recognition
 from services.pad.store import CanvasStore, Kept
 from services.pad.writing import written
@@ -66,7 +66,6 @@ class PadService(Service):
         self._redraw()
         self._disk_problem = ""
         self._canvas_due = self._keep_due = False
-        self._canvas_at = float("-inf")
         self._asker = Asker(self.context, self.runtime, "recognizer")
         self._reader = BoxReader(self._asker)
         self._recognition = Recognition(
@@ -150,9 +149,6 @@ class PadService(Service):
 
         self._recognition.ask(answered, keep=keep)
         return later
-
-    def _look(self) -> tuple[int, Ink]:
-        return self._canvas.revision, self._ink.copy()
 
     def _strokes(self, _: PadSave) -> PadStrokes:
         return PadStrokes(
