@@ -14,7 +14,7 @@ MAX_INLINE_BYTES = 5 << 20
 """Of a model within a command; a larger one goes into the data folder."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\x00-\x1f\x7f]+$")]
+FileName = Annotated[str, Field(max_length=128, pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z.-]+$")]
 
 

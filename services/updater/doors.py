@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from messages.command import Command, CommandRefused
-from messages.message import new_ulid
 from messages.model_commands import (
     ModelActivate,
     ModelChange,
@@ -136,9 +135,9 @@ class Desk:
     ) -> ModelChange | Later:
         if (known := self._known(command)) is not None:
             return known
-        path = self._incoming / new_ulid()
         later = self._answers[command.id] = Later()
-        change = Change(id=command.id, origin=origin, file=file, path=str(path), activate=activate)
+        path = str(self._incoming / file)  # one change at a time: nothing else is there
+        change = Change(id=command.id, origin=origin, file=file, path=path, activate=activate)
         try:
             self._lifecycle.begin(change, content)
         except Refusal as refusal:
@@ -163,7 +162,9 @@ class Desk:
         change, ended = self._lifecycle.change, self._lifecycle.ledger.now.ended.get(command.id)
         if change is not None and change.id == command.id:
             return ModelChange(change=change.id, step=change.step)
-        return ModelChange(change=command.id, step=ended[0]) if ended is not None else None
+        if ended is None or ended[0] == "interrupted":
+            return None
+        return ModelChange(change=command.id, step=ended[0])
 
     def _found(self, name: str) -> str:
         """The digest of the model that is meant. Raises CommandRefused."""

@@ -12,6 +12,7 @@ goes on from what is on the disk.
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -427,8 +428,8 @@ class Lifecycle:
         assert change is not None
         self._forget_trial()
         if change.step in _PREPARING or not self._is_stored(change.digest):
-            if not change.path:
-                self._end("interrupted", "The model is not in the store any more.", Reason.UNKNOWN_MODEL)
+            if content is None and not os.path.lexists(change.path):
+                self._end("interrupted", "The updater was ended before it had the file.", Reason.MISSING)
                 return
             self._note(step="received")
             self._tell("received")

@@ -174,8 +174,7 @@ class _Work:
 
         path = Path(self._change.path)
         if content is not None:
-            path.unlink(missing_ok=True)
-            durable.write_file(path, content, 0o640)
+            receive(path, content)
         kind = intake(path)
         self.source = source_digest(path)
         self._not_again(self.source)
@@ -241,6 +240,14 @@ class _Work:
                 f"{self._change.file} was not taken before, and isn't tried again by itself "
                 f"({verdict.reason}: {verdict.sentence}) smartcar model import tries it all the same.",
             )
+
+
+def receive(path: Path, content: bytes) -> None:
+    """Write what came with a command to its file: it is there whole, or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    durable.write_file(part, content, 0o640)
+    durable.rename(part, path)
 
 
 def _info(bundle: Bundle) -> ModelInfo:
