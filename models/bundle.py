@@ -7,60 +7,30 @@ that can run code. Whether the manifest is to be trusted is another question tha
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import stat
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from models.digits import GOLDEN_FILE, Golden, golden_digits
 from models.manifest import (
-    GOLDEN_FILE,
     MANIFEST_FILE,
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
     MAX_SIGNATURE_BYTES,
     MODEL_FILE,
-    SIDE,
     SIGNATURE_FILE,
     Manifest,
 )
-from models.refusal import Refusal
+from models.refusal import BundleError
+
+__all__ = ["REQUIRED_FILES", "Bundle", "BundleError", "Golden", "read_regular"]
 
 REQUIRED_FILES = {MANIFEST_FILE: MAX_MANIFEST_BYTES, **MAX_FILE_BYTES}
 """The files a bundle can't do without, and how large each may be."""
-MAX_GOLDEN_DIGITS = 300
-
-_UNREADABLE = (
-    ValueError,
-    OSError,
-    KeyError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What damaged or hostile bytes make zipfile and numpy raise."""
-
-
-class BundleError(Refusal):
-    """A folder, or files, that can't be used as a bundle."""
-
-
-@dataclass(frozen=True)
-class Golden:
-    """Digits with their labels, to test a model on before it is used."""
-
-    crops: NDArray[np.uint8]
-    """(n, 28, 28), ink bright on black, normalised."""
-    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -140,36 +110,6 @@ class Bundle:
         Raises BundleError where the file holds anything else.
         """
         return golden_digits(self.golden_bytes, self.manifest.labels, self.folder / GOLDEN_FILE)
-
-
-def golden_digits(packed: bytes, labels: Sequence[str], path: Path = Path(GOLDEN_FILE)) -> Golden:
-    """The digits in the content of golden.npz, which was at `path`. Raises BundleError."""
-    try:
-        crops, names = _arrays(packed)
-    except _UNREADABLE as error:
-        raise BundleError("bad_golden", f"{path} can't be read: {error}.") from None
-    if crops.dtype != np.uint8 or crops.ndim != 3 or crops.shape[1:] != (SIDE, SIDE):
-        raise BundleError("bad_golden", f"{path} does not hold crops of {SIDE}×{SIDE} bytes.")
-    written = tuple(str(label) for label in names.ravel().tolist())
-    if not 1 <= len(crops) <= MAX_GOLDEN_DIGITS or len(written) != len(crops):
-        raise BundleError(
-            "bad_golden",
-            f"{path} has {len(crops)} crops and {len(written)} labels; "
-            f"as many of each are needed, 1 to {MAX_GOLDEN_DIGITS}.",
-        )
-    if strange := sorted(set(written) - set(labels)):
-        raise BundleError("bad_golden", f"{path} has labels the model lacks: {', '.join(strange)}.")
-    return Golden(crops, written)
-
-
-def _arrays(packed: bytes) -> tuple[NDArray[np.uint8], NDArray[np.generic]]:
-    """`crops` and `labels`, their unpacked size looked at before anything is unpacked."""
-    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > MAX_FILE_BYTES[GOLDEN_FILE]:
-        raise ValueError(f"it unpacks to {unpacked} bytes, more than {MAX_FILE_BYTES[GOLDEN_FILE]}")
-    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        return arrays["crops"], arrays["labels"]
 
 
 def _check(folder: Path, manifest: Manifest, name: str, content: bytes) -> None:

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import keras, tflite, zipped
-from models.bundle import Bundle, Golden
+from models.bundle import Bundle
 from models.calibration import temperature
+from models.digits import GOLDEN_FILE, Golden
 from models.golden import INBOX_TERMS, Proof, judge, run_golden
 from models.keras.hdf5 import SIGNATURE as HDF5
 from models.manifest import (
-    GOLDEN_FILE,
     MANIFEST_FILE,
     MAX_FILE_BYTES,
     MODEL_FILE,

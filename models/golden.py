@@ -1,64 +1,11 @@
-"""The golden test: a model proves itself on digits it must know before it reads anything else."""
+"""The golden test (`models.proof`), and what is due where a model brings no terms of its own."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from dataclasses import dataclass
-
-import numpy as np
-
-from models.bundle import Golden
 from models.manifest import GoldenTerms
-from models.refusal import Reason, Refusal
-from models.runtime import Classifier
+from models.proof import Proof, judge, run_golden
 
-AT_ONCE = 5
-"""Digits in one timed run: the pad's boxes, a code's digits."""
-_RUNS = 21
-_LONGEST_S = 2.0
-"""Of the timing, where a model is slow; three runs are made at least."""
+__all__ = ["INBOX_TERMS", "Proof", "judge", "run_golden"]
 
 INBOX_TERMS = GoldenTerms(accuracy=0.5, latency_ms=33.0, source="the car's own golden digits")
 """For a file out of the data folder, whose owner wants it: mostly right, and done between two frames."""
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What a model showed on golden digits."""
-
-    accuracy: float
-    """The share of them right, 0 to 1."""
-    latency_ms: float
-    """Five digits classified, median."""
-    digits: int
-    """How many there were."""
-
-
-def run_golden(classifier: Classifier, golden: Golden) -> Proof:
-    """Classify the golden digits, and time it. Raises ModelError where an answer is not finite."""
-    found = classifier.classify(golden.crops).argmax(axis=1)
-    right = [classifier.labels[index] == label for index, label in zip(found, golden.labels, strict=True)]
-    five = np.resize(golden.crops, (AT_ONCE, *golden.crops.shape[1:]))
-    times: list[float] = []
-    while len(times) < _RUNS and (len(times) < 3 or sum(times) < _LONGEST_S):
-        start = time.perf_counter()
-        classifier.classify(five)
-        times.append(time.perf_counter() - start)
-    return Proof(sum(right) / len(right), statistics.median(times) * 1e3, len(right))
-
-
-def judge(proof: Proof, terms: GoldenTerms, name: str = "The model") -> None:
-    """Raises Refusal where the proof falls short of the terms: inaccurate, too_slow."""
-    if not proof.accuracy >= terms.accuracy:
-        raise Refusal(
-            Reason.INACCURATE,
-            f"{name} reads {proof.accuracy:.1%} of {proof.digits} golden digits; "
-            f"{terms.accuracy:.0%} is due. It must take digits bright on black, from 0 to 1.",
-        )
-    if not proof.latency_ms <= terms.latency_ms:
-        raise Refusal(
-            Reason.TOO_SLOW,
-            f"{name} takes {proof.latency_ms:.1f} ms for five digits on this machine; "
-            f"{terms.latency_ms:g} ms are allowed. Build a smaller network.",
-        )

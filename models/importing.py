@@ -25,14 +25,17 @@ from typing import Any, Literal
 
 from models import durable, zipped
 from models.bundle import Bundle
-from models.golden import Proof
+from models.digits import GOLDEN_FILE
 from models.keras import MAX_BYTES
-from models.manifest import GOLDEN_FILE, MANIFEST_FILE, MAX_FILE_BYTES, MODEL_FILE, GoldenTerms
+from models.manifest import MANIFEST_FILE, MAX_FILE_BYTES, MODEL_FILE
+from models.proof import Proof, Terms
 from models.refusal import Reason, Refusal
 
 LABELS = tuple("0123456789")
 _MAX_ANSWER = sum(MAX_FILE_BYTES.values()) + (1 << 20)
 _LOOK_S = 0.05
+_RUN_BY = {"name", "version", "input", "calibration", "labels"}
+"""What of a manifest running a model takes."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def prove(
     bundle: Bundle,
     *,
     golden: Bundle | None = None,
-    terms: GoldenTerms | None = None,
+    terms: Terms | None = None,
     limits: Limits = DEFAULT_LIMITS,
     cancelled: Callable[[], bool] | None = None,
 ) -> Proof:
@@ -126,13 +129,13 @@ def prove(
 
     Judged by its manifest's terms, or by `terms`. Raises Refusal.
     """
+    due = terms or bundle.manifest.golden
     job = {
         "task": "prove",
-        "manifest": bundle.raw_manifest.decode("utf-8", "replace"),
-        "bundle_golden": base64.b64encode(bundle.golden_bytes).decode(),
+        "manifest": bundle.manifest.model_dump(mode="json", include=_RUN_BY),
         "golden": base64.b64encode((golden or bundle).golden_bytes).decode(),
         "golden_labels": list((golden or bundle).manifest.labels),
-        "terms": (terms or bundle.manifest.golden).model_dump(mode="json"),
+        "terms": {"accuracy": due.accuracy, "latency_ms": due.latency_ms},
     }
     descriptor = os.memfd_create("model", os.MFD_CLOEXEC)
     try:

@@ -9,19 +9,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from models.digits import GOLDEN_FILE as GOLDEN_FILE
+from models.digits import MAX_GOLDEN_BYTES, SIDE
 from models.refusal import Reason, Refusal
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.tflite"
-GOLDEN_FILE = "golden.npz"
 SIGNATURE_FILE = "manifest.sig"
 MAX_MANIFEST_BYTES = 64 << 10
 MAX_SIGNATURE_BYTES = 4 << 10
-MAX_FILE_BYTES = {MODEL_FILE: 32 << 20, GOLDEN_FILE: 4 << 20}
+MAX_FILE_BYTES = {MODEL_FILE: 32 << 20, GOLDEN_FILE: MAX_GOLDEN_BYTES}
 """The files a bundle may hold beside its manifest and signature, and how large each may be."""
-
-SIDE = 28
-"""Height and width of a crop, in pixels, as `models.normalise` makes it, which would load OpenCV."""
 
 _NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 _SEMANTIC_VERSION = re.compile(

@@ -178,6 +178,10 @@ class Refusal(Exception):
         self.reason = Reason(reason)
 
 
+class BundleError(Refusal):
+    """A folder, or files, that can't be used as a bundle."""
+
+
 def table() -> str:
     """All reason codes as a table in Markdown."""
     return "\n".join(

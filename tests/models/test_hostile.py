@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from models import archive, keras
-from models.bundle import Bundle, Golden
+from models.bundle import Bundle
 from models.conversion import Source, convert
+from models.digits import Golden
 from models.importing import Limits, import_file, prove, source_digest
 from models.keras import hdf5
 from models.refusal import Reason, Refusal
