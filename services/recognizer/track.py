@@ -37,6 +37,8 @@ class TrackSettings:
     """Not seen for so long, a code has left."""
     least_share: float = 0.34
     """Of the frames since a code was first seen, so many must have shown it before it is decided."""
+    lone_share: float = 0.65
+    """The same for a single digit: ink stays where clutter flickers."""
     fade_ms: float = 700
     """After so long a vote counts half."""
     doubtful: float = 0.5
@@ -253,7 +255,9 @@ class Tracker:
         unread = verdict.text.count(UNREADABLE)
         if 2 * unread >= len(verdict.text) or verdict.share < 0.55:
             return False
-        if track.frames < settings.least_share * (self._frame - track.first_frame + 1):
+        lone = len(verdict.text) == 1
+        least = settings.lone_share if lone else settings.least_share
+        if track.frames < least * (self._frame - track.first_frame + 1):
             return False
         seen_ms = (track.last_ns - track.first_ns) / _MS
         if track.inside_ns is None and seen_ms < settings.edge_ms:
@@ -261,7 +265,7 @@ class Tracker:
         if unread and seen_ms < settings.doubtful_ms:
             return False
         needed = settings.decide_frames
-        if len(verdict.text) == 1:
+        if lone:
             needed = math.ceil(settings.lone_patience * needed)
         slow = track.frames >= 2 and seen_ms >= settings.decide_ms * needed / settings.decide_frames
         return verdict.frames >= needed or (slow and verdict.frames >= 2)

@@ -71,8 +71,11 @@ def face(rng: Random) -> Picture:
         oval(side * 0.38, -0.1, 0.08, 0.075, rng.uniform(30, 110, 3))
         brow = [(x + side * wide * u, y - tall * (0.27 + 0.05 * np.sin(3 * u))) for u in (0.16, 0.36, 0.6)]
         _stroke(canvas, brow, hair, tall * 0.05)
-        if glasses:
+        if glasses:  # one frame: rim, bridge and temple hang together
             oval(side * 0.38, -0.1, 0.3, 0.2, hair * 0.6, max(2, round(tall * 0.02)))
+            for inner, outer in ((0, 0.08), (0.68, 1.02)):
+                ends = [(x + side * part * wide, y - 0.1 * tall) for part in (inner, outer)]
+                _stroke(canvas, ends, hair * 0.6, tall * 0.02)
     size = np.array([wide, tall])
     nose = np.array([[0, -0.02], [-0.1, 0.3], [0.06, 0.32]]) * size + (x, y)
     mouth = np.array([[-0.35, 0.55], [0, 0.55 + rng.uniform(-0.03, 0.1)], [0.35, 0.55]]) * size + (x, y)
@@ -105,7 +108,7 @@ def texture(rng: Random) -> Picture:
 
 
 def lines(rng: Random) -> Picture:
-    """Ruled paper, blinds, a fence, cables, beams."""
+    """Ruled paper, blinds, a fence, cables, beams. All leave the view: a short one would be a 1."""
     canvas = _plain(rng)
     ink, thick = rng.uniform(20, 120, 3), int(rng.integers(1, 9))
     kind = rng.integers(3)
@@ -115,8 +118,8 @@ def lines(rng: Random) -> Picture:
             _line_across(canvas, place, turn, ink, thick)
     elif kind == 1:
         for _ in range(rng.integers(6, 30)):
-            ends = rng.uniform((0, 0), (WIDTH, HEIGHT), (2, 2))
-            _stroke(canvas, ends, rng.uniform(20, 140, 3), int(rng.integers(1, 12)))
+            place, turn = rng.uniform(-0.5, 0.5) * WIDTH, rng.uniform(0, np.pi)
+            _line_across(canvas, place, turn, rng.uniform(20, 140, 3), int(rng.integers(1, 12)))
     else:
         for _ in range(rng.integers(3, 9)):
             across = np.linspace(-50, WIDTH + 50, 60)

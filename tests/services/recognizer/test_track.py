@@ -133,6 +133,12 @@ def test_a_single_digit_needs_more_frames_than_a_code() -> None:
     assert digit.frames > code.frames
 
 
+def test_a_single_digit_that_comes_and_goes_is_no_event() -> None:
+    flicker = [[line("4")], []] * 30
+    assert play(Tracker(), flicker) == []
+    assert kinds(play(Tracker(), [[line("42")], []] * 30)) == [("new", "42")], "a code may"
+
+
 def test_time_is_that_of_capture() -> None:
     """Where a reader falls behind and then sees a burst of frames, their capture times decide."""
     tracker = Tracker()
