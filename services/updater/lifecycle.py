@@ -110,6 +110,8 @@ class Lifecycle:
         self._crashes: deque[float] = deque(maxlen=CRASHES)
         self._asked = False
         """A question to the recognizer is unanswered."""
+        self._scoring = False
+        """The active model is being measured."""
         self._begun = False
         """The recognizer was asked to begin the trial."""
         self._stopped_cleanly = False
@@ -218,13 +220,20 @@ class Lifecycle:
         elif self.store.active == digest:
             self._finish()
         else:
-            if self.store.active not in self.ledger.now.scores:
-                self._workshop.score(self.store.active, self)
+            self._measure_active()
             self.tick()
 
-    def scored(self, digest: str, score: Score) -> None:
-        """A model of the store was measured."""
-        self.ledger.write(scores=self.ledger.now.scores | {digest: score})
+    def scored(self, digest: str, score: Score | None) -> None:
+        """A model of the store was measured, or can't be."""
+        self._scoring = False
+        if score is not None:
+            self.ledger.write(scores=self.ledger.now.scores | {digest: score})
+
+    def _measure_active(self) -> None:
+        """Both scores are to be told when the active model is replaced."""
+        if self.store.active not in self.ledger.now.scores:
+            self._scoring = True
+            self._workshop.score(self.store.active, self)
 
     # what the recognizer says
 
@@ -290,7 +299,8 @@ class Lifecycle:
             if change.step != "trial" and self.change is not None and self.change.step != "trial":
                 self._note(step="trial")
                 self._tell("trial")
-            if report.inferences >= self._terms.inferences and report.seconds >= self._terms.seconds:
+            enough = report.inferences >= self._terms.inferences and report.seconds >= self._terms.seconds
+            if enough and not self._scoring:
                 self._commit()
 
     def _refused_by_recognizer(self, code: str, message: str) -> None:

@@ -51,7 +51,7 @@ class Heard(Protocol):
 
     def prepared(self, change: Change, outcome: Prepared | Rejected) -> None: ...
 
-    def scored(self, digest: str, score: Score) -> None: ...
+    def scored(self, digest: str, score: Score | None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,12 @@ class Workshop:
         """Measure a model of the store on the car's golden digits."""
 
         def job() -> None:
+            score = None
             try:
                 score = self._score(self._store.load(digest))
             except Refusal as refusal:
                 log.info("model %s can't be measured: %s", digest[:12], refusal)
-            else:
+            if not self._stopping:
                 self._call_soon(lambda: heard.scored(digest, score))
 
         self._jobs.put(job)
