@@ -42,7 +42,7 @@ KEPT = "right of the rest, then"
 
 def judge(
     models: list[Path],
-    data: Path,
+    data: Path | str,
     sets: tuple[str, ...],
     *,
     preparation: Preparation | None = None,
@@ -50,26 +50,33 @@ def judge(
     peer_digits: int = PEER_DIGITS,
     json: bool = False,
 ) -> int:
-    """Score the models, and the peers where wanted, and print the table. Raises Problem."""
+    """Score the models, and the peers where wanted, and print the table. Raises Problem.
+
+    `data` is a folder, or a source that `tools.train.sources` knows.
+    """
     judged = [candidates.load(path, preparation) for path in models]
+    try:
+        folder = prepare(str(data), lambda line: print(line, file=sys.stderr))
+    except DataError as error:
+        raise Problem(str(error)) from None
     remarks: list[str] = []
     course = _course_model() if with_peers else []
     judged += course
     if with_peers and not course:
         remarks.append(f"the course's model isn't here: train it with smartcar train --preset {COURSE}")
     absent: dict[str, str] = {}
-    columns = [_column(candidate, data, sets or tuple(SETS), absent) for candidate in judged]
+    columns = [_column(candidate, folder, sets or tuple(SETS), absent) for candidate in judged]
     if absent and (sets or len(absent) == len(SETS)):
         raise Problem(next(iter(absent.values())))
     chosen = tuple(name for name in sets or tuple(SETS) if name not in absent)
     if absent:
-        remarks.append(f"not in {data}: {', '.join(absent)}")
+        remarks.append(f"not in {folder}: {', '.join(absent)}")
     if with_peers:
         for peer in peers.find():
             if isinstance(peer, peers.Absent):
                 remarks.append(f"{peer.name} isn't installed: {peer.remedy}")
                 continue
-            found = peers.scores(peer, data, chosen, peer_digits)
+            found = peers.scores(peer, folder, chosen, peer_digits)
             column = Column(peer.name, scores={score.set: score for score in found})
             column.figures[FIVE] = peers.five_ms(peer)
             columns.append(column)
@@ -162,13 +169,9 @@ def command(
     if data is None and model is not None and model.is_dir() and not candidates.is_model(model):
         print("smartcar evaluate takes the model first now: MODEL --data DATA", file=sys.stderr)
         model, data = bundle, str(model)
-    try:
-        folder = prepare(data or DOWNLOAD, lambda line: print(line, file=sys.stderr))
-    except DataError as error:
-        raise Problem(str(error)) from None
     return judge(
         [model or bundle or FACTORY_BUNDLE, *against],
-        folder,
+        data or DOWNLOAD,
         tuple(sets),
         preparation=preparation,
         with_peers=with_peers,

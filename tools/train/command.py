@@ -89,6 +89,10 @@ def train(
             metavar="FIELD=V,V,…", help="Values to sweep over, such as batch=16,64; again for more."
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Sweep on a Ray cluster: its address, auto, or local."),
+    ] = None,
 ) -> None:
     """Train a model; all that came of it stays in the run's folder."""
     if context.invoked_subcommand:
@@ -121,7 +125,7 @@ def train(
         bundling=Bundling(name, version, release, precision, commit, floor),
     )
     if sweep or vary:
-        sweep_over(jobs_of(job, vary or []), run or RUNS / f"sweep-{preset}")
+        sweep_over(jobs_of(job, vary or []), run or RUNS / f"sweep-{preset}", ray)
         return
     if preset not in (OURS, *PRESETS):
         raise Problem(_no_preset(preset))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
@@ -72,30 +73,62 @@ def _value(text: str) -> Any:
         return [int(part) for part in parts] if all(part.isdigit() for part in parts) else text
 
 
-def sweep_over(jobs: dict[str, Job], folder: Path) -> Path:
-    """Run all jobs one after another below `folder`, and compare them there. Raises Problem.
+def sweep_over(jobs: dict[str, Job], folder: Path, cluster: str | None = None) -> Path:
+    """Run all jobs, one after another or on a Ray cluster, below `folder`, and compare them there.
 
-    What is finished there already is not run again, so a sweep can be gone on with.
+    What is finished there already is not run again, so a sweep can be gone on with. Raises Problem.
     """
     from tools.train.report import comparison, page
 
-    done = []
-    for title, job in jobs.items():
-        run = folder / title.replace(" ", "_").replace("/", "_")
-        run.mkdir(parents=True, exist_ok=True)
-        if (run / runs.CONFIG).exists() and Job.of(run) != job:
+    places = {title: folder / title.replace(" ", "_").replace("/", "_") for title in jobs}
+    for title, run in places.items():
+        if (run / runs.CONFIG).exists() and Job.of(run) != jobs[title]:
             raise Problem(f"{run} is another run's: name another folder for this sweep with --run.")
-        if not runs.is_done(run):
-            print(f"— {title}", flush=True)
-            try:
-                execute(job, run, resume=True)
-            except (DataError, runs.RunError, ValueError, TypeError) as error:
-                raise Problem(f"{title}: {error}") from None
-        done.append(run)
-    comparison(done, folder / "comparison.png")
-    (folder / "report.html").write_text(page(done), "utf-8")
-    for run in done:
-        share = runs.read(run, runs.METRICS)["scores"]["mnist"]["share"]
+    due = {title: job for title, job in jobs.items() if not runs.is_done(places[title])}
+    try:
+        if cluster is not None:
+            for title, files in _on_ray(due, cluster):
+                _unpack(files, places[title])
+        else:
+            for title, job in due.items():
+                print(f"— {title}", flush=True)
+                execute(job, places[title], resume=True)
+    except (DataError, runs.RunError, ValueError, TypeError) as error:
+        raise Problem(str(error)) from None
+    comparison(list(places.values()), folder / "comparison.png")
+    (folder / "report.html").write_text(page(list(places.values())), "utf-8")
+    for run in places.values():
+        scores = runs.read(run, runs.METRICS)["scores"]
+        share = scores["mnist"]["share"] if scores else 0.0
         print(f"{run.name:40} {share:7.2%}")
     print(f"{folder}: comparison.png, report.html")
     return folder
+
+
+def _on_ray(jobs: dict[str, Job], cluster: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """The files of each run as it is done, from machines that have smartcar and the data. Raises Problem."""
+    try:
+        import ray
+    except ImportError:
+        raise Problem("a sweep on a cluster needs Ray: pip install 'smartcar[train,ray]'.") from None
+    ray.init(address=None if cluster == "local" else cluster, log_to_driver=False)
+    away = ray.remote(num_cpus=1)(_packed)
+    waiting = {away.remote(job): title for title, job in jobs.items()}
+    while waiting:
+        (done,), _ = ray.wait(list(waiting), num_returns=1)
+        title = waiting.pop(done)
+        print(f"— {title} is done", flush=True)
+        yield title, ray.get(done)
+
+
+def _packed(job: Job) -> dict[str, bytes]:
+    """Run a job somewhere and hand over what its folder holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = execute(job, Path(folder) / "run")
+        return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def _unpack(files: dict[str, bytes], run: Path) -> None:
+    for name, content in files.items():
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_bytes(content)
