@@ -125,7 +125,10 @@ def _rapidocr() -> Peer | Absent:
 
     def read_lines(photo: Pixels) -> list[str]:
         found = engine(photo)
-        return _as_lines(found.boxes, found.txts) if found.txts else []
+        boxes = getattr(found, "boxes", None)  # a small picture is taken for one line and has none
+        if boxes is None:
+            return [_digits("".join(found.txts or ()))]
+        return _as_lines(boxes, found.txts)
 
     return Peer(f"RapidOCR {version('rapidocr')}", read_digit, read_lines)
 
