@@ -202,7 +202,7 @@ def report(
     from tools.train import runs
     from tools.train.report import page
 
-    found = folders or sorted(path.parent for path in runs.RUNS.glob(f"*/{runs.METRICS}"))
+    found = folders or runs.all_runs()
     if not found:
         raise Problem("there is no run below runs/: train one, or name its folder.")
     try:

@@ -61,15 +61,19 @@ def is_done(run: Path) -> bool:
     return (run / METRICS).is_file() and "scores" in read(run, METRICS)
 
 
+def all_runs() -> list[Path]:
+    """The finished runs below runs/, in the order they were begun."""
+    configs = sorted(RUNS.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime)
+    return [path.parent for path in configs if is_done(path.parent)]
+
+
 def finished() -> dict[str, dict[str, Any]]:
     """The metrics of the last finished run of each preset below runs/."""
     found: dict[str, dict[str, Any]] = {}
-    configs = sorted(RUNS.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime)
-    for path in configs:
-        if is_done(path.parent):
-            config = read(path.parent, CONFIG)
-            if not config.get("varied"):
-                found[str(config.get("preset"))] = read(path.parent, METRICS)
+    for run in all_runs():
+        config = read(run, CONFIG)
+        if not config.get("varied"):
+            found[str(config.get("preset"))] = read(run, METRICS)
     return found
 
 
