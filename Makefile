@@ -26,7 +26,7 @@ test: ## lint, check types and run all tests (make test PYTEST_ARGS=tests/messag
 
 test-train: ## run the tests that need TensorFlow, in .venv-train (about 2 GB)
 	@sh tools/setup.sh train
-	@.venv-train/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard tests/tools/test_train_*.py))
+	@.venv-train/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard tests/tools/test_train_*.py) tests/models/test_keras_oracle.py)
 
 lint: ## check style and types
 	@sh tools/setup.sh test

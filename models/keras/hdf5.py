@@ -70,6 +70,7 @@ class File:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._blocks = 0
+        self._groups: dict[int, dict[str, int]] = {}
         self._root = self._superblock()
 
     def group(self, *path: str) -> Group:
@@ -90,7 +91,7 @@ class File:
         """Whether something is at `path`."""
         address = self._root
         for name in path:
-            links = self._links(self._messages(address))
+            links = self._links_at(address)
             if name not in links:
                 return False
             address = links[name]
@@ -148,7 +149,7 @@ class File:
     def _follow(self, path: tuple[str, ...]) -> int:
         address = self._root
         for name in path:
-            links = self._links(self._messages(address))
+            links = self._links_at(address)
             if name not in links:
                 raise Refusal(
                     Reason.BAD_WEIGHTS,
@@ -216,6 +217,12 @@ class File:
         return messages
 
     # --- groups
+
+    def _links_at(self, address: int) -> dict[str, int]:
+        """The links of the group there, looked up once."""
+        if address not in self._groups:
+            self._groups[address] = self._links(self._messages(address))
+        return self._groups[address]
 
     def _links(self, messages: list[tuple[int, bytes]]) -> dict[str, int]:
         links: dict[str, int] = {}

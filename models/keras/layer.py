@@ -7,7 +7,7 @@ than its author trained.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ MAX_LENGTH = 1 << 16
 MAX_PARAMETERS = 7 << 20
 """Weights of a network: as many as fit the model file of a bundle."""
 
+_LARGEST = 1e30
+"""Of a number among the settings, whatever its sign."""
 _HARMLESS = {"name", "trainable", "build_config", "registered_name", "synchronized", "momentum", "autocast"}
 _TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint", "_momentum")
 """Endings of settings that matter to training alone."""
@@ -94,7 +96,7 @@ class Layer:
         return self._number(key, self.take(key, default))
 
     def _number(self, key: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
             raise self._senseless(key, value)
         return float(value)
 

@@ -61,7 +61,7 @@ def _refuse_object(part: dict[str, Any], training: bool) -> None:
     if module is not None and not (training and module == "builtins"):
         strange |= not isinstance(module, str) or not _KERAS.fullmatch(module)
     if not training:
-        strange |= name in _CODE or name in _WRAPPED or registered not in (None, name)
+        strange |= str(name) in _CODE | _WRAPPED or registered not in (None, name)
     if strange:
         called = ".".join(str(each)[:60] for each in (module, registered or name) if each is not None)
         raise Refusal(

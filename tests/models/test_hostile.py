@@ -193,6 +193,75 @@ def test_a_configuration_that_is_none(text: bytes) -> None:
     assert refusal(lambda: keras.read(content)) == "bad_config"
 
 
+def read_keras(content: bytes) -> str:
+    try:
+        keras.read(content)
+    except Refusal as error:
+        return str(error.reason)
+    return "read"
+
+
+STRANGE: list[Any] = [
+    *(
+        None,
+        True,
+        0,
+        -1,
+        3,
+        28,
+        1 << 40,
+        10**400,
+        1.5,
+        float("nan"),
+        float("inf"),
+        "",
+        "relu",
+        "same",
+        "x" * 300,
+    ),
+    *([], [1], [0, 0], [[1, 2], [3, 4]], [None, 28, 28, 1], nested(3), {}, {"class_name": []}),
+    {"class_name": "__numpy__", "config": {"value": 3}},
+    {"class_name": "__tuple__", "items": [1, 1]},
+]
+
+
+def places(part: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value in a configuration."""
+    if path:
+        yield path
+    items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    for key, value in items:
+        yield from places(value, (*path, key))
+
+
+def put_something_strange(config: dict[str, Any], rng: np.random.Generator) -> None:
+    """Replace a value, leave it out, or have it twice."""
+    ways = list(places(config))
+    *way, last = ways[rng.integers(len(ways))]
+    part: Any = config
+    for step in way:
+        part = part[step]
+    chance = rng.integers(4)
+    if chance == 0 and isinstance(part, dict):
+        del part[last]
+    elif chance == 1 and isinstance(part, list):
+        part.insert(last, part[last])
+    else:
+        part[last] = STRANGE[rng.integers(len(STRANGE))]
+
+
+@pytest.mark.parametrize("file", ["everything-keras3.keras", "everything-keras2.keras"])
+def test_250_networks_with_something_strange_in_them(file: str) -> None:
+    rng = np.random.default_rng(4)
+    cases = [
+        reconfigured(lambda config: put_something_strange(config, rng), KERAS_FILES / file)
+        for _ in range(250)
+    ]
+    counted = Counter(outcomes(cases, read_keras))
+    assert set(counted) <= {str(reason) for reason in Reason} | {"read"}, counted
+    assert len(counted) > 4, "they are refused for many reasons"
+
+
 # --- zips
 
 
@@ -265,14 +334,6 @@ def broken(content: bytes, truncations: int, flips: int, seed: int) -> Iterator[
         flipped = bytearray(content)
         flipped[int(place)] ^= 1 << int(rng.integers(0, 8))
         yield bytes(flipped)
-
-
-def read_keras(content: bytes) -> str:
-    try:
-        keras.read(content)
-    except Refusal as error:
-        return str(error.reason)
-    return "read"
 
 
 def read_bundle(content: bytes) -> str:
