@@ -11,6 +11,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl
 
+from messages.model_commands import MAX_INLINE_BYTES
+
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
@@ -18,6 +20,9 @@ Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 16 << 10
+UPLOAD = "/api/model"
+MAX_UPLOAD_BYTES = MAX_INLINE_BYTES
+"""What may be sent there: a model."""
 COOKIE_SECONDS = 90 * 86400
 
 NO_TOKEN = (
@@ -107,7 +112,8 @@ class Guard:
                 await _forward(send, cookie, given)
                 return
             self._check_token(_cookies(headers, cookie))
-            await self._application(scope, _limited(headers, receive), _with_headers(send, authority))
+            most = MAX_UPLOAD_BYTES if scope["path"] == UPLOAD else MAX_BODY_BYTES
+            await self._application(scope, _limited(headers, receive, most), _with_headers(send, authority))
         except Refused as refused:
             await _refuse(scope, send, refused)
 
@@ -153,13 +159,11 @@ def _token_in_address(scope: Scope) -> str | None:
     return next((value for name, value in query if name == "token"), None)
 
 
-def _limited(headers: list[tuple[bytes, str]], receive: Receive) -> Receive:
-    """`receive` that takes no larger body than MAX_BODY_BYTES, whatever its header says. Raises Refused."""
-    too_large = Refused(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request may have {MAX_BODY_BYTES} bytes, no more."
-    )
+def _limited(headers: list[tuple[bytes, str]], receive: Receive, most: int) -> Receive:
+    """`receive` that takes no larger body than `most` bytes, whatever its header says. Raises Refused."""
+    too_large = Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request may have {most} bytes, no more.")
     declared = next((value for name, value in headers if name == b"content-length"), "0")
-    if not declared.isdigit() or int(declared[:12]) > MAX_BODY_BYTES:
+    if not declared.isdigit() or int(declared[:12]) > most:
         raise too_large
     received = 0
 
@@ -168,7 +172,7 @@ def _limited(headers: list[tuple[bytes, str]], receive: Receive) -> Receive:
         event = await receive()
         if event["type"] == "http.request":
             received += len(event.get("body", b""))
-            if received > MAX_BODY_BYTES:
+            if received > most:
                 raise too_large
         return event
 

@@ -13,11 +13,13 @@ from pathlib import Path
 import zmq
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse, Response
+from pydantic import ValidationError
 
 from messages.commands import Command, CommandRefused, Reply, addressee, parse_command
-from messages.message import encode
+from messages.message import encode, first_problem
+from messages.model_commands import ModelImport
 from messages.requests import CommandClient
-from services.overlay.access import Refused
+from services.overlay.access import UPLOAD, Refused
 from services.overlay.viewers import TOO_MANY, Hub, Viewer
 
 PAGE = Path(__file__).parent / "page"
@@ -34,10 +36,18 @@ COMMANDS = frozenset(
         "pad.show",
         "pad.brush",
         "pad.automatic",
+        "model.list",
+        "model.activate",
+        "model.rollback",
+        "model.pin",
+        "model.unpin",
+        "model.remove",
     }
 )
 """What may be asked through the page."""
 DEADLINE_S = 4.0
+MODEL_DEADLINE_S = 15.0
+"""A model file is looked at before the answer comes."""
 MAX_WAITING_COMMANDS = 4
 MAX_WAITING_STROKES = 64
 """Every page may have one under way to the pad, and a few keys pressed meanwhile."""
@@ -66,6 +76,7 @@ class CommandDesk:
         self._ways = {
             "capture": _Way(context, runtime, MAX_WAITING_COMMANDS),
             "pad": _Way(context, runtime, MAX_WAITING_STROKES),
+            "updater": _Way(context, runtime, MAX_WAITING_COMMANDS, MODEL_DEADLINE_S),
         }
 
     async def carry_out(self, command: Command) -> Reply:
@@ -80,7 +91,14 @@ class CommandDesk:
 class _Way:
     """To one service."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], runtime: Path, most: int) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        runtime: Path,
+        most: int,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._deadline_s = deadline_s
         self._thread = ThreadPoolExecutor(1, "commands")
         self._client = CommandClient(context, runtime)
         self._most = most
@@ -92,7 +110,7 @@ class _Way:
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._client.send, command, DEADLINE_S)
+            return await loop.run_in_executor(self._thread, self._client.send, command, self._deadline_s)
         finally:
             self._waiting -= 1
 
@@ -121,6 +139,10 @@ def build(hub: Hub, desk: CommandDesk, status: Callable[[], str]) -> FastAPI:
     @application.post("/api/command/{verb}")
     async def api_command(verb: str, request: Request) -> Response:
         return _answer(await _command(desk, verb, request))
+
+    @application.post(UPLOAD)
+    async def api_model(request: Request) -> Response:
+        return _answer(await _upload(desk, request))
 
     @application.websocket("/live")
     async def live(socket: WebSocket) -> None:
@@ -171,6 +193,16 @@ async def _command(desk: CommandDesk, verb: str, request: Request) -> Reply:
         return await desk.carry_out(parse_command(verb, await request.body(), datetime.now(UTC)))
     except CommandRefused as refused:
         return Reply.refused("", refused.code, refused.message)
+
+
+async def _upload(desk: CommandDesk, request: Request) -> Reply:
+    """A model file: the body as it is, its name in the address. Who has the token is the owner."""
+    content = await request.body()
+    try:
+        command = ModelImport(name=request.query_params.get("name", ""), content=content)
+    except ValidationError as error:
+        return Reply.refused("", "malformed", first_problem(error))
+    return await desk.carry_out(command)
 
 
 def _answer(reply: Reply) -> Response:

@@ -10,6 +10,7 @@ from messages.bus import Subscriber, socket_path
 from messages.health import Heartbeat
 from messages.journal_reader import JournalReader
 from messages.message import MalformedMessage, decode
+from messages.models import ModelProgress, ModelState
 from messages.pad import PadCanvas, PadChange, PadResult
 from messages.vision import FrameReady, Reading, ReadingEvent
 from services.overlay import application, board
@@ -69,7 +70,16 @@ class OverlayService(Service):
             on_trouble=lambda sentence: self.call_soon(lambda: self._trouble(sentence)),
             on_loop=self._attach,
         )
-        self._bulletins = self.subscribe({"health": self._heard, "reading.event": self._event})
+        self._step: ModelProgress | None = None
+        self._models: ModelState | None = None
+        self._bulletins = self.subscribe(
+            {
+                "health": self._heard,
+                "reading.event": self._event,
+                "model.state": self._model_state,
+                "model.progress": self._model_progress,
+            }
+        )
         self._journal = JournalReader(journal_path(self.settings, "recognizer"))
         self._fill_events()
         self.every(CHECK_S, self._check)
@@ -186,6 +196,25 @@ class OverlayService(Service):
                 except MalformedMessage:
                     self.metrics.count("malformed.journal")
 
+    # models
+
+    def _model_state(self, state: ModelState) -> None:
+        self._models = state
+        self._show_models()
+
+    def _model_progress(self, step: ModelProgress) -> None:
+        self._step = step
+        self._show_models()
+
+    def _show_models(self) -> None:
+        """Which model is which, and the latest step of a change. The list of all, the page asks for."""
+        if self._hub.looking and self._models is not None:
+            content = {
+                "state": self._models.model_dump(mode="json"),
+                "step": self._step.model_dump(mode="json") if self._step is not None else None,
+            }
+            self._hub.post("model", board.message("model", content))
+
     # the live view
 
     def _demand(self) -> None:
@@ -193,6 +222,7 @@ class OverlayService(Service):
         self._fill_events()
         self._show_board()
         self._show_events()
+        self._show_models()
         self._show_pad()
         if self._live is None and self._hub.watched:
             self._live = self.subscribe({"frame": self._frame, "reading": self._reading})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from messages.vision import ModelInfo
 from models.bundle import Bundle
-from models.runtime import Classifier
+from models.careful import CarefulClassifier
 from services.config import Recognizer
 from services.recognizer.boxes import BoxReader
 from services.recognizer.pipeline import Reader
 
 BATCH = 5
+_M_ARENA_MAX = -8
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ def load(folder: Path, settings: Recognizer) -> LoadedModel:
     Raises models.refusal.Refusal (BundleError, ModelError), models.gate.GateError.
     """
     bundle = Bundle.load(folder)
-    classifier = Classifier(bundle)
+    classifier = CarefulClassifier(bundle)
     manifest = bundle.manifest
     info = ModelInfo(name=manifest.name, version=manifest.version, digest=bundle.digest)
     crops = bundle.golden().crops
@@ -54,3 +56,14 @@ def load(folder: Path, settings: Recognizer) -> LoadedModel:
         BoxReader(classifier, info, settings.certainty),
         itertools.cycle([crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]),
     )
+
+
+def share_one_heap() -> None:
+    """Have glibc keep one heap for all threads: a model loaded in a thread uses what the last one left.
+
+    Otherwise each swap spreads over several heaps that never shrink (mallopt(3), M_ARENA_MAX). Another libc
+    has no such setting, and needs none.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)

@@ -23,7 +23,7 @@ from messages.vision import FrameReady, ReadingEvent
 from models.gate import GateError
 from models.refusal import Refusal
 from models.runtime import ModelError
-from services.recognizer.model import LoadedModel, load
+from services.recognizer.model import LoadedModel, load, share_one_heap
 from services.recognizer.reading import Line
 from services.recognizer.reports import EndReason, event_of, image_of, reading_of
 from services.recognizer.track import Tracker, TrackEvent
@@ -48,6 +48,7 @@ class RecognizerService(Service):
 
     def start(self) -> None:
         cv2.setNumThreads(1)  # the other cores belong to the other services
+        share_one_heap()
         recognizer = self.settings.recognizer
         self._model_problem = ""
         self._models = Models(

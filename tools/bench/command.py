@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -63,6 +64,22 @@ def pipeline(
     from tools.bench.report import show
 
     show("pipeline", measure(seconds, hertz), json)
+
+
+@app.command()
+def swap(
+    swaps: Annotated[int, typer.Option(help="How often to and fro.", min=10)] = 200,
+    hertz: Annotated[float, typer.Option(help="Frames a second.")] = 30.0,
+    keras: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A Keras file.  [default: the course's, of the tests]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Other models in the running car: command to first reading, gap, memory, rollback."""
+    from tools.bench.report import show
+    from tools.bench.swap import measure
+
+    show("swap", measure(swaps, hertz, keras), json)
 
 
 @app.command()

@@ -5,6 +5,7 @@ import { Controls } from "/controls.js";
 import { EventList } from "/events.js";
 import { byId, setHidden, setText } from "/format.js";
 import { LiveView } from "/live.js";
+import { ModelPanel } from "/models.js";
 import { Pad } from "/pad.js";
 import { ServiceList } from "/services.js";
 
@@ -14,6 +15,7 @@ const events = new EventList(connection);
 const services = new ServiceList();
 const controls = new Controls();
 const pad = new Pad(connection);
+const models = new ModelPanel();
 
 let build = null;
 let openBefore = null;
@@ -30,9 +32,11 @@ connection.addEventListener("board", ({ detail: board }) => {
   events.showServices(board.services);
   controls.show(board);
   pad.show(board.services);
+  models.showServices(board.services);
 });
 
 connection.addEventListener("events", ({ detail }) => events.show(detail));
+connection.addEventListener("model", ({ detail }) => models.show(detail));
 connection.addEventListener("picture", ({ detail }) => live.show(detail));
 
 connection.addEventListener("state", ({ detail: { open, sentence } }) => {
@@ -47,6 +51,7 @@ connection.addEventListener("state", ({ detail: { open, sentence } }) => {
     services.forget();
     controls.forget();
     pad.forget();
+    models.forget();
   }
 });
 
