@@ -112,8 +112,15 @@ def import_file(
         GOLDEN_FILE: golden.golden_bytes,
     }
     Bundle.from_files(files, folder)
-    for name, content in files.items():
-        durable.write_file(folder / name, content)
+    try:
+        for name, content in files.items():
+            durable.write_file(folder / name, content)
+    except OSError as error:
+        for name in files:
+            (folder / name).unlink(missing_ok=True)
+        raise Refusal(
+            Reason.NO_SPACE, f"The bundle can't be written to {folder}: {error.strerror}."
+        ) from None
     return Import(Bundle.load(folder), _proof(answer))
 
 
