@@ -30,7 +30,8 @@ def random_network(rng: np.random.Generator) -> Any:
         return any_of(*ACTIVATIONS)
 
     def strided() -> dict[str, Any]:
-        return any_of({"strides": any_of(2, (1, 2))}, {"dilation_rate": 2}, {})
+        chosen: dict[str, Any] = any_of({"strides": any_of(2, (1, 2))}, {"dilation_rate": 2}, {})
+        return chosen
 
     start = keras.Input(any_of((28, 28, 1), (28, 28), (784,)))
     x = start if len(start.shape) == 4 else layers.Reshape((28, 28, 1))(start)
@@ -84,7 +85,7 @@ def test_a_random_network(seed: int, ending: str, tmp_path: Path) -> None:
     network.save(str(path))
     crops = rng.integers(0, 256, (5, 28, 28)).astype(np.uint8)
     x = (crops / np.float32(255)).reshape(5, *network.input_shape[1:])
-    # Not predict: the graph that TensorFlow 2.21 optimises fuses Conv2D, Add and LeakyReLU, and loses the slope.
+    # Not predict: TensorFlow 2.21's graph optimiser fuses Conv2D, Add and LeakyReLU, and loses the slope.
     expected = network(x, training=False).numpy()
     found = answers(reader.read(path.read_bytes()), crops)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
