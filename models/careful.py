@@ -1,7 +1,7 @@
 """Looks twice at doubtful digits: answers for a digit moved by half a pixel are averaged.
 
-A crop is placed to the whole pixel, so where exactly its strokes fall is chance. A digit that the model is sure
-of needs no second look, so this costs next to nothing on average.
+A crop is placed to the whole pixel, so where exactly its strokes fall is chance. A digit that the model is
+sure of needs no second look, so this costs next to nothing on average.
 """
 
 from __future__ import annotations

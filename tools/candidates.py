@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import models
 from models import hand
 from models.bundle import Bundle, BundleError
+from models.careful import CarefulClassifier
 from models.manifest import (
     GOLDEN_FILE,
     MANIFEST_FILE,
@@ -108,7 +109,7 @@ def is_model(path: Path) -> bool:
 def of_bundle(bundle: Bundle) -> Candidate:
     """A bundle that is loaded already. Raises ModelError."""
     name = f"{bundle.manifest.name} {bundle.manifest.version}"
-    return Candidate(name, Classifier(bundle), "normalised", bundle.digest, len(bundle.model))
+    return Candidate(name, CarefulClassifier(bundle), "normalised", bundle.digest, len(bundle.model))
 
 
 def of_keras(name: str, model: Any, preparation: Preparation) -> Candidate:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from models.bundle import Bundle, BundleError
-from models.runtime import Classifier, ModelError
+from models.careful import CarefulClassifier
+from models.runtime import ModelError
 from services.config import Settings
 from services.recognizer.pipeline import Reader
 from services.recognizer.service import FACTORY_BUNDLE
@@ -51,7 +52,7 @@ def show(settings: Settings, paths: Sequence[Path], model: Path | None, *, json:
 def _reader(settings: Settings, model: Path | None) -> Reader:
     folder = model or settings.recognizer.bundle or FACTORY_BUNDLE
     try:
-        classifier = Classifier(Bundle.load(folder))
+        classifier = CarefulClassifier(Bundle.load(folder))
     except (BundleError, ModelError) as error:
         raise Problem(f"the model {folder} can't be used: {error}") from error
     return Reader(

@@ -118,8 +118,8 @@ def lines(rng: Random) -> Picture:
             _line_across(canvas, place, turn, ink, thick)
     elif kind == 1:
         for _ in range(rng.integers(6, 30)):
-            place, turn = rng.uniform(-0.5, 0.5) * WIDTH, rng.uniform(0, np.pi)
-            _line_across(canvas, place, turn, rng.uniform(20, 140, 3), int(rng.integers(1, 12)))
+            middle, lean = rng.uniform(-0.5, 0.5) * WIDTH, rng.uniform(0, np.pi)
+            _line_across(canvas, middle, lean, rng.uniform(20, 140, 3), int(rng.integers(1, 12)))
     else:
         for _ in range(rng.integers(3, 9)):
             across = np.linspace(-50, WIDTH + 50, 60)

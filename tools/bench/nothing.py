@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import models
 from models.bundle import Bundle
-from models.runtime import Classifier
+from models.careful import CarefulClassifier
 from services.recognizer.pipeline import Reader
 from services.recognizer.track import Tracker, TrackEvent
 from tools.bench.backdrops import HEIGHT, KINDS, WIDTH, Picture
@@ -38,7 +38,7 @@ def measure(frames: int = 18_000, seed: int = 0) -> list[Figure]:
             "Its photos and typefaces come with matplotlib and scikit-learn: pip install 'smartcar[test]'."
         )
     cv2.setNumThreads(1)
-    reader = Reader(Classifier(Bundle.load(Path(models.__file__).parent / "factory")))
+    reader = Reader(CarefulClassifier(Bundle.load(Path(models.__file__).parent / "factory")))
     views = max(1, round(frames / VIEW / len(KINDS)))
     events = Counter(dict.fromkeys(KINDS, 0))
     for kind in KINDS:

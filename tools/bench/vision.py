@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import models
 from models.bundle import Bundle
-from models.runtime import Classifier
+from models.careful import CarefulClassifier
 from services.capture.scene import EPISODE, Scene
 from services.recognizer.locate import locate
 from services.recognizer.pipeline import Reader
@@ -35,7 +35,7 @@ _REPEATS = 10
 def measure(rooms: int = 12, episodes: int = 4) -> list[Figure]:
     """`episodes` sets of cards in each of `rooms` rooms, all of fixed seeds, read by the shipped model."""
     cv2.setNumThreads(1)
-    reader = Reader(Classifier(Bundle.load(Path(models.__file__).parent / "factory")))
+    reader = Reader(CarefulClassifier(Bundle.load(Path(models.__file__).parent / "factory")))
     shown, right, others = _codes(reader, rooms, episodes)
     return [
         Figure("codes wholly in view", shown, ""),
