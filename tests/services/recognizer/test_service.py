@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,75 +11,19 @@ import pytest
 import zmq
 from numpy.typing import NDArray
 
-from messages.bus import Publisher, socket_path
+from messages.bus import Publisher
 from messages.commands import GreyImage, RecognizerRead
 from messages.health import JournalCursor
 from messages.journal_reader import JournalReader
 from messages.message import decode
-from messages.ring import RingWriter
-from messages.vision import Box, FrameReady, ReadingEvent
+from messages.vision import Box, ReadingEvent
 from models.hand import write
 from models.strokes import render
-from services.capture.scene import Scene
 from tests.conftest import wait_for
 from tests.services.processes import Onlooker, service, undelivered
+from tests.services.recognizer.conftest import Camera
 
 Context = zmq.Context[zmq.Socket[bytes]]
-
-
-class Camera:
-    """Stands where capture stands: frames of one's choice, through the real ring and bus."""
-
-    def __init__(self, context: Context, runtime: Path) -> None:
-        self._publisher = Publisher(context, runtime / "run", "capture")
-        self._writer = RingWriter(socket_path(runtime / "run", "capture", "ring"), (480, 640))
-        self._frame_id = 0
-        self._now_ns = 0
-
-    def show(self, pixels: NDArray[np.uint8], view: str = "test") -> int:
-        """One frame, now; returns its number."""
-        import time
-
-        self._frame_id += 1
-        reference = self._writer.write(pixels)
-        assert reference is not None
-        self._publisher.publish(
-            "frame",
-            FrameReady(
-                frame_id=self._frame_id,
-                captured_ns=time.monotonic_ns(),
-                view=view,
-                ring=reference.ring,
-                slot=reference.slot,
-                generation=reference.generation,
-                height=reference.height,
-                width=reference.width,
-            ),
-        )
-        self._publisher.answer_subscriptions()
-        return self._frame_id
-
-    def close(self) -> None:
-        self._writer.close()
-        self._publisher.close()
-
-
-@pytest.fixture
-def camera(context: Context, runtime: Path) -> Iterator[Camera]:
-    made = Camera(context, runtime)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def card() -> tuple[NDArray[np.uint8], str]:
-    """A frame of the scene that shows one whole code, and that code."""
-    scene = Scene(640, 480, 0)
-    for index in range(0, 2000, 10):
-        truth = scene.truth(index)
-        if len(truth) == 1 and truth[0].complete and scene.truth(index + 10) and scene.truth(index - 10):
-            return scene.frame(index), truth[0].digits
-    raise AssertionError("the scene never shows one whole code")
 
 
 EMPTY = np.full((480, 640, 3), 128, np.uint8)

@@ -1,0 +1,56 @@
+"""Models on the page: a real overlay, a real browser, a real updater."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from messages.model_commands import MAX_INLINE_BYTES
+from tests.conftest import wait_for
+from tests.services.updater.conftest import Car
+from tests.services.updater.test_service import COURSE
+
+
+@pytest.fixture
+def page(car: Car, browser: Any) -> Any:
+    """The page, open, with the list of models on it."""
+    car.start("overlay", OVERLAY__PORT="0")
+    address_file = car.runtime / "run" / "overlay" / "address"
+    wait_for(address_file.exists, 20, "the page's address")
+    context = browser.new_context(viewport={"width": 1000, "height": 900})
+    opened = context.new_page()
+    opened.goto(address_file.read_text().split()[0])
+    opened.wait_for_selector(".model", timeout=20_000)
+    wait_for(lambda: opened.locator("#models-file").is_enabled(), 20, "the panel to be ready")
+    yield opened
+    context.close()
+
+
+def test_a_model_is_handed_over_and_taken_back_with_one_click(page: Any, car: Car) -> None:
+    shipped = car.state.active
+    page.set_input_files("#models-file", COURSE)
+    page.wait_for_selector('.models-change[data-step="active"]', timeout=60_000)
+    taken = car.end(COURSE.name).model
+    assert taken is not None
+    car.reads_with(taken.digest)
+    wait_for(lambda: page.locator(".model h3").all_inner_texts()[0] == f"{taken.name} {taken.version}")
+    assert page.locator('.model[data-state="ready"] .pill').inner_text() == "active"
+
+    wait_for(lambda: page.locator("#models-back").is_enabled(), 10)
+    page.click("#models-back")
+    car.reads_with(shipped.digest)
+    wait_for(lambda: "pinned" in page.locator("#models-state").inner_text(), 10)
+    assert page.locator("#models-history li").count() == 2
+
+
+def test_why_a_file_was_not_taken_is_said(page: Any, car: Car) -> None:
+    page.set_input_files(
+        "#models-file", {"name": "text.h5", "mimeType": "", "buffer": b"no model at all\n" * 40}
+    )
+    page.wait_for_selector('.models-change[data-step="refused"]', timeout=60_000)
+    assert "text.h5: not taken" in page.locator("#models-change").inner_text()
+    assert page.locator("#models-sentence").inner_text() == car.end("text.h5").sentence
+    large = {"name": "large.h5", "mimeType": "", "buffer": bytes(MAX_INLINE_BYTES + 1)}
+    page.set_input_files("#models-file", large)
+    wait_for(lambda: "data folder" in page.locator("#models-outcome").inner_text(), 10)
