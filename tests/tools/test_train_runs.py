@@ -72,7 +72,7 @@ def test_the_model_is_what_the_course_saves(run: Path) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(data: Path, tmp_path: Path) -> None:
-    job = Job("ex10_8", str(data), changes={"optimizer": "adam", "learning_rate": 0.001, "epochs": 20})
+    job = Job("ex10_8", str(data), changes={"optimizer": "adam", "learning_rate": 0.001, "epochs": 10})
     whole, killed = execute(job, tmp_path / "whole"), tmp_path / "killed"
     program = (
         f"from pathlib import Path; from tools.train.run import *; execute({job!r}, Path({str(killed)!r}))"

@@ -30,7 +30,8 @@ h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.05rem; margin: 2rem 0 .5re
 p { color: var(--quiet); margin: .2rem 0 1rem }
 table { border-collapse: collapse } th, td { padding: .3rem .9rem .3rem 0; text-align: right }
 th, td { vertical-align: top }
-th { font-weight: 600; text-align: left } td { font-variant-numeric: tabular-nums }
+th { font-weight: 600; text-align: left }
+tr:first-child th { text-align: right } td { font-variant-numeric: tabular-nums }
 tr { border-bottom: 1px solid var(--line) } td small { color: var(--quiet); display: block }
 td.best { color: var(--best); font-weight: 600 }
 .wide { overflow-x: auto } .row { display: flex; flex-wrap: wrap; gap: 1rem }
