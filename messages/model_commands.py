@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from messages.command import Command, Result
 from messages.models import ModelProgress, Step, StoredModel
 from messages.vision import ModelInfo
 
 MAX_INLINE_BYTES = 5 << 20
-"""Of a model within a command; a larger one goes into the data folder."""
+"""Of a model within a command; a larger one is uploaded before."""
+MAX_PART_BYTES = 2 << 20
+MAX_UPLOAD_BYTES = 128 << 20
+"""More than any file of a digit model that a car takes."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+UploadId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}$")]
 FileName = Annotated[str, Field(max_length=128, pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z.-]+$")]
 
@@ -26,30 +30,59 @@ class ModelChange(Result):
     model: ModelInfo | None = None
 
 
-class ModelInstall(Command):
+class ModelUploaded(Result):
+    """How much of the file is there."""
+
+    size: int
+
+
+class ModelUpload(Command):
+    """Hand over a large file part by part, in order; then name it in `upload`. A new one ends the last."""
+
+    verb = "model.upload"
+    result = ModelUploaded
+    about = "hand over a part of a model file, in base64"
+    local = True
+
+    upload: UploadId
+    """Names the file until it is taken."""
+    offset: Annotated[int, Field(ge=0, le=MAX_UPLOAD_BYTES)]
+    """0 begins anew."""
+    content: Annotated[bytes, Field(min_length=1, max_length=MAX_PART_BYTES)]
+
+
+class FileCommand(Command):
+    """A command that comes with a file: in itself, or uploaded before."""
+
+    content: Annotated[bytes, Field(max_length=MAX_INLINE_BYTES)] = b""
+    upload: UploadId | None = None
+    activate: bool = True
+    """Else the model is only kept in the store."""
+
+    @model_validator(mode="after")
+    def _has_one_file(self) -> Self:
+        if bool(self.content) == (self.upload is not None):
+            raise ValueError("it comes with its content, or with the name of an upload")
+        return self
+
+
+class ModelInstall(FileCommand):
     """Take a signed bundle. The answer comes once size, hash and signature are checked."""
 
     verb = "model.install"
     result = ModelChange
-    about = "take a signed bundle: its zip, in base64"
-
-    bundle: Annotated[bytes, Field(min_length=1, max_length=MAX_INLINE_BYTES)]
-    activate: bool = True
-    """Else it is only kept in the store."""
+    about = "take a signed bundle: its zip in base64, or an upload"
 
 
-class ModelImport(Command):
+class ModelImport(FileCommand):
     """Take a model file at the car, as if it lay in the data folder: no signature is asked for."""
 
     verb = "model.import"
     result = ModelChange
-    about = "take a model file of the owner's: .h5, .keras, .tflite or a bundle, in base64"
+    about = "take a model file of the owner's, as if it lay in the data folder"
     local = True
 
     name: FileName
-    content: Annotated[bytes, Field(min_length=1, max_length=MAX_INLINE_BYTES)]
-    activate: bool = True
-    """Else it is only kept in the store."""
 
 
 class ModelActivate(Command):
@@ -164,6 +197,7 @@ class RecognizerDrop(Command):
 
 
 MODEL_COMMANDS: tuple[type[Command], ...] = (
+    ModelUpload,
     ModelInstall,
     ModelImport,
     ModelActivate,

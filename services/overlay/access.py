@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl
 
-from messages.model_commands import MAX_INLINE_BYTES
+from messages.model_commands import MAX_UPLOAD_BYTES
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -21,8 +21,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 16 << 10
 UPLOAD = "/api/model"
-MAX_UPLOAD_BYTES = MAX_INLINE_BYTES
-"""What may be sent there: a model."""
+"""Where a model may be sent to, as the body that it is."""
 COOKIE_SECONDS = 90 * 86400
 
 NO_TOKEN = (

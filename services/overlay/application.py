@@ -16,8 +16,8 @@ from fastapi.responses import PlainTextResponse, Response
 from pydantic import ValidationError
 
 from messages.commands import Command, CommandRefused, Reply, addressee, parse_command
-from messages.message import encode, first_problem
-from messages.model_commands import ModelImport
+from messages.message import encode, first_problem, new_ulid
+from messages.model_commands import MAX_PART_BYTES, ModelImport, ModelUpload
 from messages.requests import CommandClient
 from services.overlay.access import UPLOAD, Refused
 from services.overlay.viewers import TOO_MANY, Hub, Viewer
@@ -197,11 +197,20 @@ async def _command(desk: CommandDesk, verb: str, request: Request) -> Reply:
 
 async def _upload(desk: CommandDesk, request: Request) -> Reply:
     """A model file: the body as it is, its name in the address. Who has the token is the owner."""
-    content = await request.body()
+    upload, sent, part = new_ulid(), 0, b""
     try:
-        command = ModelImport(name=request.query_params.get("name", ""), content=content)
+        command = ModelImport(name=request.query_params.get("name", ""), upload=upload)
     except ValidationError as error:
         return Reply.refused("", "malformed", first_problem(error))
+    async for chunk in request.stream():
+        part += chunk
+        if len(part) >= MAX_PART_BYTES or not chunk:  # an empty one is the last
+            while part:
+                content, part = part[:MAX_PART_BYTES], part[MAX_PART_BYTES:]
+                reply = await desk.carry_out(ModelUpload(upload=upload, offset=sent, content=content))
+                if reply.error is not None:
+                    return reply
+                sent += len(content)
     return await desk.carry_out(command)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from messages.command import Command, CommandRefused
 from messages.model_commands import (
+    MAX_UPLOAD_BYTES,
+    FileCommand,
     ModelActivate,
     ModelChange,
     ModelImport,
@@ -18,6 +20,8 @@ from messages.model_commands import (
     ModelRollback,
     ModelTable,
     ModelUnpin,
+    ModelUpload,
+    ModelUploaded,
 )
 from messages.models import ModelProgress, Origin, StoredModel
 from messages.requests import Later
@@ -26,6 +30,7 @@ from services.updater.ledger import Change
 from services.updater.lifecycle import Lifecycle
 
 _TAKEN = frozenset({"checked", "tested", "active", "kept"})
+_UPLOAD = ".upload-"
 SHORTEST = 4
 """So much of a digest is needed to name a model."""
 
@@ -54,10 +59,27 @@ class Desk:
             answer.refuse(progress.reason, progress.sentence)
 
     def install(self, command: ModelInstall) -> ModelChange | Later:
-        return self._take(command, "install", "bundle.zip", command.bundle, command.activate)
+        return self._take(command, "install", "bundle.zip")
 
     def take_file(self, command: ModelImport) -> ModelChange | Later:
-        return self._take(command, "import", command.name, command.content, command.activate)
+        return self._take(command, "import", command.name)
+
+    def upload(self, command: ModelUpload) -> ModelUploaded:
+        """A part of a file that a later command names. Raises CommandRefused."""
+        path = self._upload(command.upload)
+        try:
+            if command.offset == 0:
+                for old in self._incoming.glob(f"{_UPLOAD}*"):
+                    old.unlink()
+            with open(path, "ab") as file:
+                if file.tell() != command.offset or command.offset + len(command.content) > MAX_UPLOAD_BYTES:
+                    raise CommandRefused(
+                        "out-of-order", f"{file.tell()} bytes are there, the part begins at {command.offset}"
+                    )
+                file.write(command.content)
+                return ModelUploaded(size=file.tell())
+        except OSError as error:
+            raise CommandRefused(Reason.NO_SPACE, f"The file can't be kept: {error.strerror}.") from error
 
     def activate(self, command: ModelActivate) -> ModelChange:
         if (known := self._known(command)) is not None:
@@ -130,20 +152,26 @@ class Desk:
         store = self._lifecycle.store
         return ModelPins(pinned=self._lifecycle.ledger.now.pinned, active=self._lifecycle.info(store.active))
 
-    def _take(
-        self, command: Command, origin: Origin, file: str, content: bytes, activate: bool
-    ) -> ModelChange | Later:
+    def _take(self, command: FileCommand, origin: Origin, file: str) -> ModelChange | Later:
         if (known := self._known(command)) is not None:
             return known
+        path = self._incoming / file  # one change at a time: nothing else is there
+        if command.upload is not None and self._lifecycle.change is None:
+            try:
+                self._upload(command.upload).replace(path)
+            except OSError:
+                raise CommandRefused(Reason.MISSING, "That file was not uploaded; send it again.") from None
         later = self._answers[command.id] = Later()
-        path = str(self._incoming / file)  # one change at a time: nothing else is there
-        change = Change(id=command.id, origin=origin, file=file, path=path, activate=activate)
+        change = Change(id=command.id, origin=origin, file=file, path=str(path), activate=command.activate)
         try:
-            self._lifecycle.begin(change, content)
+            self._lifecycle.begin(change, command.content or None)
         except Refusal as refusal:
             self._answers.pop(command.id, None)
             raise CommandRefused(refusal.reason, str(refusal)) from refusal
         return later
+
+    def _upload(self, name: str) -> Path:
+        return self._incoming / f"{_UPLOAD}{name}"
 
     def _begin(self, change: Change) -> ModelChange:
         try:

@@ -18,6 +18,7 @@ from messages.model_commands import (
     ModelRemove,
     ModelRollback,
     ModelUnpin,
+    ModelUpload,
 )
 from messages.models import ModelProgress
 from messages.requests import AnyCommand, Handler, Later
@@ -99,6 +100,7 @@ class UpdaterService(Service):
 
     def _take_commands(self) -> None:
         desk = self._desk
+        self.handle(ModelUpload, desk.upload)
         self.handle(ModelInstall, desk.install)
         self.handle(ModelImport, desk.take_file)
         self.handle(ModelActivate, desk.activate)

@@ -12,8 +12,10 @@ import zmq
 
 from messages.bus import Subscriber, socket_path
 from messages.command import Command, Reply
+from messages.message import new_ulid
 from messages.model_commands import (
-    MAX_INLINE_BYTES,
+    MAX_PART_BYTES,
+    MAX_UPLOAD_BYTES,
     ModelActivate,
     ModelImport,
     ModelInstall,
@@ -24,6 +26,7 @@ from messages.model_commands import (
     ModelRollback,
     ModelTable,
     ModelUnpin,
+    ModelUpload,
 )
 from messages.models import ENDED, ModelProgress, StoredModel
 from messages.requests import CommandClient
@@ -89,6 +92,25 @@ class Updater:
             if time.monotonic() - heard_at > SILENT_S:
                 raise Problem("the change goes on, but nothing is heard of it; see smartcar model list")
 
+    def upload(self, content: bytes) -> str:
+        """Hand over a file; its name for the command that takes it. Raises Problem."""
+        name = new_ulid()
+        for offset in range(0, len(content), MAX_PART_BYTES):
+            part = content[offset : offset + MAX_PART_BYTES]
+            self.ask(ModelUpload(upload=name, offset=offset, content=part))
+        return name
+
+    def see_through(self, command: Command, *, json: bool) -> int:
+        """Ask for a change and print its steps. Returns 0 where it ended well. Raises Problem."""
+        self.ask(command)
+        last = None
+        for last in self.steps(command.id):
+            if json:
+                print_json(as_dict(last))
+            else:
+                print(_line(last), flush=True)
+        return 0 if last is not None and last.step in ("active", "kept") else 1
+
     def close(self) -> None:
         self._client.close()
         self._progress.close()
@@ -149,14 +171,17 @@ def _cells(row: StoredModel, table: ModelTable) -> tuple[str, ...]:
 
 def take_file(settings: Settings, file: Path, *, activate: bool, json: bool) -> int:
     """Hand a model file to the car. Returns 0 where the car took it."""
-    content = _small_enough(read_regular(file, MAX_INLINE_BYTES + 1), settings)
-    return _see_through(settings, ModelImport(name=file.name, content=content, activate=activate), json)
+    content = read_regular(file, MAX_UPLOAD_BYTES)
+    with updater(settings) as way:
+        command = ModelImport(name=file.name, upload=way.upload(content), activate=activate)
+        return way.see_through(command, json=json)
 
 
 def install(settings: Settings, bundle: Path, *, activate: bool, json: bool) -> int:
     """Hand a signed bundle to the car. Returns 0 where the car took it."""
-    content = _small_enough(pack(read_bundle(bundle)), settings)
-    return _see_through(settings, ModelInstall(bundle=content, activate=activate), json)
+    content = pack(read_bundle(bundle))
+    with updater(settings) as way:
+        return way.see_through(ModelInstall(upload=way.upload(content), activate=activate), json=json)
 
 
 def activate(settings: Settings, model: str, *, json: bool) -> int:
@@ -191,26 +216,10 @@ def _pins(settings: Settings, command: Command, json: bool) -> int:
 
 def _see_through(settings: Settings, command: Command, json: bool) -> int:
     with updater(settings) as way:
-        way.ask(command)
-        last = None
-        for last in way.steps(command.id):
-            if json:
-                print_json(as_dict(last))
-            else:
-                print(_line(last), flush=True)
-    return 0 if last is not None and last.step in ("active", "kept") else 1
+        return way.see_through(command, json=json)
 
 
 def _line(step: ModelProgress) -> str:
     words = WORDS[step.step] + (f" ({step.reason})" if step.reason else "")
     again = f", attempt {step.attempt}" if step.attempt > 1 else ""
     return f"{words}{again}{': ' if step.sentence else ''}{step.sentence}"
-
-
-def _small_enough(content: bytes, settings: Settings) -> bytes:
-    if len(content) > MAX_INLINE_BYTES:
-        raise Problem(
-            f"it is larger than {MAX_INLINE_BYTES >> 20} MiB; "
-            f"put it into the car's data folder: {settings.inbox}"
-        )
-    return content

@@ -17,7 +17,7 @@ const STEPS = {
 };
 const ORIGINS = { factory: "came with smartcar", inbox: "data folder", import: "handed over", install: "signed bundle", store: "the store" };
 const ENDED = new Set(["active", "kept", "refused", "fallen_back", "interrupted"]);
-const MAX_BYTES = 5 * 2 ** 20;
+const MAX_BYTES = 128 * 2 ** 20;
 
 const share = (value) => (value === null ? "–" : `${(value * 100).toFixed(1)} %`);
 const title = (model) => `${model.name} ${model.version}`;
@@ -133,7 +133,7 @@ export class ModelPanel {
   async #upload(file) {
     if (!file || byId("models-file").disabled) return;
     if (file.size > MAX_BYTES) {
-      this.#say(`${file.name} is larger than ${MAX_BYTES / 2 ** 20} MiB; put it into the car's data folder.`);
+      this.#say(`${file.name} is larger than ${MAX_BYTES / 2 ** 20} MiB: that is no model for a car.`);
       return;
     }
     setText(byId("models-outcome"), `Sending ${file.name}…`);

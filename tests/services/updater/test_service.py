@@ -98,7 +98,7 @@ def test_a_file_that_is_still_being_copied_is_waited_for(car: Car) -> None:
 
 def test_only_a_bundle_signed_by_a_trusted_key_is_installed(car: Car) -> None:
     def refusal(bundle: bytes) -> str:
-        reply = car.ask(ModelInstall(bundle=bundle))
+        reply = car.ask(ModelInstall(content=bundle))
         assert reply.error is not None
         return reply.error.code
 
@@ -108,7 +108,7 @@ def test_only_a_bundle_signed_by_a_trusted_key_is_installed(car: Car) -> None:
     assert refusal(COURSE.read_bytes()) == "unknown_format"
 
     good = car.bundle("good", car.key, release=7)
-    command = ModelInstall(id="mine", bundle=pack(good))
+    command = ModelInstall(id="mine", content=pack(good))
     assert car.ask(command).data == {
         "change": "mine",
         "step": "checked",
