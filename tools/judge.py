@@ -162,6 +162,8 @@ def command(
 ) -> int:
     """What the command line asks, in its form of today or the older one, DATA --bundle BUNDLE."""
     silence_libraries()
+    if model is not None and str(model) in SETS and not model.exists():
+        model, sets = None, [str(model), *sets]
     if unknown := sorted(set(sets) - set(SETS)):
         raise Problem(f"no such set: {', '.join(unknown)}; there are {', '.join(SETS)}")
     if preparation is not None and preparation not in candidates.PREPARATIONS:

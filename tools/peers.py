@@ -148,7 +148,7 @@ def _as_lines(boxes: Any, texts: Sequence[str]) -> list[str]:
 
 
 def _any_way_up(read: Callable[[Pixels], list[str]], photo: Pixels) -> list[str]:
-    """The lines read in a photo that may lie on its side, whichever way it is turned: in the peer's favour."""
+    """The lines read in a photo that may lie on its side, whichever way it is turned, in its favour."""
     return [line for turns in (0, 1, 3) for line in read(np.ascontiguousarray(np.rot90(photo, turns)))]
 
 
