@@ -202,8 +202,9 @@ def _from_tflite(
     shape, answer = _probe(name, content)
     output: Literal["logits", "probabilities"] = "probabilities" if are_probabilities(answer) else "logits"
     held = source.read_bytes() if source else content
-    classifier = Classifier(_as_bundle(name, content, shape, output))
     chosen = preparation or _suited(shape)
+    kind = CarefulClassifier if chosen == "normalised" else Classifier  # as the car reads, or as the course
+    classifier = kind(_as_bundle(name, content, shape, output))
     return Candidate(f"{name}, {chosen}", classifier, chosen, _digest(held), len(held))
 
 

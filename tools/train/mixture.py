@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 class Mixture:
     """How many digits of each source make an epoch."""
 
-    mnist: int = 40_000
-    pen: int = 14_000
-    bhmsds: int = 5_000
-    semeion: int = 1_500
-    hand: int = 2_500
+    mnist: int = 55_000
+    pen: int = 36_000
+    bhmsds: int = 12_000
+    semeion: int = 4_500
+    hand: int = 4_000
     """Written by `models.hand`: allographs that the sets hardly hold, such as slashed zeros."""
     photographed: float = 0.25
     """Share of the digits that are seen as through a camera."""
-    untouched: float = 0.2
+    untouched: float = 0.08
     """Share of MNIST's digits that are only normalised."""
 
     @property

@@ -8,8 +8,7 @@ from typing import Any
 def muon(learning_rate: float, weight_decay: float) -> Any:
     """Muon (Jordan et al., 2024), scaled so that AdamW's rates fit it (Liu et al., 2025).
 
-    Keras's own takes matrices only; here a convolution's kernel is the matrix of its filters. After the same
-    number of digits its network read a tenth fewer of them wrong than AdamW's.
+    Keras's own takes matrices only; here a convolution's kernel is the matrix of its filters.
     """
     import keras
     from keras import ops
