@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
@@ -11,7 +11,7 @@ from messages.command import Command, CommandRefused, Refusal, Reply, Result
 from messages.message import Confidence, first_problem
 from messages.model_commands import MODEL_COMMANDS
 from messages.pad_commands import PAD_COMMANDS
-from messages.vision import Box, Digit, GreyImage, ModelInfo
+from messages.vision import Box, Digit, GreyImage, ModelInfo, WhichModel
 
 __all__ = [
     "Command",
@@ -78,8 +78,8 @@ class RecognizerRead(Command):
 
     image: GreyImage
     boxes: Annotated[tuple[Box, ...], Field(min_length=1, max_length=64)]
-    model: Literal["active", "candidate"] | None = None
-    """Which of two models is to read: the active one or the one on trial. None: the one that reads frames."""
+    model: WhichModel | None = None
+    """None: the one that reads frames."""
 
     @model_validator(mode="after")
     def _inside(self) -> RecognizerRead:

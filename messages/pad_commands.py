@@ -17,7 +17,7 @@ from messages.pad import (
     Points,
     StrokeId,
 )
-from messages.vision import GreyImage, ModelInfo
+from messages.vision import GreyImage, ModelInfo, WhichModel
 
 MAX_STROKES = 400
 MAX_SEED = 2**32 - 1
@@ -81,9 +81,13 @@ class PadReading(Result):
 
 
 class PadRecognize(Command):
+    """With `model` the same strokes are read by another model, for comparison alone: it is no result."""
+
     verb = "pad.recognize"
     result = PadReading
     about = "read the five boxes now"
+
+    model: WhichModel | None = None
 
 
 class PadWritten(Result):

@@ -63,6 +63,10 @@ class ModelInfo(Part):
     digest: str
 
 
+WhichModel = Literal["active", "candidate"] | Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""One of two that read side by side: the active one, the one on trial; or by its digest any of the store."""
+
+
 class Digit(Part):
     """One digit: its label, how sure that is, and what it would have been otherwise."""
 

@@ -14,7 +14,7 @@ from messages.command import Reply
 from messages.commands import BoxReading, RecognizerRead
 from messages.health import Heartbeat
 from messages.pad import BOXES, EMPTY, UNREADABLE, BoxDigit, inside
-from messages.vision import Box, Digit, GreyImage, ModelInfo
+from messages.vision import Box, Digit, GreyImage, ModelInfo, WhichModel
 from models.normalise import SIDE, normalise
 
 Ink = NDArray[np.uint8]
@@ -64,7 +64,7 @@ class BoxReader:
         """Whether the recognizer runs."""
         return time.monotonic() - self._heard_at < SILENT_AFTER_S
 
-    def read(self, ink: Ink, answered: Callable[[Answer], None]) -> None:
+    def read(self, ink: Ink, answered: Callable[[Answer], None], model: WhichModel | None = None) -> None:
         """Have a canvas read: `answered` is called once, at once where nobody need be asked."""
         inks = [_within(ink, inside(index)) for index in range(BOXES)]
         inked = [bool(each.any()) for each in inks]
@@ -76,7 +76,7 @@ class BoxReader:
             return
         paper = 255 - _within(ink, _ROW)
         image = GreyImage(width=_ROW.width, height=_ROW.height, pixels=paper.tobytes())
-        command = RecognizerRead(image=image, boxes=_BOXES)
+        command = RecognizerRead(image=image, boxes=_BOXES, model=model)
         self._asker.ask(command, lambda reply: answered(_understood(reply, inked)), DEADLINE_S)
 
 

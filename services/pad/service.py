@@ -132,22 +132,20 @@ class PadService(Service):
 
     # commands that look
 
-    def _recognize(self, _: PadRecognize) -> Later:
-        return self._ask(reading_of, keep=True)
+    def _recognize(self, command: PadRecognize) -> Later:
+        if command.model is None:
+            return self._ask(reading_of, keep=True)
+        later = Later()
+        answered = partial(_answer, later, reading_of, self._canvas.revision)
+        self._reader.read(self._ink, answered, command.model)
+        return later
 
     def _view(self, _: PadShow) -> Later:
         return self._ask(partial(views_of, crops(self._ink)))
 
     def _ask(self, result: Callable[[int, Answer], Result], *, keep: bool = False) -> Later:
         later = Later()
-
-        def answered(revision: int, answer: Answer) -> None:
-            if answer.problem:
-                later.refuse("unread", answer.problem)
-            else:
-                later.answer(result(revision, answer))
-
-        self._recognition.ask(answered, keep=keep)
+        self._recognition.ask(partial(_answer, later, result), keep=keep)
         return later
 
     def _strokes(self, _: PadSave) -> PadStrokes:
@@ -295,3 +293,11 @@ class PadService(Service):
             )
         else:
             self.report("ready")
+
+
+def _answer(later: Later, result: Callable[[int, Answer], Result], revision: int, answer: Answer) -> None:
+    """Answer who asked for a reading of the canvas."""
+    if answer.problem:
+        later.refuse("unread", answer.problem)
+    else:
+        later.answer(result(revision, answer))

@@ -250,24 +250,36 @@ class RecognizerService(Service):
 
     # given boxes
 
-    def _read_boxes(self, command: RecognizerRead) -> BoxReading:
-        chosen = self._chosen(command)
+    def _read_boxes(self, command: RecognizerRead) -> BoxReading | Later:
+        if command.model is not None:
+            return self._read_beside(command, command.model)
+        model = self._models.reading
         try:
-            reading = chosen.boxes.read(command)
+            reading = model.boxes.read(command)
         except ModelError as error:
-            if chosen is not self._models.reading:
-                raise CommandRefused("model", f"{error} Another model reads meanwhile") from error
             self._fall_back(error)
             raise CommandRefused("model", f"{error} Ask again: another model reads now") from error
-        if chosen is self._models.candidate:
-            self._models.count(sum(digit is not None for digit in reading.digits))
+        self._models.count(sum(digit is not None for digit in reading.digits))
         return reading
 
-    def _chosen(self, command: RecognizerRead) -> LoadedModel:
-        if command.model == "active":
-            return self._models.active
-        if command.model == "candidate":
-            if self._models.candidate is None:
-                raise CommandRefused("no-candidate", "no model is on trial")
-            return self._models.candidate
-        return self._models.reading
+    def _read_beside(self, command: RecognizerRead, which: str) -> Later:
+        """With a model that may be another than the one that reads frames."""
+        later = Later()
+
+        def read(model: LoadedModel | Exception) -> None:
+            try:
+                if isinstance(model, Exception):
+                    raise model
+                later.answer(model.boxes.read(command))
+            except Exception as error:  # whatever is wrong with that model, it isn't the one in use
+                later.refuse("unusable", f"{error}")
+
+        if which == "active":
+            read(self._models.active)
+        elif which != "candidate":
+            self._models.beside(which, read)
+        elif self._models.candidate is not None:
+            read(self._models.candidate)
+        else:
+            later.refuse("no-candidate", "no model is on trial")
+        return later

@@ -83,6 +83,7 @@ class Models:
         self._load, self._call_soon, self._changed = load, call_soon, changed
         self._trial: Trial | None = None
         self._adoptions: dict[str, list[Later]] = {}
+        self._beside: LoadedModel | None = None
 
     @property
     def reading(self) -> LoadedModel:
@@ -111,6 +112,7 @@ class Models:
         if command.renew:
             raise CommandRefused("no-trial", f"model {command.bundle[:12]} is not on trial here")
         self._end_trial()
+        self._beside = None
         self._trial = trial = Trial(command.bundle)
         self._in_thread(trial.digest, lambda outcome: self._loaded(trial, outcome))
         return trial.report()
@@ -136,6 +138,20 @@ class Models:
         """Back to the active model."""
         self._end_trial()
         return RecognizerModel(model=self.active.info)
+
+    def beside(self, digest: str, use: Callable[[LoadedModel | Exception], None]) -> None:
+        """Hand a model of the store to `use`, once it is loaded; the last one stays at hand."""
+        for model in (self.active, self.candidate, self._beside):
+            if model is not None and model.info.digest == digest:
+                use(model)
+                return
+
+        def loaded(outcome: LoadedModel | Exception) -> None:
+            if isinstance(outcome, LoadedModel):
+                self._beside = outcome
+            use(outcome)
+
+        self._in_thread(digest, loaded)
 
     # what happens meanwhile
 

@@ -29,6 +29,8 @@ from messages.model_commands import (
     ModelUpload,
 )
 from messages.models import ENDED, ModelProgress, StoredModel
+from messages.pad import BOXES, EMPTY
+from messages.pad_commands import PadReading, PadRecognize
 from messages.requests import CommandClient
 from models.archive import pack
 from models.bundle import read_regular
@@ -167,6 +169,35 @@ def _cells(row: StoredModel, table: ModelTable) -> tuple[str, ...]:
         "–" if row.latency_ms is None else f"{row.latency_ms:.2f} ms",
         state,
     )
+
+
+def compare(settings: Settings, model: str, *, json: bool) -> int:
+    """Have what stands on the pad read by the active model and by another one of the store."""
+    with updater(settings) as way:
+        rows = ModelTable.model_validate(way.ask(ModelList()).data).models
+        chosen = [
+            row for row in rows if row.model.digest.startswith(model) or model in (row.state, row.model.name)
+        ]
+        if len(chosen) != 1:
+            raise Problem(f"{model} names {len(chosen)} models; smartcar model list shows their digests")
+        digests = ("active", chosen[0].model.digest)
+        readings = [PadReading.model_validate(way.ask(PadRecognize(model=digest)).data) for digest in digests]
+    if json:
+        for reading in readings:
+            print_json(as_dict(reading))
+        return 0
+    print_table(
+        ("model", "text", *(f"box {number}" for number in range(1, BOXES + 1))),
+        ([*_boxes(reading)] for reading in readings),
+    )
+    return 0
+
+
+def _boxes(reading: PadReading) -> Iterator[str]:
+    yield f"{reading.model.name} {reading.model.version}" if reading.model else "–"
+    yield reading.text
+    for digit in reading.digits:
+        yield "empty" if digit.label == EMPTY else f"{digit.label} {digit.confidence:.0%}"
 
 
 def take_file(settings: Settings, file: Path, *, activate: bool, json: bool) -> int:

@@ -31,6 +31,15 @@ def list_models(json: Json = False, config: Config = None) -> None:
     problems.finish(show(load(), json=json))
 
 
+@app.command()
+def compare(model: Model, json: Json = False, config: Config = None) -> None:
+    """What stands on the pad, read by the active model and by another one: before deciding."""
+    from services.config_file import load
+    from tools.model.car import compare as compare_models
+
+    problems.finish(compare_models(load(), model, json=json))
+
+
 @app.command("import")
 def import_model(
     file: Annotated[Path, typer.Argument(metavar="FILE", help=".h5, .keras, .tflite or a bundle's zip.")],

@@ -133,6 +133,14 @@ def test_two_models_read_the_same_strokes_side_by_side(recognizer: Recognizer) -
     assert readings["active"].model.digest == SHIPPED
     assert readings["candidate"].model.digest == digest
     assert readings["active"].digits == readings["candidate"].digits, "they differ in their names alone"
+    third = recognizer.stored("two")
+    kept = BoxReading.model_validate(recognizer.boxes(paper, third).data)
+    assert kept.model.digest == third
+    assert kept.digits == readings["active"].digits
+    assert recognizer.boxes(paper).data["model"]["digest"] == digest, "the one on trial reads all else"  # type: ignore[index]
+    unknown = recognizer.boxes(paper, "cd" * 32)
+    assert unknown.error is not None
+    assert unknown.error.code == "unusable"
 
 
 def ink_counter(limit: float) -> bytes:
