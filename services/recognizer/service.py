@@ -16,16 +16,18 @@ from messages.bus import socket_path
 from messages.commands import BoxReading, CommandRefused, RecognizerRead, Result
 from messages.health import JournalCursor
 from messages.message import MalformedMessage, decode, new_ulid
-from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry
+from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerModel, RecognizerTry
 from messages.requests import AnyCommand, Handler, Later
 from messages.ring import FrameGone, RingReader
 from messages.vision import FrameReady, ReadingEvent
 from models.gate import GateError
-from models.refusal import Refusal
+from models.refusal import Reason, Refusal
 from models.runtime import ModelError
+from models.store import bundle_folder
 from services.recognizer.model import LoadedModel, load, share_one_heap
 from services.recognizer.reading import Line
 from services.recognizer.reports import EndReason, event_of, image_of, reading_of
+from services.recognizer.steadiness import STEADY_AFTER_S, TRIES, Steadiness
 from services.recognizer.track import Tracker, TrackEvent
 from services.recognizer.trial import Models
 from services.service import CannotStart, Service
@@ -50,7 +52,8 @@ class RecognizerService(Service):
         cv2.setNumThreads(1)  # the other cores belong to the other services
         share_one_heap()
         recognizer = self.settings.recognizer
-        self._model_problem = ""
+        self._model_problem = self._unsteady = ""
+        self._steadiness = Steadiness(self.settings.paths.state / self.name / "starts.json")
         self._models = Models(
             self._first_model(), self.settings.store, self._load, self.call_soon, self._model_changed
         )
@@ -65,7 +68,7 @@ class RecognizerService(Service):
         self._end_interrupted_events()
         self.handle(RecognizerRead, self._read_boxes)
         self.handle(RecognizerTry, self._swap(self._models.attempt))
-        self.handle(RecognizerAdopt, self._swap(self._models.adopt))
+        self.handle(RecognizerAdopt, self._swap(self._adopt))
         self.handle(RecognizerDrop, self._swap(self._models.drop))
         self.subscribe({"frame": self._on_frame, "bridge.cursor": self._on_cursor})
         self.every(TICK_S, self._tick)
@@ -74,6 +77,8 @@ class RecognizerService(Service):
         self._report_state()
 
     def stop(self) -> None:
+        if hasattr(self, "_steadiness"):
+            self._steadiness.is_steady()
         if self._last_frame is not None:
             self._publish_events(self._last_frame, self._tracker.close(), None, "interrupted")
         if self._ring is not None:
@@ -83,13 +88,26 @@ class RecognizerService(Service):
 
     def _first_model(self) -> LoadedModel:
         """The configured model, else the store's active one; where that can't be used, the shipped one."""
-        folder = self.settings.recognizer.bundle or self.settings.store / "active"
-        if folder.is_dir() or self.settings.recognizer.bundle is not None:
-            try:
-                return self._load(folder)
-            except Refusal as error:
-                self._model_problem = self._unusable(error)
+        configured, active = self.settings.recognizer.bundle, self.settings.store / "active"
+        try:
+            if configured is not None:
+                return self._load(configured)
+            if active.is_dir():
+                self._begin_with(active)
+                return self._load(active)
+        except Refusal as error:
+            self._model_problem = self._unusable(error)
         return self._shipped()
+
+    def _begin_with(self, active: Path) -> None:
+        """Raises Refusal where the recognizer began with this model again and again, and never lasted."""
+        name = active.resolve().name
+        if name == (active.parent / "factory").resolve().name:
+            return  # there is no other to begin with
+        if not self._steadiness.may_begin(name):
+            self._unsteady = name
+            raise Refusal(Reason.CRASHED, f"the recognizer ended {TRIES} times soon after it began with it.")
+        self.after(STEADY_AFTER_S, self._steadiness.is_steady)
 
     def _load(self, folder: Path) -> LoadedModel:
         return load(folder, self.settings.recognizer)
@@ -125,6 +143,11 @@ class RecognizerService(Service):
         self._model_problem = ""
         self.details["model"] = f"{info.name} {info.version}"
         log.info("reading with %s %s (%s)", info.name, info.version, info.digest[:12])
+
+    def _adopt(self, command: RecognizerAdopt) -> RecognizerModel | Later:
+        if bundle_folder(self.settings.store, command.bundle).name == self._unsteady:
+            raise CommandRefused("unusable", self._model_problem)
+        return self._models.adopt(command)
 
     def _swap(self, handler: Handler[AnyCommand]) -> Handler[AnyCommand]:
         def unless_fixed(command: AnyCommand) -> Result | Later | None:

@@ -30,7 +30,9 @@ class TrackSettings:
     lone_patience: float = 1.7
     """So many times more frames must agree on a single digit, which clutter resembles most."""
     edge_ms: float = 1500
-    """A code that ends at the frame's edge may go on outside: it is decided only after this long."""
+    """A code that ends at the frame's edge may go on outside: it is decided only after this long.
+
+    A single digit never is, there: it may be the letter that is left of a word."""
     doubtful_ms: float = 600
     """A code with a digit that stays `?` is decided only after this long."""
     gone_ms: float = 700
@@ -260,7 +262,7 @@ class Tracker:
         if track.frames < least * (self._frame - track.first_frame + 1):
             return False
         seen_ms = (track.last_ns - track.first_ns) / _MS
-        if track.inside_ns is None and seen_ms < settings.edge_ms:
+        if track.inside_ns is None and (lone or seen_ms < settings.edge_ms):
             return False
         if unread and seen_ms < settings.doubtful_ms:
             return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 from messages.asking import Asker
@@ -35,8 +34,6 @@ from services.updater.workshop import Terms, Workshop
 LOOK_S = 0.5
 TICK_S = 0.05
 REMEMBERED_STEPS = 100
-
-log = logging.getLogger(__name__)
 
 
 class UpdaterService(Service):
@@ -148,7 +145,7 @@ class UpdaterService(Service):
         try:
             self._lifecycle.begin(change, seen=(arrival.path.name, arrival.seen))
         except Refusal as refusal:
-            log.warning("%s: %s", arrival.path.name, refusal)
+            self._inbox_problem = f"{arrival.path.name} waits: {refusal}"
 
     # what happens
 

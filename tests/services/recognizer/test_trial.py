@@ -215,3 +215,29 @@ def test_it_starts_with_the_active_model_of_the_store(context: Context, runtime:
     with service("recognizer", runtime):
         beat = onlooker.wait_state("recognizer", "degraded", "no frames", 30)
         assert beat.details["model"].startswith("one ")
+
+
+def test_an_active_model_with_which_it_never_lasts_is_left_out(context: Context, runtime: Path) -> None:
+    store = Store(runtime / "state" / "models")
+    digest = store.add(Bundle.load(rewritten(runtime / "one", lambda manifest: manifest.update(name="one"))))
+    store.activate(digest)
+    store.close()
+    onlooker = Onlooker(context, runtime)
+    for _ in range(3):
+        with service("recognizer", runtime) as process:
+            onlooker.wait(lambda: _details(onlooker, process.pid).startswith("one "), "the active model", 30)
+            process.kill()
+    with service("recognizer", runtime) as process:
+        onlooker.wait(lambda: _details(onlooker, process.pid).startswith("digits "), "the shipped model", 30)
+        assert "ended 3 times" in onlooker.wait_state("recognizer", "degraded").reason
+        refused = onlooker.commands.send(RecognizerAdopt(bundle=digest), 10.0)
+        assert refused.error is not None
+        assert refused.error.code == "unusable"
+    with service("recognizer", runtime) as process:  # it was stopped, and begins anew
+        onlooker.wait(lambda: _details(onlooker, process.pid).startswith("one "), "the active model", 30)
+
+
+def _details(onlooker: Onlooker, pid: int) -> str:
+    """The model that this process says it reads with."""
+    beat = onlooker.health.get("recognizer")
+    return beat.details.get("model", "") if beat is not None and beat.pid == pid else ""

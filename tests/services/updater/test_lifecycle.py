@@ -126,6 +126,20 @@ def test_a_clean_stop_of_the_recognizer_is_no_failure(car: Car, root: Path, bund
     assert car.told[-1].attempt == 1
 
 
+def test_a_clean_stop_of_the_updater_is_no_failure(root: Path, bundles: list[Bundle]) -> None:
+    car = Car(root)
+    car.take(zipped(root, bundles[0]))
+    for _ in range(5):
+        car.lifecycle.stop()
+        car.close()
+        car = Car(root)
+        car.start()
+    car.settle()
+    assert car.told[-1].attempt == 1
+    assert car.store.active == bundles[0].digest
+    car.close()
+
+
 def test_it_waits_for_a_recognizer_that_is_not_there(car: Car, root: Path, bundles: list[Bundle]) -> None:
     car.recognizer.present = False
     car.take(zipped(root, bundles[0]))
