@@ -69,6 +69,7 @@ def test_every_byte_of_the_manifest_counts(signed: Bundle) -> None:
         OURS.sign(b"another manifest"),
         OLD.sign(b"x") * 5,
     ],
+    ids=["nothing", "bytes", "other words", "too short", "not base64", "of another manifest", "too many"],
 )
 def test_what_is_no_signature(signed: Bundle, text: bytes) -> None:
     (signed.folder / "manifest.sig").write_bytes(text)
