@@ -123,7 +123,7 @@ class Desk:
             origin, file = self._origin(entry.digest)
             rows.append(
                 StoredModel(
-                    model=self._lifecycle.info(entry.digest),
+                    model=self._lifecycle.words.info(entry.digest),
                     release=manifest.release,
                     state=entry.state,
                     origin=origin,
@@ -150,7 +150,9 @@ class Desk:
 
     def _pins(self) -> ModelPins:
         store = self._lifecycle.store
-        return ModelPins(pinned=self._lifecycle.ledger.now.pinned, active=self._lifecycle.info(store.active))
+        return ModelPins(
+            pinned=self._lifecycle.ledger.now.pinned, active=self._lifecycle.words.info(store.active)
+        )
 
     def _take(self, command: FileCommand, origin: Origin, file: str) -> ModelChange | Later:
         if (known := self._known(command)) is not None:
@@ -182,7 +184,7 @@ class Desk:
         return ModelChange(
             change=change.id,
             step=now.step if now is not None else "active",
-            model=self._lifecycle.info(change.digest),
+            model=self._lifecycle.words.info(change.digest),
         )
 
     def _known(self, command: Command) -> ModelChange | None:

@@ -23,11 +23,12 @@ from typing import Any, Protocol
 from messages.command import Reply
 from messages.message import new_ulid
 from messages.model_commands import TrialReport
-from messages.models import ENDED, PERCENT, ModelProgress, ModelState, Step
+from messages.models import ModelProgress, Step
 from messages.vision import ModelInfo
 from models.refusal import Reason, Refusal
 from models.store import Store
 from services.updater.ledger import Change, LedgerFile, Score, Seen, Verdict
+from services.updater.telling import Telling
 from services.updater.workshop import Heard, Prepared, Rejected
 
 ATTEMPTS = 3
@@ -102,10 +103,9 @@ class Lifecycle:
         clock: Callable[[], float],
         terms: TrialTerms,
     ) -> None:
-        self.store, self.ledger = store, ledger
+        self.store, self.ledger, self.words = store, ledger, Telling(store, ledger)
         self._workshop, self._recognizer = workshop, recognizer
         self._announce, self._clock, self._terms = announce, clock, terms
-        self._infos: dict[str, ModelInfo] = {}
         self._waiting_since: float | None = None
         self._crashes: deque[float] = deque(maxlen=CRASHES)
         self._asked = False
@@ -122,26 +122,6 @@ class Lifecycle:
         """The one under way."""
         return self.ledger.now.change
 
-    def state(self) -> ModelState:
-        """Which model is which now."""
-        change, previous = self.change, self.store.previous
-        return ModelState(
-            active=self.info(self.store.active),
-            previous=self.info(previous) if previous is not None else None,
-            trial=self.info(change.digest) if change is not None and change.step == "trial" else None,
-            pinned=self.ledger.now.pinned,
-            change=change.id if change is not None else "",
-            step=change.step if change is not None else None,
-            models=len(self.store.digests),
-        )
-
-    def info(self, digest: str) -> ModelInfo:
-        """What a model of the store is called."""
-        if digest not in self._infos:
-            manifest = self.store.load(digest).manifest
-            self._infos[digest] = ModelInfo(name=manifest.name, version=manifest.version, digest=digest)
-        return self._infos[digest]
-
     # beginning
 
     def begin(
@@ -156,7 +136,8 @@ class Lifecycle:
         if change.origin == "install" and change.activate and self.ledger.now.pinned:
             raise Refusal(
                 Reason.PINNED,
-                f"{self._title(self.store.active)} is pinned; smartcar model unpin lets others replace it.",
+                f"{self.words.title(self.store.active)} is pinned; "
+                "smartcar model unpin lets others replace it.",
             )
         files = self.ledger.now.files | (dict([seen]) if seen is not None else {})
         self.ledger.write(change=change, files=files)
@@ -204,7 +185,6 @@ class Lifecycle:
             self._refuse(outcome)
             return
         digest, now = outcome.model.digest, self.ledger.now
-        self._infos[digest] = outcome.model
         self._note(
             {
                 "scores": now.scores | {digest: outcome.score},
@@ -216,7 +196,9 @@ class Lifecycle:
         )
         self._tell("tested")
         if not change.activate:
-            self._end("kept", f"{self._title(digest)} is in the store; smartcar model activate takes it.")
+            self._end(
+                "kept", f"{self.words.title(digest)} is in the store; smartcar model activate takes it."
+            )
         elif self.store.active == digest:
             self._finish()
         else:
@@ -348,7 +330,7 @@ class Lifecycle:
         wanted = {change.digest, change.source}
         self._end(
             "active",
-            self._comparison(change),
+            self.words.comparison(change),
             also={
                 "pinned": now.pinned or change.pins,
                 "releases": now.releases | {manifest.name: newest},
@@ -359,17 +341,6 @@ class Lifecycle:
             self.store.retain(self._terms.keep)
         except Refusal as refusal:
             log.warning("old models can't be removed: %s", refusal)
-
-    def _comparison(self, change: Change) -> str:
-        scores, before = self.ledger.now.scores, self.store.previous
-        new, old = scores.get(change.digest), scores.get(before or "")
-        sentence = f"The car reads with {self._title(change.digest)} now."
-        if new is None or old is None or before is None:
-            return sentence
-        return (
-            f"{sentence} It reads {new.accuracy:.1%} of the golden digits; "
-            f"{self._title(before)} before it {old.accuracy:.1%}."
-        )
 
     def _refuse(self, outcome: Rejected) -> None:
         change, refusal = self.change, outcome.refusal
@@ -383,8 +354,8 @@ class Lifecycle:
         change = self.change
         assert change is not None
         self._recognizer.drop()
-        title = self._title(change.digest) if change.digest else change.file
-        told = f"{title} was given up: {sentence} The car reads with {self._title(self.store.active)}."
+        title = self.words.title(change.digest) if change.digest else change.file
+        told = f"{title} was given up: {sentence} The car reads with {self.words.title(self.store.active)}."
         self._end("fallen_back", told, Reason.TRIAL_FAILED, blamed=(change.source, change.digest))
 
     def _leave_active(self) -> None:
@@ -393,7 +364,9 @@ class Lifecycle:
         self._crashes.clear()
         if bad == store.factory:
             return  # not the model's fault, or beyond our help
-        sentence = f"The recognizer crashed {CRASHES} times within {WITHIN_S:g} s with {self._title(bad)}."
+        sentence = (
+            f"The recognizer crashed {CRASHES} times within {WITHIN_S:g} s with {self.words.title(bad)}."
+        )
         verdict = Verdict(reason=Reason.TRIAL_FAILED, sentence=sentence, at=datetime.now(UTC))
         change = Change(
             id=new_ulid(),
@@ -437,7 +410,7 @@ class Lifecycle:
         change, now = self.change, self.ledger.now
         assert change is not None
         self._forget_trial()
-        if change.step in _PREPARING or not self._is_stored(change.digest):
+        if change.step in _PREPARING or change.digest not in self.store.digests:
             if content is None and not os.path.lexists(change.path):
                 self._end("interrupted", "The updater was ended before it had the file.", Reason.MISSING)
                 return
@@ -448,9 +421,6 @@ class Lifecycle:
             self._note(step="tested")
             self._tell("tested")
             self.tick()
-
-    def _is_stored(self, digest: str) -> bool:
-        return digest in self.store.digests
 
     def _is_current(self, change: Change) -> bool:
         return self.change is not None and self.change.id == change.id
@@ -467,30 +437,5 @@ class Lifecycle:
             self.ledger.write(change=coming, **(also or {}))
 
     def _tell(self, step: Step, model: ModelInfo | None = None, reason: str = "", sentence: str = "") -> None:
-        change, scores = self.change, self.ledger.now.scores
-        assert change is not None
-        replaced = self.store.previous if step == "active" else self.store.active
-        score, old = scores.get(change.digest), scores.get(replaced or "")
-        if model is None and change.digest and self._is_stored(change.digest):
-            model = self.info(change.digest)
-        self._announce(
-            ModelProgress(
-                change=change.id,
-                step=step,
-                percent=100 if step in ENDED else PERCENT[step],
-                origin=change.origin,
-                file=change.file,
-                model=model,
-                accuracy=score.accuracy if score else None,
-                latency_ms=round(score.latency_ms, 3) if score else None,
-                replaced=self.info(replaced) if replaced is not None else None,
-                replaced_accuracy=old.accuracy if old else None,
-                attempt=change.attempt,
-                reason=reason,
-                sentence=sentence,
-            )
-        )
-
-    def _title(self, digest: str) -> str:
-        info = self.info(digest)
-        return f"{info.name} {info.version}"
+        assert self.change is not None
+        self._announce(self.words.progress(self.change, step, model, reason, sentence))

@@ -156,7 +156,7 @@ class UpdaterService(Service):
         self.call_soon(self._show)
 
     def _show(self) -> None:
-        state = self._lifecycle.state()
+        state = self._lifecycle.words.state()
         self.details["model"] = f"{state.active.name} {state.active.version}"
         self.publish("model.state", state)
 

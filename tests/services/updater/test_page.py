@@ -40,7 +40,7 @@ def test_a_model_is_handed_over_and_taken_back_with_one_click(page: Any, car: Ca
     page.click("#models-back")
     car.reads_with(shipped.digest)
     wait_for(lambda: "pinned" in page.locator("#models-state").inner_text(), 10)
-    assert page.locator("#models-history li").count() == 2
+    wait_for(lambda: page.locator("#models-history li").count() == 2, 10, "both changes in the history")
 
 
 def test_why_a_file_was_not_taken_is_said(page: Any, car: Car) -> None:

@@ -1,0 +1,78 @@
+"""What is told of models and of changes, from what the store and the ledger know."""
+
+from __future__ import annotations
+
+from messages.models import ENDED, PERCENT, ModelProgress, ModelState, Step
+from messages.vision import ModelInfo
+from models.store import Store
+from services.updater.ledger import Change, LedgerFile
+
+
+class Telling:
+    """Names models, and puts into words how a change is going."""
+
+    def __init__(self, store: Store, ledger: LedgerFile) -> None:
+        self._store, self._ledger = store, ledger
+        self._infos: dict[str, ModelInfo] = {}
+
+    def info(self, digest: str) -> ModelInfo:
+        """What a model of the store is called. Raises Refusal."""
+        if digest not in self._infos:
+            manifest = self._store.load(digest).manifest
+            self._infos[digest] = ModelInfo(name=manifest.name, version=manifest.version, digest=digest)
+        return self._infos[digest]
+
+    def title(self, digest: str) -> str:
+        """The same for people."""
+        info = self.info(digest)
+        return f"{info.name} {info.version}"
+
+    def state(self) -> ModelState:
+        """Which model is which now."""
+        change, previous = self._ledger.now.change, self._store.previous
+        return ModelState(
+            active=self.info(self._store.active),
+            previous=self.info(previous) if previous is not None else None,
+            trial=self.info(change.digest) if change is not None and change.step == "trial" else None,
+            pinned=self._ledger.now.pinned,
+            change=change.id if change is not None else "",
+            step=change.step if change is not None else None,
+            models=len(self._store.digests),
+        )
+
+    def progress(
+        self, change: Change, step: Step, model: ModelInfo | None = None, reason: str = "", sentence: str = ""
+    ) -> ModelProgress:
+        """A step of the change, with the scores of both models as far as they are known."""
+        scores = self._ledger.now.scores
+        replaced = self._store.previous if step == "active" else self._store.active
+        score, old = scores.get(change.digest), scores.get(replaced or "")
+        if model is None and change.digest in self._store.digests:
+            model = self.info(change.digest)
+        return ModelProgress(
+            change=change.id,
+            step=step,
+            percent=100 if step in ENDED else PERCENT[step],
+            origin=change.origin,
+            file=change.file,
+            model=model,
+            accuracy=score.accuracy if score else None,
+            latency_ms=round(score.latency_ms, 3) if score else None,
+            replaced=self.info(replaced) if replaced is not None else None,
+            replaced_accuracy=old.accuracy if old else None,
+            attempt=change.attempt,
+            reason=reason,
+            sentence=sentence,
+        )
+
+    def comparison(self, change: Change) -> str:
+        """The new active model and the one before it, in a sentence or two."""
+        scores, before = self._ledger.now.scores, self._store.previous
+        new, old = scores.get(change.digest), scores.get(before or "")
+        sentence = f"The car reads with {self.title(change.digest)} now."
+        if new is None or old is None or before is None:
+            return sentence
+        return (
+            f"{sentence} It reads {new.accuracy:.1%} of the golden digits; "
+            f"{self.title(before)} before it {old.accuracy:.1%}."
+        )
