@@ -236,8 +236,8 @@ def test_the_will_says_lost_and_a_clean_stop_says_stopped(
         lost = json.loads(client.wait("status", lambda each: b'"lost"' in each.payload).payload)
         assert lost["session"] == first["session"]
         bridge.start().wait("ready")
-        again = json.loads(client.inbox.on("status")[-1].payload)
-        assert again["session"] > first["session"], "sessions sort by their time"
+        came = client.wait("status", lambda each: json.loads(each.payload)["session"] > first["session"])
+        again = json.loads(came.payload)  # sessions sort by their time
         assert bridge.stop() == 0
         stopped = json.loads(client.wait("status", lambda each: b'"stopped"' in each.payload).payload)
         assert stopped["session"] == again["session"]
