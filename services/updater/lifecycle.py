@@ -202,7 +202,7 @@ class Lifecycle:
         elif self.store.active == digest:
             self._finish()
         else:
-            self._measure_active()
+            self.measure_active()
             self.tick()
 
     def scored(self, digest: str, score: Score | None) -> None:
@@ -211,9 +211,9 @@ class Lifecycle:
         if score is not None:
             self.ledger.write(scores=self.ledger.now.scores | {digest: score})
 
-    def _measure_active(self) -> None:
-        """Both scores are to be told when the active model is replaced."""
-        if self.store.active not in self.ledger.now.scores:
+    def measure_active(self) -> None:
+        """Its score is to be shown, and told when it is replaced."""
+        if not self._scoring and self.store.active not in self.ledger.now.scores:
             self._scoring = True
             self._workshop.score(self.store.active, self)
 

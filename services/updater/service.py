@@ -32,6 +32,8 @@ from services.updater.recognizer import RecognizerLink
 from services.updater.workshop import Terms, Workshop
 
 LOOK_S = 0.5
+MEASURE_AFTER_S = 5.0
+"""The others have started by then."""
 TICK_S = 0.05
 REMEMBERED_STEPS = 100
 
@@ -82,6 +84,7 @@ class UpdaterService(Service):
         self.subscribe({"health": self._heard, "bridge.cursor": self._on_cursor})
         self.every(LOOK_S, self._look)
         self.every(TICK_S, self._tick)
+        self.after(MEASURE_AFTER_S, self._lifecycle.measure_active)
         self._sweep()
         self._lifecycle.recover()
         self._show()
