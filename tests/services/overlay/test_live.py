@@ -159,7 +159,7 @@ def test_a_viewer_that_never_reads_neither_grows_memory_nor_slows_another(
         grown = overlay.memory_kb() - memory_before
         for sleeper in sleepers:
             sleeper.socket.shutdown(socket.SHUT_RDWR)
-    assert grown * 1024 < 40 * len(jpeg), "100 pictures were asked for and not taken"
+    assert grown * 1024 < 20 * len(jpeg), "100 pictures were asked for and not taken"
 
 
 def test_more_pages_than_can_be_served_are_told_so(overlay: Overlay) -> None:
