@@ -17,9 +17,9 @@ import pytest
 from messages.pad import BOXES, HEIGHT, WIDTH, inside
 from messages.pad_commands import PadStrokeCommand, PadUndo, PadWrite
 from models.bundle import Bundle
+from models.careful import CarefulClassifier
 from models.gate import Gate
 from models.normalise import normalise
-from models.runtime import Classifier
 from models.strokes import render
 from services.config import Recognizer
 from services.pad.writing import written
@@ -49,7 +49,7 @@ def play(
     return answer.returncode, objects(answer.stdout)
 
 
-def offline(strokes: Strokes, classifier: Classifier, gate: Gate) -> str:
+def offline(strokes: Strokes, classifier: CarefulClassifier, gate: Gate) -> str:
     """What the model says of strokes without any service."""
     ink = render(strokes, (WIDTH, HEIGHT), 4)
     text = ""
@@ -95,7 +95,7 @@ def test_unseen_writers_are_read_digit_for_digit_as_the_model_does_offline(
         lines.append({"id": start, "strokes": strokes})
     code, out = play(pad, tmp_path, lines)
     assert code == 0
-    classifier, gate = Classifier(Bundle.load(FACTORY_BUNDLE)), Gate()
+    classifier, gate = CarefulClassifier(Bundle.load(FACTORY_BUNDLE)), Gate()
     assert [line["digits"] for line in out] == [offline(line["strokes"], classifier, gate) for line in lines]
     text = "".join(line["digits"] for line in out)
     right = sum(one == each.digit for one, each in zip(text, digits, strict=False))
