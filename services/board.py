@@ -1,0 +1,98 @@
+"""The board the car runs on, as the kernel tells it below /sys: what it is, how warm, how well fed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_MODEL = "sys/firmware/devicetree/base/model"
+_ZONES = "sys/class/thermal/thermal_zone*"
+_PROCESSOR_ZONES = ("cpu", "soc", "x86_pkg_temp", "k10temp")
+_THROTTLED = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
+_SENSORS = "sys/class/hwmon/hwmon*"
+_VOLTAGE_SENSOR = "rpi_volt"
+_COLDEST_C, _HOTTEST_C = -50.0, 150.0
+
+
+@dataclass(frozen=True)
+class Throttling:
+    """The Raspberry Pi firmware's word on power and heat: now, and at any time since it was switched on."""
+
+    under_voltage: bool
+    capped: bool
+    throttled: bool
+    hot: bool
+    under_voltage_before: bool
+    throttled_before: bool
+
+    @classmethod
+    def of(cls, bits: int) -> Throttling:
+        """From the bits of `vcgencmd get_throttled`."""
+        return cls(*(bool(bits >> place & 1) for place in (0, 1, 2, 3, 16, 18)))
+
+
+@dataclass(frozen=True)
+class Board:
+    """What could be read; None where this machine doesn't tell."""
+
+    model: str | None = None
+    """Such as `Raspberry Pi 4 Model B Rev 1.4`."""
+    temperature_c: float | None = None
+    """Of the processor, in °C."""
+    under_voltage: bool | None = None
+    """Whether the supply is too weak now, or was within the last seconds."""
+    throttled: bool | None = None
+    """Whether the processor is slowed down now, for want of power or for heat."""
+
+
+def read(root: Path = Path("/")) -> Board:
+    """The board's figures. `root` is where `sys` lies. Takes under a millisecond and never raises."""
+    throttling = _throttling(root)
+    alarm = _voltage_alarm(root)
+    under_voltage, throttled = alarm, None
+    if throttling is not None:
+        under_voltage = throttling.under_voltage or bool(alarm)
+        throttled = throttling.throttled or throttling.capped
+    return Board(_model(root), _temperature_c(root), under_voltage, throttled)
+
+
+def _model(root: Path) -> str | None:
+    return _text(root / _MODEL).strip("\0") or None
+
+
+def _temperature_c(root: Path) -> float | None:
+    """The processor's zone where one is named so, else the first there is."""
+    zones = sorted(root.glob(_ZONES), key=lambda zone: (len(zone.name), zone.name))
+    zones.sort(key=lambda zone: not _text(zone / "type").startswith(_PROCESSOR_ZONES))
+    for zone in zones:
+        try:
+            degrees = int(_text(zone / "temp")) / 1000
+        except ValueError:
+            continue  # a zone that is switched off
+        if _COLDEST_C < degrees < _HOTTEST_C:
+            return round(degrees, 1)
+    return None
+
+
+def _throttling(root: Path) -> Throttling | None:
+    for file in root.glob(_THROTTLED):
+        try:
+            return Throttling.of(int(_text(file), 16))
+        except ValueError:
+            continue
+    return None
+
+
+def _voltage_alarm(root: Path) -> bool | None:
+    """What the kernel's driver of the supply's sensor says; newer kernels have nothing else."""
+    for sensor in root.glob(_SENSORS):
+        if _text(sensor / "name") == _VOLTAGE_SENSOR and (alarm := _text(sensor / "in0_lcrit_alarm")):
+            return alarm != "0"
+    return None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

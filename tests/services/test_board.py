@@ -1,0 +1,79 @@
+"""The board's figures, from files as machines have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services import board
+from services.board import Board, Throttling
+
+ZONE = "sys/class/thermal/thermal_zone"
+THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
+
+
+def machine(root: Path, files: dict[str, str]) -> Board:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return board.read(root)
+
+
+def test_a_raspberry_pi_4_tells_everything(tmp_path: Path) -> None:
+    assert machine(
+        tmp_path,
+        {
+            "sys/firmware/devicetree/base/model": "Raspberry Pi 4 Model B Rev 1.4\0",
+            f"{ZONE}0/type": "cpu-thermal\n",
+            f"{ZONE}0/temp": "48686\n",
+            THROTTLED: "0\n",
+        },
+    ) == Board("Raspberry Pi 4 Model B Rev 1.4", 48.7, under_voltage=False, throttled=False)
+
+
+def test_a_raspberry_pi_5_names_its_firmware_otherwise(tmp_path: Path) -> None:
+    found = machine(
+        tmp_path, {"sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled": "50005"}
+    )
+    assert (found.under_voltage, found.throttled) == (True, True)
+
+
+def test_a_kernel_without_the_firmware_file_has_the_alarm_of_its_sensor(tmp_path: Path) -> None:
+    files = {
+        "sys/class/hwmon/hwmon0/name": "cpu_thermal\n",
+        "sys/class/hwmon/hwmon1/name": "rpi_volt\n",
+        "sys/class/hwmon/hwmon1/in0_lcrit_alarm": "1\n",
+    }
+    found = machine(tmp_path, files)
+    assert (found.under_voltage, found.throttled) == (True, None)
+
+
+def test_what_was_before_is_not_what_is_now(tmp_path: Path) -> None:
+    found = machine(tmp_path, {THROTTLED: "50000\n"})
+    assert (found.under_voltage, found.throttled) == (False, False)
+    assert Throttling.of(0x50000).under_voltage_before
+    assert Throttling.of(0x50000).throttled_before
+
+
+def test_the_processor_is_preferred_to_other_zones(tmp_path: Path) -> None:
+    files = {
+        f"{ZONE}0/type": "acpitz\n", f"{ZONE}0/temp": "27800\n",
+        f"{ZONE}9/type": "iwlwifi_1\n", f"{ZONE}9/temp": "39000\n",
+        f"{ZONE}10/type": "x86_pkg_temp\n", f"{ZONE}10/temp": "61000\n",
+    }  # fmt: skip
+    assert machine(tmp_path, files).temperature_c == 61.0
+
+
+@pytest.mark.parametrize("temperature", ["", "broken\n", "-274000\n", "2147483647\n"])
+def test_a_senseless_temperature_is_none(tmp_path: Path, temperature: str) -> None:
+    assert machine(tmp_path, {f"{ZONE}0/temp": temperature}).temperature_c is None
+
+
+def test_a_machine_that_tells_nothing_has_no_figures(tmp_path: Path) -> None:
+    assert board.read(tmp_path) == Board()
+
+
+def test_the_machine_of_this_test_can_be_asked() -> None:
+    assert isinstance(board.read(), Board)
