@@ -15,7 +15,7 @@ const events = new EventList(connection);
 const services = new ServiceList();
 const controls = new Controls();
 const pad = new Pad(connection);
-const models = new ModelPanel();
+const models = new ModelPanel((model) => pad.compare(model));
 
 let build = null;
 let openBefore = null;
@@ -38,6 +38,7 @@ connection.addEventListener("board", ({ detail: board }) => {
 connection.addEventListener("events", ({ detail }) => events.show(detail));
 connection.addEventListener("model", ({ detail }) => models.show(detail));
 connection.addEventListener("picture", ({ detail }) => live.show(detail));
+byId("pad-beside").addEventListener("end", () => models.comparing(""));
 
 connection.addEventListener("state", ({ detail: { open, sentence } }) => {
   if (open === openBefore && open) return;

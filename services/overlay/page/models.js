@@ -30,10 +30,12 @@ class ModelRow {
     this.facts = element("p", { class: "models-facts" });
     this.use = element("button", { type: "button", class: "small" }, "Read with it");
     this.use.addEventListener("click", () => panel.activate(this.row));
+    this.compare = element("button", { type: "button", class: "small" }, "Beside, on the pad");
+    this.compare.addEventListener("click", () => panel.compare(this.row));
     this.remove = element("button", { type: "button", class: "small" }, "Remove");
     this.remove.addEventListener("click", () => panel.remove(this.row));
     const head = element("div", { class: "models-head" }, this.name, this.pill);
-    const tools = element("div", { class: "models-tools" }, this.use, this.remove);
+    const tools = element("div", { class: "models-tools" }, this.use, this.compare, this.remove);
     this.root = element("li", { class: "model" }, head, this.origin, this.facts, tools);
   }
 
@@ -47,8 +49,10 @@ class ModelRow {
     const speed = row.latency_ms === null ? "–" : row.latency_ms < 0.1 ? "under 0.1 ms" : milliseconds(row.latency_ms);
     setText(this.facts, `${share(row.accuracy)} of the golden digits · five in ${speed} · ${row.model.digest.slice(0, 12)}`);
     this.use.setAttribute("aria-label", `Read with ${title(row.model)}`);
+    this.compare.setAttribute("aria-label", `Have ${title(row.model)} read the pad beside the active model`);
     this.remove.setAttribute("aria-label", `Remove ${title(row.model)}`);
     setHidden(this.use, row.state === "active");
+    setHidden(this.compare, row.state === "active");
     setHidden(this.remove, row.state !== "kept");
     this.use.disabled = this.remove.disabled = busy;
   }
@@ -62,8 +66,12 @@ export class ModelPanel {
   #asking = false;
   #stale = false;
   #told = "";
+  #compared = "";
+  #onCompare;
 
-  constructor() {
+  // `onCompare(model)`: the model to be read with beside the active one on the pad; null: none any more.
+  constructor(onCompare) {
+    this.#onCompare = onCompare;
     const drop = byId("models-drop");
     byId("models-file").addEventListener("change", ({ target }) => {
       this.#upload(target.files[0]);
@@ -113,6 +121,18 @@ export class ModelPanel {
 
   activate(row) {
     this.#send("model.activate", { model: row.model.digest });
+  }
+
+  compare(row) {
+    const ends = row.model.digest === this.#compared;
+    this.#onCompare(ends ? null : row.model);
+    this.comparing(ends ? "" : row.model.digest);
+  }
+
+  // Which model the pad has read with beside the active one.
+  comparing(digest) {
+    this.#compared = digest;
+    for (const [own, row] of this.#rows) row.compare.setAttribute("aria-pressed", String(own === digest));
   }
 
   remove(row) {
@@ -196,6 +216,8 @@ export class ModelPanel {
     if (wanted.some((root, index) => list.children[index] !== root) || list.childElementCount !== wanted.length) {
       list.replaceChildren(...wanted);
     }
+    if (this.#compared && !rows.some(({ row }) => row.model.digest === this.#compared && row.state !== "active")) this.#onCompare(null);
+    this.comparing(this.#compared);
     const now = Date.now() / 1000;
     const ended = this.#table.history.filter((step) => ENDED.has(step.step)).reverse().slice(0, 20);
     byId("models-history").replaceChildren(

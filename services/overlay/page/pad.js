@@ -2,6 +2,7 @@
 
 import { ask } from "/ask.js";
 import { byId, element, percent, setHidden, setText, sureness } from "/format.js";
+import { Beside } from "/pad-beside.js";
 import { CropPanel } from "/pad-crops.js";
 import { Hand } from "/pad-hand.js";
 import { BOXES, Ink, Paper } from "/pad-ink.js";
@@ -25,7 +26,8 @@ class BoxResult {
     this.button = element("button", { type: "button", class: "small", title: `Erase box ${number} (key ${number})` }, "Erase");
     this.button.setAttribute("aria-label", `Erase box ${number}`);
     this.button.addEventListener("click", erase);
-    const read = element("div", { class: "pad-read" }, this.label, this.share, this.other);
+    this.beside = element("span", { class: "digit-beside", hidden: true });
+    const read = element("div", { class: "pad-read" }, this.label, this.share, this.other, this.beside);
     this.root = element("li", { class: "pad-box" }, read, this.button);
   }
 
@@ -36,6 +38,13 @@ class BoxResult {
     setText(this.other, read ? `or ${digit.runner_up}, ${little(digit.runner_up_confidence)}` : "");
     this.root.dataset.sureness = read ? sureness(digit.confidence) : digit.label === "?" ? "low" : "none";
   }
+
+  showBeside(digit) {
+    setHidden(this.beside, !digit);
+    if (!digit) return;
+    setText(this.beside, digit.label in WORDS ? digit.label : `${digit.label} ${percent(digit.confidence)}`);
+    this.beside.dataset.differs = digit.label !== this.label.textContent;
+  }
 }
 
 export class Pad {
@@ -43,6 +52,7 @@ export class Pad {
   #ink = new Ink();
   #paper = new Paper(byId("pad-canvas"));
   #crops = new CropPanel();
+  #beside = new Beside((digits) => this.#boxes.forEach((box, index) => box.showBeside(digits?.[index])));
   #hand;
   #boxes = [];
   #reading = null;
@@ -84,6 +94,12 @@ export class Pad {
     this.#draw();
   }
 
+  // Have another model read the same strokes, until it is called again with null.
+  compare(model) {
+    if (model) this.#beside.begin(model);
+    else this.#beside.end();
+  }
+
   // what comes
 
   #whole(canvas) {
@@ -105,6 +121,7 @@ export class Pad {
     this.#reading = reading;
     reading.digits.forEach((digit, index) => this.#boxes[index]?.show(digit));
     this.#show();
+    this.#beside.look();
     clearTimeout(this.#announcing);
     this.#announcing = setTimeout(() => this.#announce(), ANNOUNCE_AFTER_MS);
   }

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from messages.model_commands import ModelImport
+from messages.pad_commands import PadErase, PadWrite
 from tests.conftest import wait_for
 from tests.services.updater.conftest import Car
 from tests.services.updater.test_service import COURSE
@@ -57,3 +59,26 @@ def test_a_model_as_large_as_the_courses_own_is_handed_over_in_parts(page: Any, 
     page.set_input_files("#models-file", {"name": "large.h5", "mimeType": "", "buffer": content})
     assert car.end("large.h5").reason in ("", "damaged"), "it came whole: what HDF5 says of its end aside"
     assert {each.step for each in car.steps("large.h5")} >= {"received", "checked"}
+
+
+def test_another_model_reads_the_same_strokes_beside_the_active_one(page: Any, car: Car) -> None:
+    car.start("pad")
+    car.ask(ModelImport(name=COURSE.name, content=COURSE.read_bytes(), activate=False))
+    kept = car.end(COURSE.name).model
+    assert kept is not None
+    button = page.get_by_role("button", name=f"Have {kept.name} {kept.version} read the pad beside")
+    button.click()
+    car.ask(PadWrite(digits="06-34", seed=3))
+    boxes = page.locator(".pad-box")
+    wait_for(lambda: boxes.nth(2).locator(".digit-beside").inner_text() == "-", 10, "the other's reading")
+    said = page.locator("#pad-beside-words").inner_text
+    wait_for(lambda: said().startswith(f"{kept.name} {kept.version} reads ") and "-" in said(), 10)
+    labels = boxes.locator(".digit-label").all_inner_texts()
+    assert labels == list("06-34"), "the active model reads on, and its reading stands first"
+
+    car.ask(PadErase())  # what changes is read by both, too
+    wait_for(lambda: said().endswith("-----"), 10, "its reading of the new strokes")
+    assert car.state.active.digest != kept.digest
+    button.click()
+    assert page.locator(".digit-beside:visible").count() == 0
+    assert button.get_attribute("aria-pressed") == "false"
