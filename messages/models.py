@@ -8,15 +8,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from messages.message import Message, Millis, Part
+from messages.offers import StandingOffer
 from messages.vision import ModelInfo
 
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
-Origin = Literal["factory", "inbox", "import", "install", "store"]
-"""Where a model came from: with smartcar, out of the data folder, handed over at the car, as a signed bundle.
-`store` is a change to a model that is in the store already."""
+Origin = Literal["factory", "inbox", "import", "install", "offer", "store"]
+"""Where a model came from: with smartcar, out of the data folder, handed over at the car, as a signed bundle,
+from an offer on the broker. `store` is a change to a model that is in the store already."""
 
 Step = Literal[
+    "fetching",
     "received",
     "checked",
     "tested",
@@ -28,13 +30,21 @@ Step = Literal[
     "fallen_back",
     "interrupted",
 ]
-"""A change goes from the left to `active`, or to `kept` where it isn't to be activated. `waiting` is for the
-recognizer. The last three end it without a new model: not taken, given up on trial, cut off by a stop."""
+"""A change goes from the left to `active`, or to `kept` where it isn't to be activated. `fetching` is told of
+what comes in chunks or from a URL; `waiting` is for the recognizer. The last three end it without a new
+model: not taken, given up on trial, cut off by a stop."""
 
 ENDED: frozenset[Step] = frozenset({"active", "kept", "refused", "fallen_back", "interrupted"})
 """The steps after which a change is over."""
 
-PERCENT: dict[Step, int] = {"received": 10, "checked": 30, "tested": 60, "waiting": 60, "trial": 70}
+PERCENT: dict[Step, int] = {
+    "fetching": 0,
+    "received": 10,
+    "checked": 30,
+    "tested": 60,
+    "waiting": 60,
+    "trial": 70,
+}
 """How far a change is at each step; one that ended is at 100."""
 
 
@@ -54,6 +64,10 @@ class ModelState(Message):
     """Where that change is."""
     models: int = 0
     """How many there are in the store."""
+    follows: tuple[str, ...] = ()
+    """The names whose offers this car takes by itself."""
+    offers: tuple[StandingOffer, ...] = ()
+    """What stands on the broker of these, as far as the car knows, and why it isn't taken."""
 
 
 class ModelProgress(Message):

@@ -8,6 +8,7 @@ from enum import StrEnum
 from messages.health import Heartbeat, JournalCursor
 from messages.message import Message
 from messages.models import ModelProgress, ModelState
+from messages.offers import ModelWanted
 from messages.pad import PadCanvas, PadChange, PadResult
 from messages.vision import FrameReady, Reading, ReadingEvent, ReadingImage
 
@@ -102,8 +103,10 @@ TOPICS: tuple[Topic, ...] = (
         "model.state", ModelState, Kind.STATE, "updater",
         "which model is active, which was before, which is on trial",
         mirror=Mirror(
-            "state/model", qos=1, retain=True,
-            on_change_of=("active", "previous", "trial", "pinned", "change", "step", "models"),
+            "state/model", qos=1, retain=True, max_hertz=4.0,
+            on_change_of=(
+                "active", "previous", "trial", "pinned", "change", "step", "models", "follows", "offers",
+            ),
         ),
     ),
     Topic(
@@ -111,6 +114,10 @@ TOPICS: tuple[Topic, ...] = (
         "a step of a model on its way into the car, or why it was not taken",
         journalled=True,
         mirror=Mirror("event/model", qos=1, retain=False),
+    ),
+    Topic(
+        "model.wanted", ModelWanted, Kind.STATE, "updater",
+        "which offers and which chunks of one the bridge is to bring",
     ),
     Topic(
         "health", Heartbeat, Kind.STATE, EVERY_SERVICE,

@@ -27,7 +27,7 @@ from models.manifest import (
 )
 from models.refusal import BundleError
 
-__all__ = ["REQUIRED_FILES", "Bundle", "BundleError", "Golden", "read_regular"]
+__all__ = ["REQUIRED_FILES", "Bundle", "BundleError", "Golden", "parse_manifest", "read_regular"]
 
 REQUIRED_FILES = {MANIFEST_FILE: MAX_MANIFEST_BYTES, **MAX_FILE_BYTES}
 """The files a bundle can't do without, and how large each may be."""
@@ -68,13 +68,7 @@ class Bundle:
             if name not in files:
                 raise BundleError("missing", f"{folder / name} is missing: the bundle is not whole.")
         raw = files[MANIFEST_FILE]
-        try:
-            manifest = Manifest.model_validate_json(raw)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            said = f"{where}: {first['msg']}" if where else first["msg"]
-            raise BundleError("bad_manifest", f"The manifest in {folder} is not valid: {said}.") from None
+        manifest = parse_manifest(raw, folder)
         for name in MAX_FILE_BYTES:
             _check(folder, manifest, name, files[name])
         return cls(
@@ -110,6 +104,17 @@ class Bundle:
         Raises BundleError where the file holds anything else.
         """
         return golden_digits(self.golden_bytes, self.manifest.labels, self.folder / GOLDEN_FILE)
+
+
+def parse_manifest(raw: bytes, where: str | os.PathLike[str]) -> Manifest:
+    """The manifest in these bytes; `where` they stood is named in what goes wrong. Raises BundleError."""
+    try:
+        return Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        said = f"{field}: {first['msg']}" if field else first["msg"]
+        raise BundleError("bad_manifest", f"The manifest in {where} is not valid: {said}.") from None
 
 
 def _check(folder: Path, manifest: Manifest, name: str, content: bytes) -> None:

@@ -138,13 +138,20 @@ def sign_folder(folder: str | os.PathLike[str], key: SigningKey) -> Bundle:
 def verify(bundle: Bundle, trusted: Sequence[PublicKey]) -> PublicKey:
     """The trusted key that signed the bundle. Raises Refusal: unsigned, unknown_key, bad_signature."""
     title = f"{bundle.manifest.name} {bundle.manifest.version}"
-    if bundle.signature is None:
+    return verify_manifest(bundle.raw_manifest, bundle.signature, title, trusted)
+
+
+def verify_manifest(
+    raw: bytes, signature: bytes | None, title: str, trusted: Sequence[PublicKey]
+) -> PublicKey:
+    """The same of the exact bytes of a manifest and the content of its manifest.sig."""
+    if signature is None:
         raise Refusal(Reason.UNSIGNED, f"{title} has no signature; sign it with smartcar model sign.")
     known = {key.fingerprint: key for key in trusted[:MAX_TRUSTED]}
-    signers = _signatures(bundle.signature)
-    for fingerprint, signature in signers:
+    signers = _signatures(signature)
+    for fingerprint, signed in signers:
         if fingerprint in known:
-            if known[fingerprint].signed(bundle.raw_manifest, signature):
+            if known[fingerprint].signed(raw, signed):
                 return known[fingerprint]
             raise Refusal(
                 Reason.BAD_SIGNATURE,

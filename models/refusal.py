@@ -154,6 +154,18 @@ class Reason(StrEnum):
     STORE_LOCKED = "store_locked", "Another process has the model store open. Stop the other updater."
     STORE_DAMAGED = "store_damaged", "The model store can't be read or written. The sentence says why."
 
+    # What is offered
+    NO_OFFER = (
+        "no_offer",
+        "No offer of that name has come from the broker. See `smartcar status`; publish it.",
+    )
+    BAD_OFFER = "bad_offer", "What stands there is no offer. Publish it anew with `smartcar model publish`."
+    INCOMPLETE = (
+        "incomplete",
+        "Parts are missing, late, or not what was signed. It is tried again by itself; publish it anew.",
+    )
+    NOT_FETCHED = "not_fetched", "The URL doesn't give the file that was promised. The sentence says why."
+
     # The lifecycle
     BUSY = "busy", "Another model is just being taken. Wait for it."
     PINNED = "pinned", "The active model is pinned. `smartcar model unpin` first."
@@ -166,6 +178,11 @@ class Reason(StrEnum):
     REFUSED_BEFORE = (
         "refused_before",
         "The same file was refused or fell back before; not tried again by itself.",
+    )
+    NOT_YET = "not_yet", "The publisher lets other cars take it first. It is taken once this one is let."
+    REPLACED = (
+        "replaced",
+        "It was taken from its offer, and another model since. `smartcar model unpin` takes it again.",
     )
     TRIAL_FAILED = "trial_failed", "It failed on trial, and the car went back to the model before."
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -19,7 +17,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from messages.commands import MAX_COMMAND_BYTES
 from messages.message import new_ulid
-from services.bridge import trouble
+from services.bridge import login, trouble
 from services.bridge.trouble import Trouble
 from services.config import Mqtt
 
@@ -184,9 +182,9 @@ class Connection:
         )
         client.will_set(*self._will, qos=1, retain=True)
         if mqtt.username:
-            client.username_pw_set(mqtt.username, _password(mqtt.password_file))
+            client.username_pw_set(mqtt.username, login.password(mqtt.password_file))
         if mqtt.tls:
-            client.tls_set_context(_tls(mqtt))
+            client.tls_set_context(login.tls_context(mqtt))
         client.max_inflight_messages_set(0)  # paho can't learn the broker's limit; `_release` keeps it
         # Else paho would write to the socket from whichever thread publishes, two at a time.
         client.on_socket_register_write = lambda *_: None
@@ -247,44 +245,3 @@ class Connection:
 
 def _properties(packet: int) -> Properties:
     return Properties(packet)  # type: ignore[no-untyped-call]  # paho leaves it without types
-
-
-def _password(path: Path | None) -> str | None:
-    """The first line of the file. Raises Trouble."""
-    if path is None:
-        return None
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise Trouble(
-            f"the password file {path} can't be read ({why}); correct mqtt.password_file, "
-            f"or let this service read it",
-            lasting=True,
-        ) from error
-    return text.partition("\n")[0].rstrip("\r")
-
-
-def _tls(mqtt: Mqtt) -> ssl.SSLContext:
-    """A context that checks the broker's certificate and name. Raises Trouble."""
-    try:
-        context = ssl.create_default_context(cafile=mqtt.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise Trouble(
-            f"mqtt.ca_file {mqtt.ca_file} can't be used ({_why(error)}); it must hold PEM certificates",
-            lasting=True,
-        ) from error
-    if mqtt.cert_file is not None:
-        try:
-            context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
-        except (OSError, ssl.SSLError) as error:
-            raise Trouble(
-                f"mqtt.cert_file {mqtt.cert_file} and mqtt.key_file {mqtt.key_file} can't be used "
-                f"({_why(error)}); they must be a PEM certificate and its key, without a passphrase",
-                lasting=True,
-            ) from error
-    return context
-
-
-def _why(error: OSError) -> str:
-    return getattr(error, "reason", None) or error.strerror or type(error).__name__

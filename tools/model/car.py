@@ -44,6 +44,7 @@ ASK_AGAIN_S = 2.0
 SILENT_S = 30.0
 
 WORDS = {
+    "fetching": "fetching it from the broker or its URL",
     "received": "received",
     "checked": "size, hash and signature checked",
     "tested": "passed its golden test",

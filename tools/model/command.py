@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from tools import problems
-from tools.options import Config, Json
+from tools.options import (
+    Broker,
+    CaFile,
+    CertFile,
+    Config,
+    Json,
+    KeyFile,
+    PasswordFile,
+    Protocol,
+    Username,
+)
 
 app = typer.Typer(help="Models: take, try, go back; bundle and sign.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys to sign bundles with.", no_args_is_help=True)
@@ -163,6 +173,65 @@ def verify(
     from tools.model.making import verify as verify_bundle
 
     problems.finish(verify_bundle(bundle, trust or list(load().models.trust), json=json))
+
+
+@app.command()
+def publish(
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="A bundle's folder or zip.", show_default=False)
+    ] = None,
+    withdraw: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take the offer of that name off the broker instead.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="KEY", help="Sign it, with a key the cars trust.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="CAR|GROUP", help="Sign it for one car or group, or for all.")
+    ] = None,
+    release: Annotated[
+        int | None,
+        typer.Option(min=0, help="Its counter.  [default: the bundle's, or the next after what stands]"),
+    ] = None,
+    expires: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="No car takes it from that day on.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where the payload lies as a file, too; the cars try it first.")
+    ] = None,
+    payload: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the payload there, to be put at the URL.")
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Listen to the cars for so many seconds at most.")
+    ] = 120.0,
+    broker: Broker = None,
+    username: Username = None,
+    password_file: PasswordFile = None,
+    ca_file: CaFile = None,
+    cert_file: CertFile = None,
+    key_file: KeyFile = None,
+    protocol: Protocol = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Offer a signed bundle to every car of a broker, and show what they answer."""
+    from datetime import UTC
+
+    from services.config_file import load
+    from tools.model import publish as publishing
+    from tools.publish.broker import Access, broker_of
+
+    if (bundle is None) == (withdraw is None):
+        problems.stop("give a BUNDLE, or --withdraw NAME", exit_code=2)
+    access = Access(username, password_file, ca_file, cert_file, key_file, protocol)
+    ways = broker_of(broker, access, load().mqtt)
+    if bundle is None:
+        problems.finish(publishing.take_back(withdraw or "", ways, json=json))
+        return
+    until = expires.replace(tzinfo=UTC) if expires is not None else None
+    wish = publishing.Wish(key, to, release, until, url, payload, wait)
+    problems.finish(publishing.publish(bundle, ways, wish, json=json))
 
 
 @app.command()

@@ -4,6 +4,7 @@ import { ask } from "/ask.js";
 import { byId, element, milliseconds, setHidden, setText, timeOfDay } from "/format.js";
 
 const STEPS = {
+  fetching: "fetching",
   received: "received",
   checked: "checked",
   tested: "passed its golden test",
@@ -15,7 +16,7 @@ const STEPS = {
   fallen_back: "given up",
   interrupted: "interrupted",
 };
-const ORIGINS = { factory: "came with smartcar", inbox: "data folder", import: "handed over", install: "signed bundle", store: "the store" };
+const ORIGINS = { factory: "came with smartcar", inbox: "data folder", import: "handed over", install: "signed bundle", offer: "offered", store: "the store" };
 const ENDED = new Set(["active", "kept", "refused", "fallen_back", "interrupted"]);
 const MAX_BYTES = 128 * 2 ** 20;
 

@@ -1,0 +1,228 @@
+"""A connection to the broker for a command: publish and wait, subscribe and take what comes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
+
+from messages.message import new_ulid
+from services.bridge import login, trouble
+from services.bridge.trouble import Trouble
+from services.config import Mqtt
+from tools.problems import Problem
+
+PATIENCE_S = 15.0
+FIRST_REFUSAL_CODE = 128
+IN_FLIGHT = 10
+"""Messages unacknowledged at once; every broker takes that."""
+
+
+class LinkLost(Exception):
+    """The connection broke; what was not acknowledged may or may not have arrived."""
+
+
+@dataclass(frozen=True)
+class Came:
+    """A message. `retained`: it stood there before we subscribed."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+class Link:
+    """`with Link.open(ways) as link`: a session that ends with the block, or with the connection.
+
+    Not thread-safe. Methods raise LinkLost once the connection is gone.
+    """
+
+    def __init__(self, mqtt: Mqtt) -> None:
+        """Connect. Raises Trouble where that fails."""
+        self.mqtt = mqtt
+        self._came: queue.SimpleQueue[Came] = queue.SimpleQueue()
+        self._answered, self._gone = threading.Event(), threading.Event()
+        self._refusal: Trouble | None = None
+        self._last_error = ""
+        self._codes: dict[int, int] = {}
+        self._subscribed: dict[int, list[int]] = {}
+        self._changed = threading.Condition()
+        self._client = self._new_client()
+        try:
+            self._client.connect(mqtt.host, mqtt.port, mqtt.keepalive)
+        except Exception as error:
+            raise trouble.from_error(error, mqtt) from error
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._thread.start()
+        if not self._answered.wait(PATIENCE_S) or self._refusal is not None:
+            why = self._refusal or trouble.unanswered(mqtt, self._last_error)
+            self.close()
+            raise why
+
+    @classmethod
+    def open(cls, ways: Sequence[Mqtt]) -> Link:
+        """The first of these ways that leads in. Raises Problem, with why the first did not."""
+        first: Trouble | None = None
+        for mqtt in ways:
+            try:
+                return cls(mqtt)
+            except Trouble as error:
+                first = first or error
+        raise Problem(first.reason if first is not None else "no broker is named")
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone."""
+        return self._gone.is_set()
+
+    def close(self) -> None:
+        """Leave. Safe to call twice."""
+        self._client.disconnect()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
+
+    def subscribe(self, *patterns: str) -> None:
+        """Ask for messages, and wait until the broker agrees. Raises Problem where it refuses."""
+        self._alive()
+        _, message_id = self._client.subscribe([(pattern, 1) for pattern in patterns])
+        if message_id is None:
+            raise LinkLost
+        self._wait(lambda: message_id in self._subscribed)
+        for pattern, code in zip(patterns, self._subscribed.pop(message_id), strict=False):
+            if code >= FIRST_REFUSAL_CODE:
+                raise Problem(
+                    f"the broker does not let this user subscribe to {pattern} (MQTT reason {code}); "
+                    f"allow it in the broker's ACL"
+                )
+
+    def publish(self, messages: Iterable[tuple[str, bytes]], *, retain: bool) -> int:
+        """Publish with QoS 1, and wait until the broker has acknowledged all; returns how many.
+
+        Raises Problem where it refuses one, which only MQTT 5 can tell.
+        """
+        waiting: dict[int, str] = {}
+        count = 0
+        for topic, payload in messages:
+            self._alive()
+            waiting[self._client.publish(topic, payload, 1, retain).mid] = topic
+            count += 1
+            if len(waiting) >= IN_FLIGHT:
+                self._settle(waiting, IN_FLIGHT - 1)
+        self._settle(waiting, 0)
+        return count
+
+    def received(self, timeout_s: float) -> Came | None:
+        """The next message; None where none came in time."""
+        try:
+            return self._came.get(timeout=max(0.0, timeout_s))
+        except queue.Empty:
+            self._alive()
+            return None
+
+    # waiting
+
+    def _settle(self, waiting: dict[int, str], until: int) -> None:
+        """Until no more than `until` are unacknowledged."""
+
+        def settled() -> bool:
+            for message_id in [each for each in waiting if each in self._codes]:
+                code, topic = self._codes.pop(message_id), waiting.pop(message_id)
+                if code >= FIRST_REFUSAL_CODE:
+                    raise Problem(
+                        f"the broker does not let this user publish on {topic} (MQTT reason {code}); "
+                        f"allow it in the broker's ACL, or see its limit on packets"
+                    )
+            return len(waiting) <= until
+
+        self._wait(settled)
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        with self._changed:
+            while not condition():
+                self._alive()
+                if time.monotonic() > deadline:
+                    raise LinkLost(f"the broker {trouble.where(self.mqtt)} says nothing any more")
+                self._changed.wait(0.2)
+
+    def _alive(self) -> None:
+        if self._gone.is_set():
+            raise LinkLost(f"the connection to {trouble.where(self.mqtt)} was lost")
+
+    # the network thread
+
+    def _run(self) -> None:
+        try:
+            while self._client.loop(timeout=1.0) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                pass
+        except OSError as error:
+            self._last_error = str(error)
+        finally:
+            self._gone.set()
+            self._answered.set()
+            if self._refusal is None and not self._client.is_connected():
+                self._refusal = trouble.unanswered(self.mqtt, self._last_error)
+            with self._changed:
+                self._changed.notify_all()
+
+    def _new_client(self) -> paho.Client:
+        mqtt = self.mqtt
+        five = mqtt.protocol == "5"
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"smartcar-publish-{new_ulid()[-10:]}",
+            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+        )
+        if mqtt.username:
+            client.username_pw_set(mqtt.username, login.password(mqtt.password_file))
+        if mqtt.tls:
+            client.tls_set_context(login.tls_context(mqtt))
+        client.max_inflight_messages_set(0)  # we keep to IN_FLIGHT ourselves
+        client.on_socket_register_write = lambda *_: None  # all writing is the thread's
+        client.on_connect = self._on_connect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_log = self._on_log
+        return client
+
+    def _on_connect(self, _: object, __: object, ___: object, code: Any, ____: object) -> None:
+        if code.is_failure:
+            self._refusal = trouble.from_refusal(code.value, str(code), self.mqtt)
+        self._answered.set()
+
+    def _on_publish(self, _: object, __: object, message_id: int, code: Any, ___: object) -> None:
+        with self._changed:
+            self._codes[message_id] = code.value
+            self._changed.notify_all()
+
+    def _on_subscribe(self, _: object, __: object, message_id: int, codes: list[Any], ___: object) -> None:
+        with self._changed:
+            self._subscribed[message_id] = [code.value for code in codes]
+            self._changed.notify_all()
+
+    def _on_message(self, _: object, __: object, message: paho.MQTTMessage) -> None:
+        try:
+            self._came.put(Came(message.topic, bytes(message.payload), bool(message.retain)))
+        except UnicodeDecodeError:
+            pass  # no topic of ours
+
+    def _on_log(self, _: object, __: object, level: int, text: str) -> None:
+        if level == LogLevel.MQTT_LOG_ERR:
+            self._last_error = text.removeprefix("failed to receive on socket: ")
