@@ -149,7 +149,7 @@ def events(
 
 @app.command()
 def read(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files, or folders of them.")],
     json: Json = False,
     model: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="Read with this model.")] = None,
     config: Config = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from models.bundle import Bundle, BundleError
 from models.careful import CarefulClassifier
 from models.runtime import ModelError
+from services.capture.sources import PHOTO_SUFFIXES
 from services.config import Settings
 from services.recognizer.pipeline import Reader
 from services.recognizer.service import FACTORY_BUNDLE
@@ -28,14 +29,14 @@ class Unreadable(Exception):
 
 
 def show(settings: Settings, paths: Sequence[Path], model: Path | None, *, json: bool) -> int:
-    """Read each file in turn. As JSON, a line a file; what can't be read is said on standard error.
+    """Read each file in turn, for a folder the photos in it. A line a file; errors on standard error.
 
     Returns 1 where any file couldn't be read. Raises Problem where the model can't be used.
     """
     silence_libraries()
     reader = _reader(settings, model)
     failed = False
-    for path in paths:
+    for path in _files(paths):
         try:
             readings = _readings(reader, path)
         except Unreadable as error:
@@ -47,6 +48,17 @@ def show(settings: Settings, paths: Sequence[Path], model: Path | None, *, json:
         else:
             print(f"{path}: {_sentence(readings)}", flush=True)
     return 1 if failed else 0
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """The paths, and in place of a folder its photos by name; a folder without any stands for itself."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(each for each in path.iterdir() if each.suffix.lower() in PHOTO_SUFFIXES) or [
+                path
+            ]
+        else:
+            yield path
 
 
 def _reader(settings: Settings, model: Path | None) -> Reader:
@@ -75,6 +87,8 @@ def _readings(reader: Reader, path: Path) -> list[dict[str, Any]]:
 def _pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The picture, BGR, turned as its EXIF data say. Raises Unreadable."""
     try:
+        if path.is_dir():
+            raise Unreadable("holds no photo; put JPEG or PNG files there")
         if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
             raise Unreadable("is too large for a picture")
         content = path.read_bytes()

@@ -70,13 +70,23 @@ def test_what_can_not_be_read_is_said_and_the_others_are_read(
     text.write_text("no picture")
     empty.touch()
     cut.write_bytes(good.read_bytes()[:60])
-    bad = [text, empty, cut, tmp_path / "missing.jpg", tmp_path]
+    folder = tmp_path / "no photos"
+    folder.mkdir()
+    bad = [text, empty, cut, tmp_path / "missing.jpg", folder]
     answer = smartcar(runtime, "read", *map(str, [*bad, good]), "--json")
     assert answer.returncode == 1
     assert [row["path"] for row in objects(answer.stdout)] == [str(good)]
     errors = objects(answer.stderr)
     assert [row["path"] for row in errors] == list(map(str, bad))
     assert "No such file" in errors[3]["error"]
+    assert "holds no photo" in errors[4]["error"]
+
+
+def test_a_folder_stands_for_its_photos(runtime: Path, tmp_path: Path, sheet: NDArray[np.uint8]) -> None:
+    photos = [save(sheet, tmp_path / name) for name in ("b.png", "a.JPG")]
+    (tmp_path / "notes.txt").write_text("no picture")
+    rows = objects(smartcar(runtime, "read", str(tmp_path), "--json").stdout)
+    assert [row["path"] for row in rows] == [str(photos[1]), str(photos[0])]
 
 
 def test_for_people_it_is_a_line_a_file(runtime: Path, tmp_path: Path, sheet: NDArray[np.uint8]) -> None:
