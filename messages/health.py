@@ -14,7 +14,9 @@ class Heartbeat(Message):
 
     `reason` is empty, or one sentence that says what is wrong and what to do. `rates` are per second over
     the last beat; `counters` count since the start of the process; `latency_ms` holds `<what>.p50` and
-    `<what>.p95` of the last beat. `memory_mb` is the proportional set size.
+    `<what>.p95` of the last beat. `memory_mb` is the proportional set size, `processor_percent` the share
+    of one core over the last beat, both with the processes that work for the service. `restarts` counts how
+    often it came back since it was last stopped on purpose.
     """
 
     state: ServiceState
@@ -25,6 +27,8 @@ class Heartbeat(Message):
     counters: dict[str, int] = {}
     latency_ms: dict[str, float] = {}
     memory_mb: float = 0.0
+    processor_percent: float = 0.0
+    restarts: int = 0
     details: dict[str, str] = {}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import time
 from collections import Counter, deque
+from collections.abc import Iterable
 from pathlib import Path
 
 _SAMPLES = 512
-_SMAPS = Path("/proc/self/smaps_rollup")
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Metrics:
@@ -45,12 +48,46 @@ class Metrics:
         return rates, latencies
 
 
-def memory_mb() -> float:
-    """This process's proportional set size in MiB: shared pages count by their share. 0 where unknown."""
+def memory_mb(helpers: Iterable[int] = ()) -> float:
+    """The proportional set size of this process and its `helpers` (process ids), in MiB.
+
+    Shared pages count by their share. 0 where unknown.
+    """
+    return sum(_pss_kb(str(who)) for who in ("self", *helpers)) / 1024
+
+
+def _pss_kb(who: str) -> int:
     try:
-        for line in _SMAPS.read_text().splitlines():
+        for line in Path(f"/proc/{who}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
+                return int(line.split()[1])
     except (OSError, ValueError, IndexError):
         pass
-    return 0.0
+    return 0
+
+
+class ProcessorShare:
+    """How busy this process keeps the processor: in percent of one core, its helpers included."""
+
+    def __init__(self) -> None:
+        self._spent_s = self._spent(())
+        self._taken = time.monotonic()
+
+    def take(self, helpers: Iterable[int] = ()) -> float:
+        """The share since the last call; `helpers` are the process ids of living children."""
+        spent_s, now = self._spent(helpers), time.monotonic()
+        share = 100 * (spent_s - self._spent_s) / max(now - self._taken, 1e-9)
+        self._spent_s, self._taken = spent_s, now
+        return max(0.0, share)  # a helper that has just died counts again once it is reaped
+
+    def _spent(self, helpers: Iterable[int]) -> float:
+        own = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return sum(each.ru_utime + each.ru_stime for each in own) + sum(map(_processor_s, helpers))
+
+
+def _processor_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * _TICK_S
+    except (OSError, ValueError, IndexError):
+        return 0.0

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,8 +22,8 @@ from messages.journal import Journal
 from messages.message import Message
 from messages.requests import AnyCommand, CommandServer, Handler
 from services.config import Settings
-from services.metrics import Metrics, memory_mb
-from services.supervision import FailureNote, notify
+from services.metrics import Metrics, ProcessorShare, memory_mb
+from services.supervision import FailureNote, Starts, notify
 from services.table import SERVICES
 
 HEARTBEAT_S = 1.0
@@ -82,6 +82,9 @@ class Service:
         self._started = time.monotonic()
         self._beats = 0
         self._memory_mb = 0.0
+        self._processor = ProcessorShare()
+        self._processor_percent = 0.0
+        self._restarts = 0
         self.on_readable(self.publisher.state_socket, self.publisher.answer_subscriptions)
         self.on_readable(self.commands.socket, lambda: _ignore(self.commands.serve()))
         self.on_readable(self._woken, self._wake)
@@ -94,6 +97,10 @@ class Service:
 
     def stop(self) -> None:
         """Give back what `start` took. Also called when `start` failed half-way."""
+
+    def helpers(self) -> Collection[int]:
+        """Processes that live to work for this one: what they need counts as its own."""
+        return ()
 
     # what a subclass uses
 
@@ -169,6 +176,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.request_stop())
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        self._restarts = Starts.count(self.runtime, self.name)
         try:
             self._publish_heartbeat({}, {})
             self.start()
@@ -176,6 +184,10 @@ class Service:
             notify("READY=1")
             self._loop()
             notify("STOPPING=1")
+            Starts.forget(self.runtime, self.name)
+        except CannotStart:
+            Starts.forget(self.runtime, self.name)
+            raise
         finally:
             self.stop()
             signal.set_wakeup_fd(-1)
@@ -224,7 +236,8 @@ class Service:
     def _beat(self) -> None:
         notify("WATCHDOG=1")
         if self._beats % MEMORY_EVERY_BEATS == 0:
-            self._memory_mb = round(memory_mb(), 1)
+            self._memory_mb = round(memory_mb(self.helpers()), 1)
+        self._processor_percent = round(self._processor.take(self.helpers()), 1)
         self._beats += 1
         if self.journal is not None:
             self._count_journal(self.journal)
@@ -251,6 +264,8 @@ class Service:
                 counters=dict(self.metrics.counters),
                 latency_ms=latencies,
                 memory_mb=self._memory_mb,
+                processor_percent=self._processor_percent,
+                restarts=self._restarts,
                 details=self.details,
             ),
         )

@@ -1,4 +1,4 @@
-"""What a service tells whoever supervises it: systemd through its socket, everyone through a failure note."""
+"""What a service leaves for its supervisor: word to systemd, a failure note, the count of its starts."""
 
 from __future__ import annotations
 
@@ -59,4 +59,43 @@ class FailureNote:
 
     @classmethod
     def clear(cls, runtime: Path, service: str) -> None:
+        cls.path(runtime, service).unlink(missing_ok=True)
+
+
+class Starts:
+    """How often a service has started since it was last stopped on purpose: a number beside its sockets.
+
+    The service counts for itself, so that the figure is the same under systemd, under `smartcar up` and by
+    hand. The folder is emptied when the machine boots, and the count with it.
+    """
+
+    @staticmethod
+    def path(runtime: Path, service: str) -> Path:
+        return socket_path(runtime, service, "starts")
+
+    @classmethod
+    def count(cls, runtime: Path, service: str) -> int:
+        """One more. Returns how many restarts that makes: 0 for the first start."""
+        starts = cls._read(runtime, service) + 1
+        try:
+            cls.path(runtime, service).write_text(f"{starts}\n")
+        except OSError:
+            pass  # a figure; not worth a service
+        return starts - 1
+
+    @classmethod
+    def restarts(cls, runtime: Path, service: str) -> int:
+        """How often it came back so far."""
+        return max(0, cls._read(runtime, service) - 1)
+
+    @classmethod
+    def _read(cls, runtime: Path, service: str) -> int:
+        try:
+            return max(0, int(cls.path(runtime, service).read_text()))
+        except (OSError, ValueError):
+            return 0
+
+    @classmethod
+    def forget(cls, runtime: Path, service: str) -> None:
+        """It was stopped on purpose, or waits for somebody to act."""
         cls.path(runtime, service).unlink(missing_ok=True)

@@ -110,6 +110,19 @@ def status(json: Json = False, config: Config = None) -> None:
 
 
 @app.command()
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Print it once and end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a second.")] = False,
+    config: Config = None,
+) -> None:
+    """Show the services live: state, rates, latency, memory, model, broker."""
+    from services.config_file import load
+    from tools.top import show
+
+    problems.finish(show(load(), once=once, json=json))
+
+
+@app.command()
 def watch(
     topics: Annotated[
         list[str] | None, typer.Argument(metavar="[TOPIC]...", help="All, where none is named.")

@@ -6,11 +6,15 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from messages.message import Message
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 _ENVELOPE = frozenset(Message.model_fields)
 _LONGEST_TEXT = 60
@@ -58,17 +62,31 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def print_table(
-    headings: Iterable[str], rows: Iterable[Iterable[str]], styles: dict[str, str] | None = None
-) -> None:
-    """A table as wide as the terminal; without colours and borders where nobody looks."""
-    from rich import box
+def console() -> Console:
+    """The terminal; 200 columns wide, without colours, where nobody looks."""
     from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, emoji=False)
+
+
+def table(
+    headings: Iterable[str], rows: Iterable[Iterable[str]], styles: dict[str, str] | None = None
+) -> Table:
+    """A table for `console`; without borders where nobody looks. `styles`: a colour by what a cell says."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    watched = sys.stdout.isatty()
-    table = Table(*headings, box=box.SIMPLE_HEAD if watched else None, pad_edge=False, header_style="bold")
+    made = Table(
+        *headings, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold"
+    )
     for row in rows:
-        table.add_row(*(Text(cell, (styles or {}).get(cell, ""), overflow="fold") for cell in row))
-    Console(width=None if watched else 200, highlight=False, emoji=False).print(table)
+        made.add_row(*(Text(cell, (styles or {}).get(cell, ""), overflow="fold") for cell in row))
+    return made
+
+
+def print_table(
+    headings: Iterable[str], rows: Iterable[Iterable[str]], styles: dict[str, str] | None = None
+) -> None:
+    """Print it at once."""
+    console().print(table(headings, rows, styles))

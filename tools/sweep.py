@@ -10,7 +10,7 @@ from services.supervision import FailureNote
 from services.table import SERVICES
 
 LOCK = "up.lock"
-_FILES = {"address"}
+_FILES = {"address", "starts"}
 _RINGS = "ring"
 
 

@@ -75,6 +75,8 @@ class ServiceMetrics(Document):
     state: str
     uptime_s: float
     memory_mb: float
+    processor_percent: float
+    restarts: int
     rates: dict[str, float]
     counters: dict[str, int]
     latency_ms: dict[str, float]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,9 @@ class CaptureService(Service):
             except subprocess.TimeoutExpired:
                 pass  # it hangs in a driver; the kernel ends it when that lets go
         remove_rings(self._ring_folder)
+
+    def helpers(self) -> Collection[int]:
+        return () if self._reader is None else (self._reader.pid,)
 
     @property
     def _ring_folder(self) -> Path:

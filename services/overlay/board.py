@@ -6,12 +6,14 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from messages.health import Heartbeat
 from messages.vision import ReadingEvent
+from services.board import read as read_board
 from services.supervision import FailureNote
 from services.table import SERVICES
 
@@ -41,6 +43,19 @@ class HealthBoard:
         heartbeat = self._heartbeats.get(service)
         return heartbeat.details.get(name, "") if heartbeat else ""
 
+    def glance(self) -> dict[str, Any]:
+        """What a person asks about first: the model, the broker, what the car needs, the board's figures."""
+        broker, bridge = self.detail("bridge", "broker"), self._heartbeats.get("bridge")
+        beats = [beat for beat in self._heartbeats.values() if beat.state != "stopped"]
+        return {
+            "model": self.detail("recognizer", "model"),
+            "broker": "" if broker == "none" else broker,
+            "backlog": bridge.counters.get("backlog", 0) if bridge else 0,
+            "memory_mb": round(sum(beat.memory_mb for beat in beats), 1),
+            "processor_percent": round(sum(beat.processor_percent for beat in beats), 1),
+            "board": asdict(read_board()),
+        }
+
     def rows(self) -> list[dict[str, Any]]:
         """One row a service, in the table's order."""
         return [self._row(name, row.about) for name, row in SERVICES.items()]
@@ -59,6 +74,8 @@ class HealthBoard:
             "pid": heartbeat.pid,
             "uptime_s": heartbeat.uptime_s,
             "memory_mb": heartbeat.memory_mb,
+            "processor_percent": heartbeat.processor_percent,
+            "restarts": heartbeat.restarts,
             "rates": heartbeat.rates,
             "counters": heartbeat.counters,
             "latency_ms": heartbeat.latency_ms,

@@ -180,6 +180,7 @@ class OverlayService(Service):
             "build": self._build,
             "warning": self._warning,
             "sources": ["default", *self.settings.capture.sources],
+            "glance": self._health.glance(),
             "services": self._health.rows(),
         }
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import zmq
 
 from messages.commands import CapturePause
-from services.supervision import FailureNote
+from services.metrics import ProcessorShare, memory_mb
+from services.supervision import FailureNote, Starts
 from tests.conftest import wait_for
 from tests.services.processes import Onlooker, environment, service, start_service
+
+BUSY = "b = bytearray(64 << 20); any(i < 0 for i in range(4_000_000)); print(flush=True); input()"
 
 Context = zmq.Context[zmq.Socket[bytes]]
 
@@ -60,6 +65,29 @@ def test_a_killed_service_takes_its_reader_along_and_starts_again(context: Conte
     with service("capture", runtime) as again:
         onlooker.wait(lambda: onlooker.health["capture"].pid == again.pid)
         onlooker.wait(lambda: len(onlooker.of("frame")) > seen + 5)
+
+
+def test_a_service_counts_how_often_it_came_back_until_it_is_stopped(context: Context, runtime: Path) -> None:
+    onlooker = Onlooker(context, runtime)
+    with service("bridge", runtime) as process:
+        onlooker.wait_state("bridge", "off")
+        assert onlooker.health["bridge"].restarts == 0
+        process.kill()
+    with service("bridge", runtime) as again:
+        onlooker.wait(lambda: onlooker.health["bridge"].pid == again.pid)
+        assert onlooker.health["bridge"].restarts == 1
+        assert Starts.restarts(runtime / "run", "bridge") == 1
+    assert Starts.restarts(runtime / "run", "bridge") == 0
+
+
+def test_what_a_helper_needs_counts_as_the_services_own() -> None:
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdin=-1, stdout=-1) as helper:
+        assert helper.stdout is not None
+        share = ProcessorShare()
+        helper.stdout.readline()
+        assert memory_mb((helper.pid,)) > memory_mb() + 60
+        assert share.take((helper.pid,)) > 10
+        helper.kill()
 
 
 def test_a_second_instance_names_the_first_and_does_not_disturb_it(context: Context, runtime: Path) -> None:

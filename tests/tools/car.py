@@ -17,7 +17,7 @@ from services.config import Paths, Settings
 from services.table import SERVICES
 from tests.conftest import REPOSITORY, wait_for
 from tests.services.processes import environment
-from tools.status import ask
+from tools.glance import ask
 
 LOW_RATE = {"CAPTURE__HERTZ": "5", "CAPTURE__WIDTH": "320", "CAPTURE__HEIGHT": "240"}
 """So that a test's car leaves the machine to the others."""
@@ -71,7 +71,7 @@ class Car:
     def status(self) -> dict[str, dict[str, Any]]:
         """What `smartcar status` finds, by service."""
         settings = Settings(paths=Paths(runtime=self.runtime / "run"))
-        return {status.service: asdict(status) for status in ask(settings)}
+        return {status.service: asdict(status) for status in ask(settings).services}
 
     def wait_printed(self, text: str, within_s: float = 30.0) -> str:
         wait_for(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
+import select
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +19,9 @@ import pytest
 
 from messages.lock import OwnerLock
 from services.table import SERVICES
-from tests.conftest import wait_for
-from tests.tools.car import Car, objects, running_car, smartcar
+from tests.conftest import REPOSITORY, wait_for
+from tests.services.processes import environment
+from tests.tools.car import Car, command, objects, running_car, smartcar
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +86,56 @@ def test_status_for_people_names_services_page_and_memory(car: Car) -> None:
     assert "memory: " in answer.stdout
 
 
+def test_top_shows_once_where_nobody_looks(car: Car) -> None:
+    answer = smartcar(car.runtime, "top")
+    assert answer.returncode == 0
+    assert {"restarts", "processor", "memory", "lost"} <= set(answer.stdout.splitlines()[0].split())
+    for name in SERVICES:
+        assert name in answer.stdout
+    assert "model: digits" in answer.stdout
+    assert "broker: 127.0.0.1:" in answer.stdout
+
+
+def test_top_as_json_is_one_object_with_the_whole_car_and_no_token(car: Car) -> None:
+    [whole] = objects(smartcar(car.runtime, "top", "--json", "--once").stdout)
+    assert [row["service"] for row in whole["services"]] == list(SERVICES)
+    assert whole["model"].startswith("digits")
+    assert whole["backlog"] >= 0
+    assert set(whole["board"]) == {"model", "temperature_c", "under_voltage", "throttled"}
+    assert "token" not in json.dumps(whole)
+
+
+def test_top_is_live_in_a_terminal_and_q_ends_it(car: Car) -> None:
+    mine, its = pty.openpty()
+    before = termios.tcgetattr(its)
+    process = subprocess.Popen(
+        command("top"),
+        cwd=REPOSITORY,
+        env=environment(car.runtime) | {"TERM": "xterm"},
+        stdin=its,
+        stdout=its,
+    )
+    seen = b""
+
+    def twice() -> bool:
+        nonlocal seen
+        if select.select([mine], [], [], 0.1)[0]:
+            seen += os.read(mine, 1 << 16)
+        return seen.count(b"q ends") >= 2
+
+    try:
+        wait_for(twice, 20, "two pictures")
+        os.write(mine, b"q")
+        wait_for(lambda: twice() and process.poll() is not None, 10, "the end")
+        assert process.returncode == 0
+        assert termios.tcgetattr(its) == before
+    finally:
+        process.kill()
+        process.wait()
+        os.close(mine)
+        os.close(its)
+
+
 def test_watch_prints_messages_as_json(car: Car) -> None:
     answer = smartcar(car.runtime, "watch", "frame", "--json", "--count", "3")
     frames = objects(answer.stdout)
@@ -136,8 +192,10 @@ def test_a_killed_service_comes_back_and_the_others_go_on(car: Car) -> None:
 
     wait_for(back, 30, "the recognizer is back")
     after = car.status()
+    assert after["recognizer"]["restarts"] == before["recognizer"]["restarts"] + 1
     for name in ("capture", "overlay", "bridge"):
         assert after[name]["pid"] == before[name]["pid"]
+        assert after[name]["restarts"] == before[name]["restarts"]
     car.wait_printed("recognizer  degraded: killed by SIGKILL")
 
 

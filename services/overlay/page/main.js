@@ -27,7 +27,7 @@ connection.addEventListener("board", ({ detail: board }) => {
   document.title = `${board.car} – smartcar`;
   setText(byId("warning"), board.warning);
   setHidden(byId("warning"), !board.warning);
-  services.show(board.services);
+  services.show(board.services, board.glance);
   live.showServices(board.services);
   events.showServices(board.services);
   controls.show(board);

@@ -28,21 +28,35 @@ class ServiceCard {
     setText(this.reason, row.reason);
     setHidden(this.reason, !row.reason);
     const alive = row.state in WORDS;
-    this.#list(this.facts, alive ? facts(row) : []);
+    list(this.facts, alive ? facts(row) : []);
     setHidden(this.facts, !alive);
-    this.#list(this.more, more(row));
+    list(this.more, more(row));
     setHidden(this.details, !this.more.childElementCount);
   }
+}
 
-  // Reuses what is there, so that neither an open list nor a reader's place is lost.
-  #list(target, pairs) {
-    while (target.childElementCount > pairs.length) target.lastElementChild.remove();
-    pairs.forEach(([term, value], index) => {
-      const pair = target.children[index] ?? target.appendChild(element("div", {}, element("dt"), element("dd")));
-      setText(pair.firstElementChild, term);
-      setText(pair.lastElementChild, value);
-    });
-  }
+// Reuses what is there, so that neither an open list nor a reader's place is lost.
+function list(target, pairs) {
+  while (target.childElementCount > pairs.length) target.lastElementChild.remove();
+  pairs.forEach(([term, value], index) => {
+    const pair = target.children[index] ?? target.appendChild(element("div", {}, element("dt"), element("dd")));
+    setText(pair.firstElementChild, term);
+    setText(pair.lastElementChild, value);
+  });
+}
+
+// The car as a whole: what a person asks about first.
+function whole(glance) {
+  const pairs = [["model", glance.model || "none"], ["broker", glance.broker || "none"]];
+  if (glance.backlog) pairs.push(["waiting for the broker", `${glance.backlog.toLocaleString()} events`]);
+  pairs.push(["memory, all", `${glance.memory_mb.toFixed(0)} MB`]);
+  pairs.push(["processor, all", `${glance.processor_percent.toFixed(0)} % of a core`]);
+  const { model, temperature_c: warmth, under_voltage: weak, throttled } = glance.board;
+  if (model) pairs.push(["board", model]);
+  if (warmth !== null) pairs.push(["temperature", `${warmth.toFixed(0)} °C`]);
+  if (weak) pairs.push(["power", "under-voltage: use a stronger supply"]);
+  else if (throttled) pairs.push(["processor", "throttled"]);
+  return pairs;
 }
 
 function facts(row) {
@@ -52,7 +66,9 @@ function facts(row) {
   const medians = Object.entries(row.latency_ms).filter(([name]) => name.endsWith(".p50"));
   for (const [name, value] of medians.slice(0, 1)) pairs.push([`${readable(name.slice(0, -4))}, median`, milliseconds(value)]);
   pairs.push(["memory", row.memory_mb ? `${row.memory_mb.toFixed(0)} MB` : "–"]);
+  pairs.push(["processor", `${row.processor_percent.toFixed(0)} %`]);
   pairs.push(["running for", duration(row.uptime_s)]);
+  if (row.restarts) pairs.push(["restarts", row.restarts.toLocaleString()]);
   return pairs;
 }
 
@@ -68,7 +84,9 @@ function more(row) {
 export class ServiceList {
   #cards = new Map();
 
-  show(rows) {
+  show(rows, glance) {
+    list(byId("glance"), whole(glance));
+    setHidden(byId("glance"), false);
     for (const row of rows) {
       let card = this.#cards.get(row.name);
       if (!card) {
@@ -88,6 +106,7 @@ export class ServiceList {
   // The car can't be asked any more: what was known is no longer known.
   forget() {
     setText(byId("summary"), "");
+    setHidden(byId("glance"), true);
     for (const card of this.#cards.values()) {
       card.root.dataset.state = card.pill.dataset.state = "unknown";
       setText(card.pill, "unknown");

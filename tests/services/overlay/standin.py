@@ -52,6 +52,7 @@ def code(text: str, confidences: tuple[float, ...]) -> Code:
     return Code(text=text, confidence=min(confidences), box=box, digits=digits)
 
 
+DETAILS = {"recognizer": {"model": "digits 0.1.0"}}
 CODES = (code("06234", (0.999, 0.97, 0.93, 0.995, 0.81)), code("918", (0.99, 0.62, 0.98)))
 
 
@@ -212,7 +213,9 @@ class StandIn(threading.Thread):
                     counters={"frames": self.frames},
                     latency_ms={"publish.p50": 0.31, "publish.p95": 0.62},
                     memory_mb=41.5,
-                    details={"source": self.source} if name == "capture" else {},
+                    processor_percent=7.0,
+                    restarts=2,
+                    details=DETAILS.get(name, {}) | ({"source": self.source} if name == "capture" else {}),
                 ),
             )
 

@@ -201,6 +201,15 @@ def test_each_service_says_how_it_is(overlay: Overlay, car: StandIn, page: Any) 
     wait_for(lambda: "ready" in card.inner_text())
 
 
+def test_the_car_at_a_glance(overlay: Overlay, car: StandIn, page: Any) -> None:
+    open_live(page, overlay)
+    card = page.locator(".service", has_text="Reads digits in the newest frame")
+    assert "Processor\n7 %" in card.inner_text()
+    assert "Restarts\n2" in card.inner_text()
+    wait_for(lambda: "Model\ndigits 0.1.0" in text(page, "#glance"))
+    assert "Broker\nnone" in text(page, "#glance"), "no bridge runs here"
+
+
 def test_a_lost_connection_is_said_and_comes_back_by_itself(
     launch: Launch, runtime: Path, tmp_path: Path, page: Any
 ) -> None:
