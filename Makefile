@@ -1,6 +1,6 @@
 # `make run` and `make test` set everything up first: what is missing they install, or they say what to do.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test test-train lint format lock clean
+.PHONY: help run setup test test-train lint format docs lock clean
 
 ARGS ?=
 PYTEST_ARGS ?=
@@ -38,6 +38,11 @@ format: ## put the source in shape
 	@sh tools/setup.sh test
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
+
+docs: ## write docs/mqtt.md and docs/asyncapi.json anew, from the tables
+	@sh tools/setup.sh test
+	@.venv/bin/smartcar topics --markdown >docs/mqtt.md.new && mv docs/mqtt.md.new docs/mqtt.md
+	@.venv/bin/smartcar topics --asyncapi >docs/asyncapi.json.new && mv docs/asyncapi.json.new docs/asyncapi.json
 
 lock: ## renew requirements.lock (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }

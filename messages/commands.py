@@ -44,6 +44,15 @@ class CaptureResume(Command):
     about = "take frames again"
 
 
+class CaptureCamera(Command):
+    """Pause and resume as one, for a switch that has but one topic."""
+
+    verb = "capture.camera"
+    about = "take frames, or stop and release the camera: on or off"
+
+    on: bool
+
+
 class Snapshot(Result):
     """A frame as a JPEG."""
 
@@ -98,6 +107,7 @@ _ALL: tuple[type[Command], ...] = (
     CaptureSource,
     CapturePause,
     CaptureResume,
+    CaptureCamera,
     CaptureSnapshot,
     RecognizerRead,
     *PAD_COMMANDS,

@@ -147,6 +147,7 @@ class Mqtt(Section):
     commands: tuple[str, ...] = (
         "capture.pause",
         "capture.resume",
+        "capture.camera",
         "capture.source",
         "pad.stroke",
         "pad.undo",

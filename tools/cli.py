@@ -139,8 +139,21 @@ def watch(
 
 
 @app.command()
-def topics(json: Json = False) -> None:
+def topics(
+    json: Json = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The MQTT interface to read: docs/mqtt.md.")
+    ] = False,
+    asyncapi: Annotated[
+        bool, typer.Option("--asyncapi", help="The MQTT interface for programs: an AsyncAPI 3 document.")
+    ] = False,
+) -> None:
     """List the topics of the bus and where they appear on MQTT."""
+    if markdown or asyncapi:
+        from tools.interface import written
+
+        print(written.asyncapi() if asyncapi else written.markdown(), end="")
+        return
     from tools.topics import show
 
     show(json=json)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from messages.commands import COMMANDS
 from messages.health import Heartbeat
 from messages.topics import TOPICS
+from services import board
 from services.config import Settings
 
 STATUS = "status"
@@ -20,8 +21,6 @@ INFO = "info"
 METRICS = "metrics"
 COMMAND = "cmd"
 REPLY = "reply"
-
-_BOARD = Path("/sys/firmware/devicetree/base/model")
 
 CarState = Literal["starting", "ready", "degraded", "stopped", "lost"]
 
@@ -83,13 +82,41 @@ class ServiceMetrics(Document):
 
 
 class CarMetrics(Document):
-    """`metrics`, every ten seconds: what each service counts and times."""
+    """`metrics`, every ten seconds: how the board is, what each service counts and times."""
 
     car: str
     session: str
     wall_time: datetime
     memory_mb: float
+    """Of all services, in MiB."""
+    temperature_c: float | None = None
+    """Of the processor, in °C; null where the board doesn't tell."""
+    under_voltage: bool | None = None
+    """Whether the supply is too weak."""
+    throttled: bool | None = None
+    """Whether the processor is slowed down, for want of power or for heat."""
     services: dict[str, ServiceMetrics]
+
+
+@dataclass(frozen=True)
+class OwnTopic:
+    """A topic that the bridge itself fills."""
+
+    topic: str
+    document: type[Document]
+    qos: int
+    retain: bool
+    about: str
+
+
+OWN_TOPICS: tuple[OwnTopic, ...] = (
+    OwnTopic(
+        STATUS, CarStatus, qos=1, retain=True,
+        about="how the car is, whenever that changes; the last will says `lost`",
+    ),
+    OwnTopic(INFO, CarInfo, qos=1, retain=True, about="what this car is and takes, at every connection"),
+    OwnTopic(METRICS, CarMetrics, qos=0, retain=False, about="figures of board and services, every 10 s"),
+)  # fmt: skip
 
 
 def info(settings: Settings, session: str, started: datetime) -> CarInfo:
@@ -99,39 +126,42 @@ def info(settings: Settings, session: str, started: datetime) -> CarInfo:
     return CarInfo(
         car=settings.car.name,
         session=session,
-        version=_version(),
-        hardware=_hardware(),
+        version=version(),
+        hardware=hardware(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         protocol=settings.mqtt.protocol,
         started=started,
-        topics=(*mirrored, *(f"{prefix}{own}" for own in (STATUS, INFO, METRICS))),
+        topics=(*mirrored, *(f"{prefix}{own.topic}" for own in OWN_TOPICS)),
         commands={verb: COMMANDS[verb].about for verb in settings.mqtt.commands if verb in COMMANDS},
     )
 
 
 def metrics(car: str, session: str, heartbeats: dict[str, Heartbeat]) -> CarMetrics:
-    """The latest heartbeats in one."""
+    """The latest heartbeats in one, with the board's figures."""
+    figures = board.read()
     return CarMetrics(
         car=car,
         session=session,
         wall_time=datetime.now(UTC),
         memory_mb=round(sum(beat.memory_mb for beat in heartbeats.values()), 1),
+        temperature_c=figures.temperature_c,
+        under_voltage=figures.under_voltage,
+        throttled=figures.throttled,
         services={
             name: ServiceMetrics.model_validate(beat.model_dump()) for name, beat in heartbeats.items()
         },
     )
 
 
-def _version() -> str:
+def version() -> str:
+    """Of smartcar."""
     try:
         return metadata.version("smartcar")
     except metadata.PackageNotFoundError:
         return "source"  # run from its folder, without being installed
 
 
-def _hardware() -> str:
-    try:
-        return _BOARD.read_text().strip("\0\n ")
-    except OSError:
-        return platform.machine()
+def hardware() -> str:
+    """The board's name, else the processor's kind."""
+    return board.read().model or platform.machine()

@@ -14,10 +14,12 @@ from typing import Any
 
 from messages.bus import socket_path
 from messages.commands import (
+    CaptureCamera,
     CapturePause,
     CaptureResume,
     CaptureSnapshot,
     CaptureSource,
+    Command,
     CommandRefused,
     Snapshot,
 )
@@ -60,6 +62,7 @@ class CaptureService(Service):
         self.handle(CaptureSource, self._switch)
         self.handle(CapturePause, self._pause)
         self.handle(CaptureResume, self._resume)
+        self.handle(CaptureCamera, self._turn)
         self.handle(CaptureSnapshot, self._snapshot)
         self.every(CHECK_S, self._check)
         self._start_reader()
@@ -92,14 +95,20 @@ class CaptureService(Service):
         self._source = self._resolve(sources[command.name])
         self._restart()
 
-    def _pause(self, _: CapturePause) -> None:
+    def _pause(self, _: Command) -> None:
         self._paused = True
         self._stop_reader()
         self.report("off", "paused; resume with the command capture.resume")
 
-    def _resume(self, _: CaptureResume) -> None:
+    def _resume(self, _: Command) -> None:
         if self._paused or self._ended:
             self._restart()
+
+    def _turn(self, command: CaptureCamera) -> None:
+        if command.on:
+            self._resume(command)
+        else:
+            self._pause(command)
 
     def _snapshot(self, _: CaptureSnapshot) -> Snapshot:
         import cv2  # here, so that a service that takes no snapshot stays small

@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 from messages.bus import socket_path
-from messages.commands import CapturePause, CaptureResume, CaptureSnapshot, CaptureSource
+from messages.commands import CaptureCamera, CapturePause, CaptureResume, CaptureSnapshot, CaptureSource
 from messages.ring import RingReader
 from tests.services.processes import Onlooker, service
 
@@ -135,6 +135,9 @@ def test_pause_switch_and_resume(context: Context, runtime: Path, photos: Path) 
         onlooker.wait_state("capture", "off", "paused")
         assert onlooker.commands.send(CaptureResume()).status == "ok"
         onlooker.wait_state("capture", "ready")
+        for on, state in ((False, "off"), (True, "ready")):  # the same, as one command
+            assert onlooker.commands.send(CaptureCamera(on=on)).status == "ok"
+            onlooker.wait_state("capture", state)
         refused = onlooker.commands.send(CaptureSource(name="cellar"))
         assert refused.error is not None
         assert refused.error.message == "no source is called cellar; configured are: default, photos"

@@ -1,0 +1,13 @@
+"""`python -m tests.tools.record_examples` records the MQTT interface's examples anew; then `make docs`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from tests.tools.interface_car import interface_car, recorded
+from tools.interface.examples import write
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as made, interface_car(Path(made)) as car:
+        write(recorded(car.everything()))

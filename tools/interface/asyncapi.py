@@ -1,0 +1,154 @@
+"""The MQTT interface as an AsyncAPI 3 document. https://www.asyncapi.com/docs/reference/specification/v3.0.0"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import BaseModel
+
+from messages.command import Refusal
+from messages.message import Message
+from tools.interface.channels import ROOT, Said, Taken, said, taken
+from tools.interface.examples import Examples, examples, shortened
+from tools.interface.schema import Mode, schemas
+
+_PARAMETERS = {
+    "car": "The car's name: `car.name` of its settings.",
+    "service": "A service of the car, such as `recognizer`.",
+}
+_BINDING_VERSION = "0.2.0"
+
+
+def document() -> dict[str, Any]:
+    """The document. Operations are the car's: it sends what it says, and receives commands."""
+    return _Document(said(), taken(), examples()).whole()
+
+
+class _Document:
+    def __init__(self, says: list[Said], takes: list[Taken], recorded: Examples) -> None:
+        self._says, self._takes, self._recorded = says, takes, recorded
+        wanted: dict[tuple[type[BaseModel], Mode], None] = {(Refusal, "serialization"): None}
+        for each in says:
+            if each.message is not None:
+                wanted[each.message, "serialization"] = None
+        for row in takes:
+            wanted[row.command, "validation"] = None
+            wanted[row.command.result, "serialization"] = None
+        self._references, self._schemas = schemas(wanted)
+        self._channels: dict[str, Any] = {}
+        self._operations: dict[str, Any] = {}
+        self._messages: dict[str, Any] = {}
+
+    def whole(self) -> dict[str, Any]:
+        for each in self._says:
+            self._say(each)
+        for row in self._takes:
+            self._take(row)
+        return {
+            "asyncapi": "3.0.0",
+            "info": {
+                "title": "smartcar",
+                "version": f"{Message.VERSION}.0.0",
+                "description": "What a smartcar says on MQTT and what it takes. docs/mqtt.md explains it.",
+                "license": {"name": "MIT"},
+            },
+            "defaultContentType": "application/json",
+            "servers": {
+                "broker": {
+                    "host": "{host}:{port}",
+                    "protocol": "mqtt",
+                    "protocolVersion": "5.0",
+                    "description": "The broker in the car's settings; MQTT 3.1.1 and TLS work, too.",
+                    "variables": {"host": {"default": "127.0.0.1"}, "port": {"default": "1883"}},
+                }
+            },
+            "channels": self._channels,
+            "operations": self._operations,
+            "components": {
+                "messages": self._messages,
+                "schemas": self._schemas,
+                "parameters": {name: {"description": text} for name, text in _PARAMETERS.items()},
+            },
+        }
+
+    def _say(self, row: Said) -> None:
+        key = _key(row.topic)
+        message: dict[str, Any] = {"title": row.topic, "summary": row.about, "contentType": row.content_type}
+        if row.message is not None:
+            message["payload"] = self._references[row.message, "serialization"]
+            if row.topic in self._recorded.said:
+                message["examples"] = [{"payload": shortened(self._recorded.said[row.topic])}]
+        else:
+            message["payload"] = {"type": "string", "format": "binary"}
+        self._channel(key, row.topic, message, " ".join((row.about, row.when)).strip())
+        self._operation(key, "send", row.about, row.qos, retain=row.retain)
+
+    def _take(self, row: Taken) -> None:
+        command, reply = _key(row.topic), _key(row.reply)
+        asked = self._recorded.asked.get(row.verb)
+        self._channel(
+            command,
+            row.topic,
+            {
+                "title": row.verb,
+                "summary": row.command.about,
+                "payload": self._references[row.command, "validation"],
+                **({"examples": [{"payload": shortened(asked.command)}]} if asked else {}),
+            },
+            row.command.about,
+        )
+        self._channel(
+            reply,
+            row.reply,
+            {
+                "title": f"reply to {row.verb}",
+                "payload": self._reply(row),
+                **({"examples": [{"payload": shortened(asked.reply)}]} if asked else {}),
+            },
+            f"answers to {row.verb}",
+        )
+        self._operation(command, "receive", row.command.about, 1, retain=False)
+        self._operations[command]["reply"] = {
+            "channel": {"$ref": f"#/channels/{reply}"},
+            "messages": [{"$ref": f"#/channels/{reply}/messages/{reply}"}],
+        }
+
+    def _reply(self, row: Taken) -> dict[str, Any]:
+        result = self._references[row.command.result, "serialization"]
+        refusal = self._references[Refusal, "serialization"]
+        return {
+            "type": "object",
+            "required": ["id", "status", "data", "error"],
+            "properties": {
+                "id": {"type": "string", "description": "of the command"},
+                "status": {"enum": ["ok", "error"]},
+                "data": {"anyOf": [result, {"type": "null"}]},
+                "error": {"anyOf": [refusal, {"type": "null"}]},
+            },
+        }
+
+    def _channel(self, key: str, topic: str, message: dict[str, Any], about: str) -> None:
+        address = re.sub(r"<(\w+)>", r"{\1}", ROOT + topic)
+        self._messages[key] = {"name": key, **message}
+        self._channels[key] = {
+            "address": address,
+            "description": about,
+            "messages": {key: {"$ref": f"#/components/messages/{key}"}},
+            "parameters": {
+                name: {"$ref": f"#/components/parameters/{name}"} for name in re.findall(r"{(\w+)}", address)
+            },
+        }
+
+    def _operation(self, key: str, action: str, about: str, qos: int, *, retain: bool) -> None:
+        self._operations[key] = {
+            "action": action,
+            "channel": {"$ref": f"#/channels/{key}"},
+            "summary": about,
+            "messages": [{"$ref": f"#/channels/{key}/messages/{key}"}],
+            "bindings": {"mqtt": {"qos": qos, "retain": retain, "bindingVersion": _BINDING_VERSION}},
+        }
+
+
+def _key(topic: str) -> str:
+    return re.sub(r"[^a-z]+", "_", topic).strip("_")
