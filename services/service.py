@@ -172,11 +172,18 @@ class Service:
     # the loop
 
     def run(self) -> None:
-        """Run until SIGTERM or SIGINT, then stop cleanly."""
+        """Run until SIGTERM or SIGINT, then stop cleanly. This process is the service's alone."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.request_stop())
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         self._restarts = Starts.count(self.runtime, self.name)
+        try:
+            self.serve()
+        finally:
+            signal.set_wakeup_fd(-1)
+
+    def serve(self) -> None:
+        """Run until `request_stop`, then stop cleanly. In the thread that made the service."""
         try:
             self._publish_heartbeat({}, {})
             self.start()
@@ -190,7 +197,6 @@ class Service:
             raise
         finally:
             self.stop()
-            signal.set_wakeup_fd(-1)
             self.close()
 
     def _loop(self) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from tools import problems
 from tools.bench.command import app as bench_app
+from tools.fleet.command import app as fleet_app
 from tools.model.command import app as model_app
 from tools.model.command import keys_app
 from tools.options import Config, Json
@@ -30,6 +31,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(pad_app, name="pad")
 app.add_typer(model_app, name="model")
 app.add_typer(keys_app, name="keys")
+app.add_typer(fleet_app, name="fleet")
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
 

@@ -66,6 +66,8 @@ class CarInfo(Document):
     started: datetime
     topics: tuple[str, ...]
     commands: dict[str, str]
+    groups: tuple[str, ...] = ()
+    """Groups of cars that it belongs to: a model, or a rollout, may be for a group."""
 
 
 class ServiceMetrics(Document):
@@ -134,6 +136,7 @@ def info(settings: Settings, session: str, started: datetime) -> CarInfo:
         started=started,
         topics=(*mirrored, *(f"{prefix}{own.topic}" for own in OWN_TOPICS)),
         commands={verb: COMMANDS[verb].about for verb in settings.mqtt.commands if verb in COMMANDS},
+        groups=settings.models.groups,
     )
 
 

@@ -1,0 +1,59 @@
+"""The options that say which broker a command talks to, and how it gets in.
+
+    @app.command()
+    @with_broker
+    def show(ways: Ways, json: Json = False) -> None: ...
+
+gives `show` the options below in the place of `ways`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tools.options import Broker, CaFile, CertFile, Config, KeyFile, PasswordFile, Protocol, Username
+
+if TYPE_CHECKING:
+    from services.config import Mqtt
+
+Ways: TypeAlias = "tuple[Mqtt, ...]"
+"""How to reach the broker: what to try, in its order."""
+
+
+def _ways(
+    broker: Broker = None,
+    username: Username = None,
+    password_file: PasswordFile = None,
+    ca_file: CaFile = None,
+    cert_file: CertFile = None,
+    key_file: KeyFile = None,
+    protocol: Protocol = None,
+    config: Config = None,
+) -> Ways:
+    """The ways that the options lead. Raises Problem, ConfigError."""
+    from services.config_file import load
+    from tools.publish.broker import Access, broker_of
+
+    access = Access(username, password_file, ca_file, cert_file, key_file, protocol)
+    return broker_of(broker, access, load().mqtt)
+
+
+def with_broker(command: Callable[..., None]) -> Callable[..., None]:
+    """Put the options of a broker in the place of the command's parameter `ways`."""
+    own = inspect.signature(command, eval_str=True)
+    options = inspect.signature(_ways, eval_str=True)
+
+    @wraps(command)
+    def wrapped(**given: Any) -> None:
+        chosen = {name: given.pop(name) for name in options.parameters}
+        command(ways=_ways(**chosen), **given)
+
+    kept = [each for name, each in own.parameters.items() if name not in ("ways", "config")]
+    every = (*kept, *options.parameters.values())
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in every]
+    wrapped.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {}  # else Typer resolves those of `command`
+    return wrapped

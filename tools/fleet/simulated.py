@@ -1,0 +1,175 @@
+"""Cars without camera, wheels and Raspberry Pi: `python -m tools.fleet.simulated`, told by tools.fleet.herd.
+
+A simulated car is the car's own code: its bridge with its MQTT session, its updater with its store, ledger
+and journal, and the bus between them, each service in a thread instead of a process. Two things stand in for
+what costs a processor and isn't the fleet's matter: a recognizer that reads nothing but answers `try` and
+`adopt` as the real one does, and a golden test that every bundle passes.
+
+A bundle says in its version how it does on trial: see FAULTS.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+
+from messages.command import CommandRefused
+from messages.model_commands import (
+    RecognizerAdopt,
+    RecognizerDrop,
+    RecognizerModel,
+    RecognizerTry,
+    TrialReport,
+)
+from messages.vision import ModelInfo
+from models import importing
+from models.bundle import Bundle
+from models.proof import Proof
+from models.store import bundle_folder
+from services.bridge.service import BridgeService
+from services.config import Car, Models, Paths, Settings
+from services.service import Service
+from services.table import SERVICES
+from services.updater.service import UpdaterService
+from tools.fleet.herd import Orders
+
+HERTZ = 30
+INFERENCES_PER_S = 150
+SIMULATED = ("recognizer", "updater", "bridge")
+FAULTS = {
+    "-fails": "it answers NaN",
+    "-blind": "",  # is taken, and then no frame is read any more
+    "-sick": "",  # is taken, and then the recognizer says that something is wrong
+}
+"""The end of a version, and what is wrong with that model."""
+
+log = logging.getLogger(__name__)
+
+
+class SimulatedRecognizer(Service):
+    """Has every model on trial read well, unless its version says otherwise."""
+
+    name = "recognizer"
+
+    def start(self) -> None:
+        self._trial = ""
+        self._began = 0.0
+        self._versions: dict[str, str] = {}
+        self.handle(RecognizerTry, self._attempt)
+        self.handle(RecognizerAdopt, self._adopt)
+        self.handle(RecognizerDrop, self._drop)
+        self.every(1.0, self._read)
+        self._reading = ""
+        self.report("ready")
+
+    def _attempt(self, command: RecognizerTry) -> TrialReport:
+        digest = command.bundle
+        if self._trial != digest:
+            if command.renew:
+                raise CommandRefused("no-trial", "there is no such trial")
+            self._trial, self._began = digest, time.monotonic()
+        seconds = time.monotonic() - self._began
+        failed = self._version(digest).endswith("-fails")
+        return TrialReport(
+            digest=digest,
+            phase="failed" if failed else "reading",
+            seconds=round(seconds, 3),
+            inferences=int(seconds * INFERENCES_PER_S),
+            problem=FAULTS["-fails"] if failed else "",
+        )
+
+    def _adopt(self, command: RecognizerAdopt) -> RecognizerModel:
+        self._trial, self._reading = "", command.bundle
+        if self._version(command.bundle).endswith("-sick"):
+            self.report("degraded", "the model on this car is sick")
+        else:
+            self.report("ready")
+        return self._model()
+
+    def _drop(self, _: RecognizerDrop) -> RecognizerModel:
+        self._trial = ""
+        return self._model()
+
+    def _model(self) -> RecognizerModel:
+        digest = self._reading
+        info = ModelInfo(name="simulated", version=self._version(digest), digest=digest or "0" * 64)
+        return RecognizerModel(model=info)
+
+    def _read(self) -> None:
+        if not self._version(self._reading).endswith("-blind"):
+            self.metrics.count("frames", HERTZ)
+
+    def _version(self, digest: str) -> str:
+        if digest and digest not in self._versions:
+            folder = bundle_folder(self.settings.store, digest)
+            self._versions[digest] = Bundle.load(folder).manifest.version
+        return self._versions.get(digest, "")
+
+
+def _passes(*_: object, **__: object) -> Proof:
+    return Proof(accuracy=0.99, latency_ms=0.3, digits=100)
+
+
+def settings_of(orders: Orders, name: str) -> Settings:
+    """How a simulated car is configured."""
+    root = Path(orders.root) / name
+    return Settings(
+        car=Car(name=name),
+        paths=Paths(runtime=root / "run", state=root / "state"),
+        mqtt=orders.mqtt,
+        models=Models(
+            trust=orders.trust,
+            groups=orders.groups,
+            trial_inferences=10,
+            trial_seconds=orders.trial_s,
+        ),
+    )
+
+
+class _Thread(threading.Thread):
+    """One service of one car."""
+
+    def __init__(self, service: type[Service], settings: Settings) -> None:
+        super().__init__(name=f"{settings.car.name} {service.name}", daemon=True)
+        self._class, self._settings = service, settings
+        self._stopping = False
+        self._service: Service | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._service = self._class(self._settings)
+            if not self._stopping:
+                self._service.serve()
+        except Exception:
+            log.exception("%s crashed", self.name)
+
+    def stop(self) -> None:
+        self._stopping = True
+        if self._service is not None:
+            self._service.request_stop()
+
+
+def main() -> None:
+    """Run the cars until standard input ends."""
+    orders = Orders.model_validate_json(sys.stdin.readline())
+    logging.basicConfig(level="ERROR", format="%(threadName)s: %(message)s")
+    for name in SERVICES.keys() - set(SIMULATED):
+        del SERVICES[name]  # nobody waits for them, nor calls their silence a fault
+    importing.prove = _passes
+    threads = []
+    for name in orders.cars:
+        settings = settings_of(orders, name)
+        threads += [_Thread(each, settings) for each in (SimulatedRecognizer, UpdaterService, BridgeService)]
+    sys.stdin.read()
+    for thread in threads:
+        thread.stop()
+    for thread in threads:
+        thread.join(10.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Text from strangers, made fit for a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_LONGEST = 200
+
+
+def printable(text: str, longest: int = _LONGEST) -> str:
+    """The text without what steers a terminal or turns its direction round, and no longer than that."""
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    return "".join(_fit(character) for character in cut)
+
+
+def _fit(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in ("Zl", "Zp") or character in "\t\n\r":
+        return " "
+    return "�" if category.startswith("C") else character
