@@ -8,13 +8,21 @@ import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 COURSE_FOLDER = Path("/home/pi/Smart_Car2/data")
 _SERIAL_NUMBER = Path("/sys/firmware/devicetree/base/serial-number")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$")]
+
+
+def _number(value: object) -> object:
+    """An environment variable holds text, which is none of a literal's numbers."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+QuarterTurns = Annotated[Literal[0, 90, 180, 270], BeforeValidator(_number)]
 
 
 class Section(BaseModel):
@@ -65,7 +73,8 @@ class Paths(Section):
 
 class Capture(Section):
     source: Annotated[str, Field(min_length=1)] = "scene:"
-    """`camera:0`, a video file, `folder:PATH`, an http or rtsp URL, `scene:`, or a name from `sources`."""
+    """`camera:` (whichever is there), `camera:0`, `/dev/v4l/by-id/…`, `picamera:`, a video file,
+    `folder:PATH`, an http or rtsp URL, `scene:`, or a name from `sources`."""
     sources: dict[Name, str] = {}
     """Named sources, to switch between with the command `capture.source`."""
     width: Annotated[int, Field(ge=64, le=4096)] = 640
@@ -74,8 +83,16 @@ class Capture(Section):
     """Frames are at most this high, in pixels."""
     hertz: Annotated[float, Field(gt=0, le=120)] = 30.0
     """Frames a second."""
-    rotate: Literal[0, 90, 180, 270] = 0
+    rotate: QuarterTurns = 0
     """Clockwise, in degrees, for a camera that is mounted otherwise."""
+    exposure_us: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """A camera's exposure in microseconds. 0: automatic."""
+    gain: Annotated[float, Field(ge=0, le=100_000)] = 0.0
+    """A camera's gain: the Raspberry Pi's is a factor from 1, others have their own. 0: automatic."""
+    autofocus: bool = True
+    """Let a camera that can focus by itself do so; else it stays as it is."""
+    picamera_python: Path = Path("/usr/bin/python3")
+    """The Python that has picamera2: the system's."""
     photo_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
     """How long each photo of a folder is shown."""
     loop: bool = True

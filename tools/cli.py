@@ -62,7 +62,7 @@ def up(
     source: Annotated[
         str | None,
         typer.Option(
-            help="What to look at: camera:0, a video file, folder:PATH, a URL, scene:, a configured name."
+            help="What to look at: camera:, a video file, folder:PATH, a URL, scene:, a configured name."
         ),
     ] = None,
     port: Annotated[

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,17 @@ from messages.commands import (
 )
 from messages.ring import FrameGone, FrameReference, RingReader, remove_rings
 from messages.vision import FrameReady
+from services.capture import cameras
+from services.capture.cameras import NoCamera
 from services.capture.location import without_login
 from services.service import Service
 
 OPEN_TIMEOUT_S = 6.0
+PICAMERA_OPEN_TIMEOUT_S = 15.0
+"""A second Python, libcamera and the sensor's start: seconds on a Raspberry Pi that is booting."""
 FRAME_TIMEOUT_S = 1.8
+TRUSTED_AFTER_S = 10.0
+"""A camera that has delivered for so long is no longer held to have failed before."""
 CHECK_S = 0.1
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _PIPE_READ = 1 << 16
@@ -39,7 +45,8 @@ class CaptureService(Service):
     """Owns the camera and the frame ring.
 
     The reader is a process of its own: whatever it does in `read()`, this loop goes on, sees within
-    FRAME_TIMEOUT_S that no frame comes, kills it and tries again with growing pauses.
+    FRAME_TIMEOUT_S that no frame comes, kills it and tries again with growing pauses. Where no camera is, no
+    reader is started; one that is plugged in is opened at once.
     """
 
     name = "capture"
@@ -53,8 +60,13 @@ class CaptureService(Service):
         self._paused = False
         self._ended = False
         self._problem = ""
+        self._remarks = ""
+        self._opened = ""
         self._failures = 0
+        self._failures_of: Counter[str] = Counter()
+        self._nodes = cameras.nodes()
         self._retry_at = 0.0
+        self._delivering_since = 0.0
         self._heard_at = 0.0
         self._delivering = False
         self._frame_id = 0
@@ -137,13 +149,25 @@ class CaptureService(Service):
         self._stop_reader()
         self._paused = self._ended = False
         self._failures = 0
-        self._problem = ""
+        self._failures_of.clear()
         self._start_reader()
 
     def _start_reader(self) -> None:
+        self.details["source"] = without_login(self._source)
+        self._problem = self._remarks = ""
+        self._opened = self._source
+        if cameras.is_camera(self._source):
+            self._nodes = cameras.nodes()
+            try:
+                camera = cameras.choose(self._source, self._failures_of)
+            except NoCamera as problem:
+                self._fail(str(problem))
+                return
+            self._opened = camera.source
+            self.details["camera"] = str(camera)
         capture = self.settings.capture
         arguments: dict[str, Any] = {
-            "source": self._source,
+            "source": self._opened,
             "settings": capture.model_dump(mode="json", exclude={"source", "sources"}),
             "ring_folder": str(self._ring_folder),
         }
@@ -162,7 +186,6 @@ class CaptureService(Service):
         self._delivering = False
         self._heard_at = time.monotonic()
         self.on_readable(self._pipe, self._hear)
-        self.details["source"] = without_login(self._source)
 
     def _stop_reader(self) -> None:
         if self._reader is None:
@@ -172,6 +195,8 @@ class CaptureService(Service):
         self._reader.kill()  # the ring's locks go with it
         self._dying.append(self._reader)  # a driver may hold it for long; waiting would stop this loop
         self._reader = None
+        self._delivering = False
+        self.details.pop("camera", None)
 
     def _hear(self) -> None:
         try:
@@ -192,6 +217,17 @@ class CaptureService(Service):
         elif "dropped" in content:
             self._heard_at = time.monotonic()
             self.metrics.count("dropped")
+        elif "damaged" in content:
+            self.metrics.count("damaged")
+        elif "opened" in content:
+            if content["opened"]:
+                self.details["camera"] = content["opened"]
+            self._remarks = "; ".join(content["refused"])
+        elif "concern" in content:
+            if content["concern"]:
+                self.report("degraded", content["concern"])
+            else:
+                self.report("ready", self._remarks)
         elif "ended" in content:
             self._ended = True
         elif "error" in content:
@@ -219,9 +255,9 @@ class CaptureService(Service):
         self._heard_at = now
         if not self._delivering:
             self._delivering = True
+            self._delivering_since = now
             self._failures = 0
-            self._problem = ""
-            self.report("ready")
+            self.report("ready", self._remarks)
 
     def _reader_gone(self) -> None:
         self._stop_reader()
@@ -234,6 +270,7 @@ class CaptureService(Service):
             self._fail(self._problem or f"the reader of {self.details['source']} crashed; it is started anew")
 
     def _fail(self, problem: str) -> None:
+        self._failures_of[self._opened] += 1
         pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
         self._failures += 1
         self._retry_at = time.monotonic() + pause_s
@@ -246,13 +283,29 @@ class CaptureService(Service):
             return
         now = time.monotonic()
         if self._reader is None:
-            if now >= self._retry_at:
+            if now >= self._retry_at or self._camera_came_or_went():
                 self._start_reader()
             return
-        timeout_s = self._frame_timeout_s() if self._delivering else OPEN_TIMEOUT_S
-        if now - self._heard_at > timeout_s:
+        if self._delivering and now - self._delivering_since > TRUSTED_AFTER_S:
+            self._failures_of.clear()
+        silent_s = now - self._heard_at
+        timeout_s = self._frame_timeout_s() if self._delivering else self._open_timeout_s()
+        name = self.details.get("camera", self.details["source"])
+        if silent_s > timeout_s:
             self._stop_reader()
-            self._fail(f"no frame from {self.details['source']} for {timeout_s:.1f} s; it is opened anew")
+            self._fail(f"no frame from {name} for {timeout_s:.1f} s; it is opened anew")
+        elif self.state == "starting" and silent_s > FRAME_TIMEOUT_S:
+            self.report("starting", f"{name} is being opened and has delivered nothing yet")
+
+    def _camera_came_or_went(self) -> bool:
+        if not cameras.is_camera(self._source) or cameras.nodes() == self._nodes:
+            return False
+        self._failures = 0
+        self._failures_of.clear()
+        return True
+
+    def _open_timeout_s(self) -> float:
+        return PICAMERA_OPEN_TIMEOUT_S if self._opened.startswith(cameras.PICAMERA) else OPEN_TIMEOUT_S
 
     def _frame_timeout_s(self) -> float:
         return max(FRAME_TIMEOUT_S, 3 / self.settings.capture.hertz)

@@ -16,7 +16,7 @@ import zmq
 from messages.bus import Publisher, Subscriber, socket_path
 from messages.ring import FrameGone, RingReader, RingWriter
 from messages.vision import FrameReady
-from services.capture.sources import Pace
+from services.capture.source import Pace
 from tools.bench.report import Figure, spread
 
 LATENCY_GOAL_US = 600.0

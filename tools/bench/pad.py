@@ -20,7 +20,7 @@ from messages.command import Command
 from messages.pad_commands import PadDone, PadErase, PadStrokeCommand
 from messages.requests import CommandClient
 from messages.vision import Reading
-from services.capture.sources import Pace
+from services.capture.source import Pace
 from services.pad.stroke import fine
 from services.pad.writing import written
 from tools.bench.car import Car, running_car

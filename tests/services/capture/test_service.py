@@ -22,6 +22,9 @@ from tests.services.processes import Onlooker, service
 
 Context = zmq.Context[zmq.Socket[bytes]]
 
+NOTICED_WITHIN_S = 2.0 + 0.5
+"""Half a second for a busy test machine."""
+
 
 def picture(brightness: int, width: int = 160, height: int = 120) -> np.ndarray:
     return np.full((height, width, 3), brightness, np.uint8)
@@ -104,7 +107,9 @@ def test_an_array_that_holds_no_frames_is_said(
 @pytest.mark.parametrize(
     ("source", "says"),
     [
+        ("camera:", "there is no camera; plug one in"),
         ("camera:7", "there is no camera /dev/video7"),
+        ("/dev/v4l/by-id/usb-none", "there is no camera /dev/v4l/by-id/usb-none"),
         ("/no/such/video.mp4", "there is no file /no/such/video.mp4"),
         ("folder:/no/such", "there is no folder /no/such"),
         ("scene:lit", "the scene takes a number as its seed"),
@@ -159,14 +164,21 @@ def test_a_snapshot_is_the_newest_frame(context: Context, runtime: Path, photos:
 
 @contextmanager
 def stream_server() -> Iterator[tuple[str, dict[str, str]]]:
-    """A Motion JPEG server whose `mode` decides what it does: ok, hang, die, frozen."""
+    """A Motion JPEG server whose `mode` says what it does: ok, hang, die, frozen, dark, half, some-half."""
     control = {"mode": "ok"}
+    grain = np.random.default_rng(5).integers(0, 60, (120, 160, 3), np.uint8)
 
     class Stream(http.server.BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
         def do_GET(self) -> None:
+            if self.path == "/locked" and "Authorization" not in self.headers:
+                self.send_error(401)
+                return
+            if self.path not in ("/v.mjpg", "/locked"):
+                self.send_error(404)
+                return
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=f")
             self.end_headers()
@@ -177,7 +189,10 @@ def stream_server() -> Iterator[tuple[str, dict[str, str]]]:
                     if control["mode"] == "hang":
                         continue
                     number += control["mode"] != "frozen"
-                    jpeg = cv2.imencode(".jpg", picture(number * 7 % 256))[1].tobytes()
+                    seen = picture(3) if control["mode"] == "dark" else grain + np.uint8(number * 7 % 190)
+                    jpeg = cv2.imencode(".jpg", seen)[1].tobytes()
+                    if control["mode"] == "half" or (control["mode"] == "some-half" and number % 5):
+                        jpeg = jpeg[: len(jpeg) // 2]
                     self.wfile.write(
                         b"--f\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
                     )
@@ -198,18 +213,85 @@ def stream_server() -> Iterator[tuple[str, dict[str, str]]]:
         thread.join()
 
 
-@pytest.mark.parametrize("fault", ["hang", "die", "frozen"])
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("hang", "does its server hang? It is opened anew"),
+        ("die", "ended; is its server up?"),
+        ("frozen", "the same picture again and again"),
+        ("dark", "is its lens covered, or is it dark?"),
+        ("half", "every picture comes damaged (a picture that can't be decoded)"),
+    ],
+)
 def test_a_stream_that_fails_is_noticed_said_and_back_by_itself(
-    context: Context, runtime: Path, fault: str
+    context: Context, runtime: Path, fault: str, says: str
 ) -> None:
     onlooker = Onlooker(context, runtime)
     with stream_server() as (url, control), service("capture", runtime, CAPTURE__SOURCE=url):
         onlooker.wait_state("capture", "ready", within_s=20)
         control["mode"] = fault
+        began = time.monotonic()
         beat = onlooker.wait_state("capture", "degraded")
-        assert beat.reason
+        assert says in beat.reason
+        assert beat.monotonic_ns / 1e9 - began < NOTICED_WITHIN_S
         control["mode"] = "ok"
         onlooker.wait_state("capture", "ready", within_s=20)
+
+
+def test_a_damaged_picture_now_and_then_is_left_out_and_counted(context: Context, runtime: Path) -> None:
+    onlooker = Onlooker(context, runtime)
+    with stream_server() as (url, control), service("capture", runtime, CAPTURE__SOURCE=url):
+        control["mode"] = "some-half"
+        onlooker.wait_state("capture", "ready", within_s=20)
+        onlooker.wait(lambda: onlooker.health["capture"].counters.get("damaged", 0) > 20)
+        assert onlooker.health["capture"].state == "ready"
+        assert onlooker.health["capture"].counters.get("reader_restarts", 0) == 0
+
+
+def test_a_server_that_refuses_is_quoted(context: Context, runtime: Path) -> None:
+    onlooker = Onlooker(context, runtime)
+    with stream_server() as (url, _):
+        address = url.removesuffix("v.mjpg")
+        sources = f'{{nothing = "{address}nothing", locked = "{address}locked", mine = "{address}locked"}}'
+        sources = sources.replace('mine = "http://', 'mine = "http://pi:p%40ss@')
+        with service("capture", runtime, CAPTURE__SOURCE="nothing", CAPTURE__SOURCES=sources):
+            onlooker.wait_state("capture", "degraded", "its server has nothing at this address")
+            assert onlooker.commands.send(CaptureSource(name="locked")).status == "ok"
+            onlooker.wait_state("capture", "degraded", "its server wants a login")
+            assert onlooker.commands.send(CaptureSource(name="mine")).status == "ok"
+            beat = onlooker.wait_state("capture", "ready")
+            assert "p%40ss" not in beat.model_dump_json()
+
+
+def test_a_fifo_is_a_stream_whose_writer_may_go_and_come(
+    context: Context, runtime: Path, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "camera.mjpg"
+    os.mkfifo(fifo)
+    over = threading.Event()
+    grain = np.random.default_rng(5).integers(0, 60, (240, 320, 3), np.uint8)
+
+    def feed() -> None:
+        try:
+            with fifo.open("wb") as pipe:
+                for number in range(1000):
+                    if over.wait(0.03):
+                        return
+                    pipe.write(cv2.imencode(".jpg", grain + np.uint8(number * 7 % 190))[1].tobytes())
+                    pipe.flush()
+        except BrokenPipeError:
+            pass
+
+    onlooker = Onlooker(context, runtime)
+    with service("capture", runtime, CAPTURE__SOURCE=str(fifo)):
+        for _ in range(2):
+            over.clear()
+            writer = threading.Thread(target=feed)
+            writer.start()
+            onlooker.wait_state("capture", "ready", within_s=20)
+            over.set()
+            writer.join()
+            onlooker.wait_state("capture", "degraded", "stopped delivering")
 
 
 def test_a_reader_that_hangs_for_ever_is_replaced(context: Context, runtime: Path) -> None:

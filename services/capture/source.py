@@ -1,0 +1,84 @@
+"""What every source of frames is: it delivers them one after another, each when it is due."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""A frame: BGR, (height, width, 3)."""
+
+
+class SourceError(Exception):
+    """The source can't deliver; one sentence, what is wrong and what to do."""
+
+
+class DamagedFrame(Exception):
+    """This frame can't be shown; the next one may be whole. The message says what is wrong with it."""
+
+
+class Frame(NamedTuple):
+    """Pixels and the moment of their capture, CLOCK_MONOTONIC in ns."""
+
+    pixels: Pixels
+    captured_ns: int
+
+
+class Source(ABC):
+    """Delivers frames one after another, each when it is due."""
+
+    live = False
+    """Whether the frames come from the world, so that the same frame again and again is a fault."""
+    name = ""
+    """What it is called, where that isn't what it was opened by: which camera."""
+    refused: tuple[str, ...] = ()
+    """Settings that the source doesn't take, each a sentence. It keeps its own."""
+    view = ""
+    """What the frames show now, where a source shows one thing after another: the photo's name."""
+
+    @abstractmethod
+    def read(self) -> Frame | None:
+        """The next frame, waiting until it is due; None at the end. Raises SourceError, DamagedFrame."""
+
+    def close(self) -> None:  # noqa: B027  (most sources hold nothing)
+        """Release the device or file."""
+
+
+class Pace:
+    """Lets a source that could run as fast as the processor run at its own speed."""
+
+    def __init__(self, period_s: float) -> None:
+        self.period_s = period_s
+        self._due = time.monotonic()
+
+    def wait(self) -> None:
+        """Until the next tick. After a long pause it goes on from now, and doesn't catch up."""
+        now = time.monotonic()
+        if self._due > now:
+            time.sleep(self._due - now)
+        self._due = max(self._due + self.period_s, now)
+
+
+class Thinning:
+    """Leaves out frames of a source that is faster than was asked for."""
+
+    def __init__(self, hertz: float) -> None:
+        self._period_ns = round(1e9 / hertz)
+        self._due_ns = 0
+
+    def wants(self, captured_ns: int) -> bool:
+        """Whether the frame of this moment is due, half a period of jitter allowed."""
+        if captured_ns < self._due_ns - self._period_ns // 2:
+            return False
+        self._due_ns = max(self._due_ns + self._period_ns, captured_ns)
+        return True
+
+
+def asked_size(settings: dict[str, Any]) -> tuple[int, int]:
+    """The (width, height) to ask a camera for, so that its frames fit once they are turned."""
+    size = settings["width"], settings["height"]
+    return size[::-1] if settings["rotate"] in (90, 270) else size
