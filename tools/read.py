@@ -14,7 +14,7 @@ import numpy as np
 from models.bundle import Bundle, BundleError
 from models.careful import CarefulClassifier
 from models.runtime import ModelError
-from services.capture.sources import PHOTO_SUFFIXES
+from services.capture.files import PHOTO_SUFFIXES
 from services.config import Settings
 from services.recognizer.pipeline import Reader
 from services.recognizer.service import FACTORY_BUNDLE

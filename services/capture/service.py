@@ -127,7 +127,7 @@ class CaptureService(Service):
 
         if not self._newest:
             raise CommandRefused(
-                "no-frame", f"there is no frame yet: {self._problem or 'the source is being opened'}"
+                "no-frame", f"there is no frame yet: {self._reason or 'the source is being opened'}"
             )
         ring = RingReader(self._ring_folder)
         try:
