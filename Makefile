@@ -1,13 +1,13 @@
 # `make run` and `make test` set everything up first: what is missing they install, or they say what to do.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test test-train lint format docs lock clean
+.PHONY: help run setup test test-system test-system-quick test-train wheels lint format docs lock clean
 
 ARGS ?=
 PYTEST_ARGS ?=
 export PYTHON
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## run the car on this machine (make run ARGS="--source camera:0")
 	@sh tools/setup.sh
@@ -23,6 +23,18 @@ test: ## lint, check types and run all tests (make test PYTEST_ARGS=tests/messag
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy .
 	@.venv/bin/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+test-system: ## install, boot, kill and remove the car in a container with real systemd (needs root)
+	@sh tools/setup.sh system
+	@.venv/bin/python -m pytest -m system tests/system $(PYTEST_ARGS)
+
+test-system-quick: ## the part of it that CI runs
+	@sh tools/setup.sh system
+	@.venv/bin/python -m pytest -m "system and quick" tests/system $(PYTEST_ARGS)
+
+wheels: ## Python packages for a car without network, in wheels/ (make wheels PYTHON_VERSION=3.13)
+	@sh tools/setup.sh
+	@PIP_PYTHON=.venv/bin/python sh tools/install/wheels.sh wheels $(PYTHON_VERSION) $(MACHINE)
 
 test-train: ## run the tests that need TensorFlow, in .venv-train (about 2 GB)
 	@sh tools/setup.sh train

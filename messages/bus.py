@@ -7,6 +7,7 @@ with the last value) and `event` (PUB). Receivers connect, in any order and at a
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,6 +54,17 @@ def endpoint(runtime: Path, service: str, kind: str) -> str:
     return f"ipc://{os.fsdecode(path)}"
 
 
+def shared_with_group(folder: Path) -> bool:
+    """Whether the people of a group may use what is in the folder: it carries the set-group-ID bit then."""
+    return bool(folder.stat().st_mode & stat.S_ISGID)
+
+
+def open_to_group(path: Path) -> None:
+    """Let the group use a socket, where its folder is shared with one."""
+    if shared_with_group(path.parent):
+        path.chmod(0o770)
+
+
 def new_socket(
     context: zmq.Context[zmq.Socket[bytes]], kind: int, high_water: int, max_bytes: int
 ) -> zmq.Socket[bytes]:
@@ -89,6 +101,8 @@ class Publisher:
         self._event_socket = new_socket(context, zmq.PUB, EVENT_HIGH_WATER, MAX_MESSAGE_BYTES)
         self.state_socket.bind(endpoint(runtime, service, "state"))
         self._event_socket.bind(endpoint(runtime, service, "event"))
+        for kind in Kind:
+            open_to_group(socket_path(runtime, service, kind.value))
 
     def publish(self, name: str, message: Message) -> Message:
         """Stamp and send; returns the message as sent. Never blocks. Raises KeyError for a foreign topic."""

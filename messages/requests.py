@@ -12,7 +12,7 @@ from typing import TypeVar
 import zmq
 from pydantic import ValidationError
 
-from messages.bus import endpoint, new_socket, socket_path
+from messages.bus import endpoint, new_socket, open_to_group, socket_path
 from messages.commands import (
     MAX_COMMAND_BYTES,
     Command,
@@ -74,6 +74,7 @@ class CommandServer:
         self.socket = new_socket(context, zmq.ROUTER, HIGH_WATER, MAX_COMMAND_BYTES)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self.socket.bind(endpoint(runtime, service, "command"))
+        open_to_group(socket_path(runtime, service, "command"))
 
     def handle(self, cls: type[AnyCommand], handler: Handler[AnyCommand]) -> None:
         """Answer `cls` with what `handler` returns, or with the CommandRefused that it raises."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from messages.journal import JournalError
 from messages.lock import AlreadyOwned
 from services.config_file import ConfigError, load
+from services.credentials import with_credentials
 from services.log import set_up
 from services.service import CannotStart
 from services.supervision import FailureNote
@@ -22,14 +23,20 @@ EXIT_CANNOT_START = 78
 def run(name: str, config: Path | None) -> int:
     """Run the service until it is told to stop. Returns the exit code."""
     log = logging.getLogger("services")
+    complaints: list[str] = []
     try:
-        settings = load(config)
+        settings = with_credentials(load(config, complaints.append))
     except ConfigError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return EXIT_CANNOT_START
     set_up(name, settings.log.level)
+    for complaint in complaints:
+        log.warning("%s", complaint)
     try:
-        SERVICES[name].load()(settings).run()
+        service = SERVICES[name].load()(settings)
+        if complaints:
+            service.details["settings"] = "; ".join(complaints)
+        service.run()
     except AlreadyOwned as error:
         log.error("%s", error)  # the one that runs is well: leave no failure note beside it
         return EXIT_CANNOT_START

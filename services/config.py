@@ -42,7 +42,7 @@ def default_car_name() -> str:
 def default_runtime() -> Path:
     """A tmpfs folder for sockets and frames: the car's, else this login's."""
     system = Path("/run/smartcar")
-    if os.access(system, os.W_OK):
+    if os.access(system, os.X_OK):  # the services', and that of people in the group smartcar
         return system
     login = os.environ.get("XDG_RUNTIME_DIR")
     if login and os.access(login, os.W_OK):
@@ -53,7 +53,7 @@ def default_runtime() -> Path:
 def default_state() -> Path:
     """What must survive a restart: the car's folder, else this user's."""
     system = Path("/var/lib/smartcar")
-    if os.access(system, os.W_OK):
+    if os.access(system, os.X_OK):
         return system
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "smartcar"
@@ -136,6 +136,10 @@ class Overlay(Section):
     """Pictures a second in the live view."""
     jpeg_quality: Annotated[int, Field(ge=10, le=100)] = 80
     """Of the live view."""
+    cert_file: Path | None = None
+    """The page's certificate, in PEM; with it the page is encrypted. `smartcar install --page` makes one."""
+    key_file: Path | None = None
+    """Its key. Unset: the systemd credential `page-key`."""
 
 
 class Mqtt(Section):
@@ -148,7 +152,7 @@ class Mqtt(Section):
     username: str = ""
     """Empty: no login."""
     password_file: Path | None = None
-    """The file whose first line is the password. Passwords never stand in this file."""
+    """The file whose first line is the password. Unset: the systemd credential `mqtt-password`."""
     tls: bool = False
     """Encrypt, and check the broker's certificate."""
     ca_file: Path | None = None
@@ -156,7 +160,7 @@ class Mqtt(Section):
     cert_file: Path | None = None
     """This car's certificate, where the broker wants one."""
     key_file: Path | None = None
-    """Its key."""
+    """Its key. Unset: the systemd credential `mqtt-key`."""
     keepalive: Annotated[int, Field(ge=2, le=3600)] = 20
     """Seconds after which a silent connection counts as lost."""
     images: bool = True

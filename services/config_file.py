@@ -1,10 +1,14 @@
-"""Reading the settings: one TOML file, every key overridable by `SMARTCAR_<SECTION>__<KEY>`."""
+"""Reading the settings: TOML files, each key overridable by `SMARTCAR_<SECTION>__<KEY>`."""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import os
 import re
 import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +17,95 @@ from pydantic import BaseModel, ValidationError
 from services.config import Section, Settings
 
 ENV_PREFIX = "SMARTCAR_"
+INSTALLED_FILE = Path("/etc/smartcar/installed.toml")
+"""Written by `smartcar install`."""
+CARD_FILE = Path("/boot/firmware/smartcar.toml")
+"""On the part of a Raspberry Pi's card that any PC can write to."""
 SYSTEM_FILE = Path("/etc/smartcar/smartcar.toml")
+"""The owner's."""
+
+log = logging.getLogger(__name__)
 
 
 class ConfigError(ValueError):
     """The configuration can't be used; the message names file, line and remedy."""
 
 
-def find_file(explicit: Path | None = None) -> Path | None:
-    """The configuration file: the one given, else `SMARTCAR_CONFIG`, else the system's where there is one."""
+@dataclass
+class _Layer:
+    """A file and what it sets."""
+
+    file: Path
+    text: str = ""
+    tree: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def sets(self, location: tuple[str, ...]) -> bool:
+        """Whether the key at `location`, or its section, stands in the file."""
+        branch: Any = self.tree
+        for step in location[:2]:
+            if not isinstance(branch, dict) or step not in branch:
+                return False
+            branch = branch[step]
+        return True
+
+
+def find_files(explicit: Path | None = None) -> tuple[Path, ...]:
+    """The files that are read; a later one wins.
+
+    The one given, else `SMARTCAR_CONFIG`, alone; else the system's that are there: what the installer
+    wrote, what stands on the card, what the owner wrote into /etc.
+    """
     if explicit is None and (named := os.environ.get("SMARTCAR_CONFIG")):
         explicit = Path(named)
     if explicit is not None:
-        return explicit
-    return SYSTEM_FILE if SYSTEM_FILE.exists() else None
+        return (explicit,)
+    return tuple(file for file in (INSTALLED_FILE, CARD_FILE, SYSTEM_FILE) if file.exists())
 
 
-def load(path: Path | None = None) -> Settings:
-    """The settings of `find_file(path)` and the environment. Raises ConfigError."""
-    file = find_file(path)
-    text, tree = "", {}
-    if file is not None:
+def load(path: Path | None = None, complain: Callable[[str], None] = log.warning) -> Settings:
+    """The settings of `find_files(path)` and the environment. Raises ConfigError.
+
+    A card can't always be written whole, so a mistake in its file doesn't stop the car: the file is left
+    out as a whole, and `complain` is told in a sentence.
+    """
+    layers: list[_Layer] = []
+    for file in find_files(path):
         try:
-            text = file.read_text(encoding="utf-8")
-            tree = tomllib.loads(text)
-        except OSError as error:
-            raise ConfigError(f"{file}: {error.strerror}; give another with --config") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file}: not valid TOML: {error}") from error
-    from_environment = _overlay_environment(tree)
+            layer = _read(file)
+            if file == CARD_FILE:
+                _settings([layer], {})
+            layers.append(layer)
+        except ConfigError as error:
+            if file != CARD_FILE:
+                raise
+            complain(f"{error}; nothing of that file holds until this is corrected")
+    variables = _Layer(Path(), tree={})
+    origin = _overlay_environment(variables.tree)
+    return _settings([*layers, variables], origin)
+
+
+def _read(file: Path) -> _Layer:
     try:
-        return Settings.model_validate(tree)
+        text = file.read_text(encoding="utf-8")
+        return _Layer(file, text, tomllib.loads(text))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}; give another with --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+
+
+def _settings(layers: list[_Layer], environment: dict[tuple[str, ...], str]) -> Settings:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for section, content in layer.tree.items():
+            below = merged.get(section)
+            if isinstance(below, dict) and isinstance(content, dict):
+                content = {**below, **content}
+            merged[section] = content
+    try:
+        return Settings.model_validate(merged)
     except ValidationError as error:
-        problems = [_explain(problem, file, text, from_environment) for problem in error.errors()]
+        problems = [_explain(problem, layers, environment) for problem in error.errors()]
         raise ConfigError("\n".join(problems)) from error
 
 
@@ -77,15 +137,17 @@ def _from_text(section: str, key: str, value: str) -> Any:
     return value
 
 
-def _explain(problem: Any, file: Path | None, text: str, environment: dict[tuple[str, ...], str]) -> str:
+def _explain(problem: Any, layers: list[_Layer], environment: dict[tuple[str, ...], str]) -> str:
     """One problem as `place: what is wrong; what to do`."""
     location = tuple(str(step) for step in problem["loc"])
     dotted = ".".join(location)
     variable = environment.get(location[:2])
+    setting = [layer for layer in layers if layer.text and layer.sets(location)]
     if variable is not None:
         place = f"environment variable {variable}"
-    elif file is not None:
-        line = _line_of(text, location)
+    elif setting:
+        file = setting[-1].file
+        line = _line_of(setting[-1].text, location)
         place = f"{file}, line {line}" if line else str(file)
     else:
         place = "built-in settings"
@@ -131,20 +193,21 @@ def as_toml(settings: Settings, *, explain: bool = True) -> str:
             if explain and field.description:
                 lines.append(f"# {' '.join(field.description.split())}")
             value = getattr(section, key)
-            lines.append(f"# {key} = (unset)" if value is None else f"{key} = {_toml_value(value)}")
+            lines.append(f"# {key} = (unset)" if value is None else f"{key} = {toml_value(value)}")
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value as TOML has it: text, number, boolean, list or table."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, dict):
         return (
-            "{ " + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + " }"
+            "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
             if value
             else "{}"
         )

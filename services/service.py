@@ -64,7 +64,7 @@ class Service:
         self.details: dict[str, str] = {}
         """Goes out with every heartbeat: versions, addresses, what a person wants to know."""
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        _private_folder(self.runtime, "paths.runtime")
+        _private_folder(self.runtime / self.name, "paths.runtime")
         self.publisher = Publisher(self.context, self.runtime, self.name)
         self.journal = self._open_journal() if self.has_journal else None
         self.publisher.journal = self.journal
@@ -299,10 +299,11 @@ def open_journal(settings: Settings, service: str) -> Journal:
 
 def _private_folder(folder: Path, setting: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        folder.mkdir(exist_ok=True, mode=0o750)
     except OSError as error:
         raise CannotStart(
-            f"the folder {folder} can't be made ({error.strerror}); make it, or set {setting}"
+            f"the folder {error.filename} can't be made ({error.strerror}); make it, or set {setting}"
         ) from error
     if folder.stat().st_uid not in (0, os.getuid()) and not os.access(folder.parent, os.W_OK):
         raise CannotStart(f"the folder {folder} belongs to another user; set {setting}")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json as json_module
 
 from services.config import Settings
-from services.config_file import as_toml, find_file, load
+from services.config_file import as_toml, find_files, load
 from tools.output import print_json
 
 
 def check() -> int:
-    """Say that the configuration can be used. Raises ConfigError where it can't."""
-    load()
-    file = find_file()
-    print(f"{file} is fine." if file else "There is no configuration file; the built-in settings hold.")
-    return 0
+    """Say whether the configuration can be used. Raises ConfigError where nothing can run with it."""
+    complaints: list[str] = []
+    load(complain=complaints.append)
+    for complaint in complaints:
+        print(complaint)
+    if not complaints:
+        files = " and ".join(str(file) for file in find_files())
+        print(f"{files}: fine." if files else "There is no configuration file; the built-in settings hold.")
+    return 1 if complaints else 0
 
 
 def show(*, json: bool) -> int:

@@ -20,6 +20,11 @@ def stop(sentence: str, exit_code: int = 1) -> NoReturn:
     sys.exit(exit_code)
 
 
+def warn(sentence: str) -> None:
+    """Say it, and go on."""
+    print(f"smartcar: {sentence}", file=sys.stderr)
+
+
 def finish(exit_code: int) -> None:
     """End the command with an exit code."""
     if exit_code:

@@ -3,6 +3,7 @@
 #
 #   sh tools/setup.sh          what the car needs to run
 #   sh tools/setup.sh test     and what its tests need: Mosquitto, Chromium, linters
+#   sh tools/setup.sh system   and what boots it with real systemd in a container
 #   sh tools/setup.sh train    and TensorFlow, for training and its tests, in .venv-train
 #
 # Quick where nothing is to do, and needs no network then. PYTHON names another interpreter than python3.
@@ -24,9 +25,9 @@ if [ "$(getconf LONG_BIT 2>/dev/null || echo 64)" != 64 ]; then
         "and copy your data folder over."
 fi
 case $what in
-    run | test) ;;
+    run | test | system) ;;
     train) venv=.venv-train ;; # apart: the car and its tests don't need its 2 GB
-    *) stop "unknown: $what; say run, test or train." ;;
+    *) stop "unknown: $what; say run, test, system or train." ;;
 esac
 
 # --- system packages
@@ -84,7 +85,11 @@ fi
 need ca-certificates test -s "$certificates"
 need libgl1 has_library libGL.so.1              # OpenCV's windows
 need libglib2.0-0 has_library libgthread-2.0.so.0
-if [ "$what" = test ]; then
+if [ "$what" = system ]; then
+    need systemd-container has systemd-nspawn
+    need mmdebstrap has mmdebstrap
+fi
+if [ "$what" != run ] && [ "$what" != train ]; then
     need mosquitto has_mosquitto
     need mosquitto-clients has mosquitto_pub
     need chromium has_chromium
@@ -98,7 +103,9 @@ fi
 
 # --- the virtual environment
 
-stamp=$venv/.smartcar-$what
+kind=$what
+[ "$what" != system ] || kind=test # the same Python packages
+stamp=$venv/.smartcar-$kind
 wanted=$({ pwd; cat pyproject.toml requirements.lock tools/setup.sh; } | sha256sum)
 if recent_python "$venv/bin/python" && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     exit 0
@@ -109,7 +116,7 @@ if ! recent_python "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >
 fi
 say "installing Python packages; the first time this takes a few minutes"
 extras=
-case $what in
+case $kind in
     test) extras='[test]' ;;
     train) extras='[test,train]' ;;
 esac
@@ -119,4 +126,4 @@ pip() { "$venv/bin/python" -m pip "$@" </dev/null; }
     pip install -q -c requirements.lock setuptools \
         && pip install -q -c requirements.lock --no-build-isolation --prefer-binary -e ".$extras"
 } || stop "the Python packages can't be installed; see the lines above. Is the network there? Is the disk full?"
-for done in run "$what"; do printf '%s\n' "$wanted" >"$venv/.smartcar-$done"; done
+for done in run "$kind"; do printf '%s\n' "$wanted" >"$venv/.smartcar-$done"; done

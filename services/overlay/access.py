@@ -108,7 +108,7 @@ class Guard:
             cookie = _cookie_name(scope)
             if scope["type"] == "http" and (given := _token_in_address(scope)) is not None:
                 self._check_token([given])
-                await _forward(send, cookie, given)
+                await _forward(send, cookie, given, secure=scope["scheme"] == "https")
                 return
             self._check_token(_cookies(headers, cookie))
             most = MAX_UPLOAD_BYTES if scope["path"] == UPLOAD else MAX_BODY_BYTES
@@ -205,8 +205,10 @@ def _security_headers(authority: str = "") -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def _forward(send: Send, cookie: str, token: str) -> None:
+async def _forward(send: Send, cookie: str, token: str, *, secure: bool) -> None:
     setting = f"{cookie}={token}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict"
+    if secure:
+        setting += "; Secure"
     headers = [(b"location", b"/"), (b"set-cookie", setting.encode()), (b"content-length", b"0")]
     await send(
         {

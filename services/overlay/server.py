@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -42,6 +43,8 @@ class ServerHung(RuntimeError):
 class PageServer:
     """Listens on (host, port) and serves `application`; where that fails, says why and tries again.
 
+    With `tls` it is https.
+
     `on_listening(port)` and `on_trouble(sentence)` are called in the server's thread, and so is
     `on_loop(loop)`, first with the event loop and at the end with None.
     """
@@ -51,12 +54,13 @@ class PageServer:
         application: Application,
         host: str,
         port: int,
+        tls: ssl.SSLContext | None,
         on_listening: Callable[[int], None],
         on_trouble: Callable[[str], None],
         on_loop: Callable[[asyncio.AbstractEventLoop | None], None],
     ) -> None:
         self._application = application
-        self._host, self._port = host, port
+        self._host, self._port, self._tls = host, port, tls
         self._on_listening, self._on_trouble, self._on_loop = on_listening, on_trouble, on_loop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -155,24 +159,25 @@ class PageServer:
         return f"the page can't listen on {self._host}, port {self._port}: {error.strerror or error}"
 
     async def _serve(self, listener: socket.socket, stopping: asyncio.Event) -> None:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                self._application,
-                http=_Connection,
-                ws="websockets-sansio",
-                ws_max_size=MAX_MESSAGE_BYTES,
-                ws_per_message_deflate=False,  # JPEG doesn't shrink
-                lifespan="off",
-                log_config=None,
-                log_level="error",
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                timeout_graceful_shutdown=1,
-                h11_max_incomplete_event_size=16 << 10,
-            )
+        config = uvicorn.Config(
+            self._application,
+            http=_Connection,
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_per_message_deflate=False,  # JPEG doesn't shrink
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=16 << 10,
         )
+        config.load()
+        config.ssl = self._tls
+        server = uvicorn.Server(config)
         self._on_listening(listener.getsockname()[1])
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         stop = asyncio.ensure_future(stopping.wait())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 
-from messages.bus import Subscriber, socket_path
+from messages.bus import Subscriber, shared_with_group, socket_path
 from messages.health import Heartbeat
 from messages.journal_reader import JournalReader
 from messages.message import MalformedMessage, decode
@@ -43,6 +44,7 @@ class OverlayService(Service):
         self._token = self._obtain_token()
         self._address_file = socket_path(self.runtime, self.name, "address")
         self._address_file.unlink(missing_ok=True)
+        self._tls = self._load_certificate()
         self._warning = self._network_warning()
         self._build = application.page_build()
         self._health = board.HealthBoard(self.runtime)
@@ -66,6 +68,7 @@ class OverlayService(Service):
             ),
             overlay.host,
             overlay.port,
+            self._tls,
             on_listening=lambda port: self.call_soon(lambda: self._listening(port)),
             on_trouble=lambda sentence: self.call_soon(lambda: self._trouble(sentence)),
             on_loop=self._attach,
@@ -112,9 +115,23 @@ class OverlayService(Service):
                 f"give that folder to the user of this service, or set paths.state"
             ) from error
 
+    def _load_certificate(self) -> ssl.SSLContext | None:
+        overlay = self.settings.overlay
+        if overlay.cert_file is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(overlay.cert_file, overlay.key_file, password=_no_passphrase)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise CannotStart(
+                f"the page's certificate {overlay.cert_file} and its key can't be used ({error}); correct "
+                f"overlay.cert_file and overlay.key_file, or let `smartcar install --page` make new ones"
+            ) from error
+        return context
+
     def _network_warning(self) -> str:
         host = self.settings.overlay.host
-        if is_loopback(host):
+        if is_loopback(host) or self._tls is not None:
             return ""
         return (
             f"This page is open to the network without encryption (overlay.host is {host}): "
@@ -128,7 +145,8 @@ class OverlayService(Service):
         addresses = self._addresses(port)
         lines = "".join(f"{address}?token={self._token}\n" for address in addresses)
         try:
-            write_private(self._address_file, lines)
+            shared = shared_with_group(self._address_file.parent)
+            write_private(self._address_file, lines, 0o640 if shared else 0o600)
         except OSError as error:
             self.report("degraded", f"the page's address can't be written to {self._address_file}: {error}")
             return
@@ -141,11 +159,11 @@ class OverlayService(Service):
 
     def _addresses(self, port: int) -> list[str]:
         """Where the page is: from this machine first, then from the network."""
-        host = self.settings.overlay.host
+        host, scheme = self.settings.overlay.host, "http" if self._tls is None else "https"
         if not is_wildcard(host):
-            return [f"http://{f'[{host}]' if ':' in host else host}:{port}/"]
-        local = [f"http://127.0.0.1:{port}/"]
-        return local if (own := _own_address()) is None else [*local, f"http://{own}:{port}/"]
+            return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"]
+        local = [f"{scheme}://127.0.0.1:{port}/"]
+        return local if (own := _own_address()) is None else [*local, f"{scheme}://{own}:{port}/"]
 
     def _trouble(self, sentence: str) -> None:
         self.details.pop("address", None)
@@ -287,6 +305,10 @@ class OverlayService(Service):
 
     def _pad_reading(self, result: PadResult) -> None:
         self._hub.post("pad.reading", self._pad.take_reading(result))
+
+
+def _no_passphrase() -> str:
+    raise ValueError("it wants a passphrase")  # else OpenSSL would ask for one on the terminal
 
 
 def _own_address() -> str | None:

@@ -43,11 +43,11 @@ def _read(path: Path) -> str | None:
     return None
 
 
-def write_private(path: Path, content: str) -> None:
-    """Replace the file `path` in one step by one with mode 0600. Raises OSError."""
+def write_private(path: Path, content: str, mode: int = 0o600) -> None:
+    """Replace the file `path` in one step by one with that mode. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
             os.write(descriptor, content.encode())

@@ -1,0 +1,1 @@
+"""`smartcar install`: the car on this machine, as systemd services."""

@@ -1,0 +1,44 @@
+"""`--remove`: nothing is left; data and settings only where their owner says so."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from services.config_file import SYSTEM_FILE
+from tools.install import broker, files, people, systemd
+from tools.install.versions import HOME
+
+STATE = Path("/var/lib/smartcar")
+SETTINGS = SYSTEM_FILE.parent
+
+
+def remove(*, yes: bool) -> int:
+    """Stop everything and remove it."""
+    data_too = yes or _ask(
+        f"Remove the car's data, too: {STATE} (events, models, the page's token) and {SETTINGS} (settings)?"
+    )
+    systemd.run("systemctl", "disable", "--now", systemd.TARGET, may_fail=True)
+    systemd.run("systemctl", "stop", *systemd.UNITS.values(), may_fail=True)
+    broker.take_away()
+    files.clear()
+    systemd.run("systemctl", "daemon-reload")
+    systemd.run("systemctl", "reset-failed", *systemd.UNITS.values(), may_fail=True)
+    if data_too:
+        for folder in (STATE, SETTINGS):
+            shutil.rmtree(folder, ignore_errors=True)
+        people.remove()
+    shutil.rmtree(HOME, ignore_errors=True)
+    if data_too:
+        print("smartcar is removed. Models in your data folder are yours, and stay.")
+    else:
+        print(f"smartcar is removed; {STATE} and {SETTINGS} stay for a later installation.")
+    return 0
+
+
+def _ask(question: str) -> bool:
+    """No, where nobody can answer."""
+    if not sys.stdin.isatty():
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
