@@ -7,8 +7,8 @@ from pathlib import Path
 
 from services.config import Settings
 from services.config_file import CARD_FILE, SYSTEM_FILE
-from tools import status
 from tools.broker import subscribe_command
+from tools.glance import ask
 from tools.install import broker, page
 from tools.install.certificates import Authority
 from tools.install.versions import previous
@@ -18,10 +18,10 @@ from tools.output import print_table
 
 def show(settings: Settings, login: str | None, data_folder: Path | None) -> None:
     """Print it. `login`: who has to log in anew to use the car."""
-    statuses = status.ask(settings, 3.0)
+    glance = ask(settings, 3.0)
     print_table(
         ("service", "state", "about"),
-        ((each.service, each.state, each.reason) for each in statuses),
+        ((each.service, each.state, each.reason) for each in glance.services),
         styles=STYLES,
     )
     address = settings.paths.runtime / "overlay" / "address"

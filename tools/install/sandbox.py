@@ -13,7 +13,7 @@ _HIDDEN = ("/home", "/root", "/run/user")
 
 def wants_network(settings: Settings) -> bool:
     """Whether a source of capture is a stream."""
-    from services.capture.sources import STREAM_SCHEMES
+    from services.capture.stream import STREAM_SCHEMES
 
     return any(
         source.partition("://")[0] in STREAM_SCHEMES for source in _sources(settings) if "://" in source
