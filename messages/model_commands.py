@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from messages.command import Command, Result
 from messages.models import ModelProgress, Step, StoredModel
+from messages.offers import MAX_CHUNK_BYTES, MAX_OFFER_BYTES, Digest, OfferName, Url
 from messages.vision import ModelInfo
 
 MAX_INLINE_BYTES = 5 << 20
@@ -16,7 +17,6 @@ MAX_PART_BYTES = 2 << 20
 MAX_UPLOAD_BYTES = 128 << 20
 """More than any file of a digit model that a car takes."""
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 UploadId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}$")]
 FileName = Annotated[str, Field(max_length=128, pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z.-]+$")]
@@ -66,12 +66,35 @@ class FileCommand(Command):
         return self
 
 
-class ModelInstall(FileCommand):
-    """Take a signed bundle. The answer comes once size, hash and signature are checked."""
+class ModelInstall(Command):
+    """Take a signed bundle: its zip as `content` or an `upload`, one at a `url`, or what is offered by name.
+
+    The answer comes once size, hash and signature are checked, as far as they can be before it is fetched.
+    """
 
     verb = "model.install"
     result = ModelChange
-    about = "take a signed bundle: its zip in base64, or an upload"
+    about = "take a signed bundle: its zip in base64, at a URL, or the offer of a name"
+
+    content: Annotated[bytes, Field(max_length=MAX_INLINE_BYTES)] = b""
+    upload: UploadId | None = None
+    offer: OfferName | None = None
+    """The offer of that name is taken now, followed or not, pinned or not."""
+    url: Url | None = None
+    """Of the bundle's zip; `sha256` and `size` say which bytes are meant."""
+    sha256: Digest | None = None
+    size: Annotated[int, Field(ge=1, le=MAX_UPLOAD_BYTES)] | None = None
+    activate: bool = True
+    """Else the model is only kept in the store."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        ways = (bool(self.content), self.upload is not None, self.offer is not None, self.url is not None)
+        if sum(ways) != 1:
+            raise ValueError("it comes with one of content, upload, offer and url")
+        if (self.url is None) != (self.sha256 is None) or (self.url is None) != (self.size is None):
+            raise ValueError("a url comes with sha256 and size")
+        return self
 
 
 class ModelImport(FileCommand):
@@ -83,6 +106,29 @@ class ModelImport(FileCommand):
     local = True
 
     name: FileName
+
+
+class ModelOffer(Command):
+    """An offer as it stands on the broker; empty where it was withdrawn. What isn't one is refused."""
+
+    verb = "model.offer"
+    about = "hand over an offer from the broker (for the bridge)"
+    local = True
+
+    name: OfferName
+    content: Annotated[bytes, Field(max_length=MAX_OFFER_BYTES + 1)]
+
+
+class ModelChunk(Command):
+    """A chunk as it stands on the broker. What isn't wanted is passed over."""
+
+    verb = "model.chunk"
+    about = "hand over a chunk of an offer (for the bridge)"
+    local = True
+
+    digest: Digest
+    number: Annotated[int, Field(ge=0)]
+    content: Annotated[bytes, Field(max_length=MAX_CHUNK_BYTES + 1)]
 
 
 class ModelActivate(Command):
@@ -200,6 +246,8 @@ MODEL_COMMANDS: tuple[type[Command], ...] = (
     ModelUpload,
     ModelInstall,
     ModelImport,
+    ModelOffer,
+    ModelChunk,
     ModelActivate,
     ModelRollback,
     ModelPin,

@@ -82,20 +82,16 @@ class Offer(BaseModel):
 
 
 class ModelWanted(Message):
-    """What the updater wants from MQTT now; the bridge subscribes to just that, and hands it over.
-
-    Whatever `round` is asked for is asked for anew: what stands retained comes again.
-    """
+    """What the updater wants from MQTT now; the bridge subscribes to just that, and hands it over."""
 
     offers: tuple[OfferName, ...] = ()
     """Names whose offer it wants to see."""
-    round: int = 0
-    """Of the offers."""
     name: str = ""
     digest: str = ""
     """Whose chunks it wants; empty: none."""
     chunks: tuple[int, ...] = ()
-    chunk_round: int = 0
+    round: int = 0
+    """In another round the same chunks are wanted again: those that came before were lost."""
 
 
 class StandingOffer(Part):

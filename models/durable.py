@@ -42,6 +42,19 @@ def write_file(path: Path, content: bytes, mode: int = 0o444) -> None:
             os.fsync(descriptor)
 
 
+def append(path: Path, content: bytes, mode: int = 0o640) -> None:
+    """Write at the end of a file, new or not, and wait until the disk has it. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, mode), "ab", buffering=0) as file:
+        half = len(content) // 2
+        for part in (memoryview(content)[:half], memoryview(content)[half:]):
+            with _step("append to", path):
+                while part:
+                    part = part[file.write(part) :]
+        with _step("sync", path):
+            os.fsync(file.fileno())
+
+
 def make_folder(path: Path) -> None:
     """Make one new folder."""
     with _step("make", path):

@@ -7,6 +7,8 @@ from pathlib import Path
 from models.bundle import Bundle, BundleError, parse_manifest
 from models.manifest import MANIFEST_FILE, MAX_FILE_BYTES, SIGNATURE_FILE, Manifest
 
+MAX_PAYLOAD_BYTES = sum(MAX_FILE_BYTES.values())
+
 
 def payload_of(bundle: Bundle) -> bytes:
     """The bundle's payload."""

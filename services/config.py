@@ -8,7 +8,9 @@ import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from messages.offers import OfferName
 
 COURSE_FOLDER = Path("/home/pi/Smart_Car2/data")
 _SERIAL_NUMBER = Path("/sys/firmware/devicetree/base/serial-number")
@@ -59,8 +61,14 @@ def default_state() -> Path:
     return Path(home) / "smartcar"
 
 
+def _not_taken(name: str) -> str:
+    if name == "models":
+        raise ValueError("`models` is where models are offered on MQTT; give the car another name")
+    return name
+
+
 class Car(Section):
-    name: Name = Field(default_factory=default_car_name)
+    name: Annotated[Name, AfterValidator(_not_taken)] = Field(default_factory=default_car_name)
     """How this car is called on MQTT: `smartcar/<name>/…`."""
 
 
@@ -117,6 +125,8 @@ class Models(Section):
     """The data folder: a model put there is taken. Unset: /home/pi/Smart_Car2/data, else paths.state/data."""
     trust: Annotated[tuple[str, ...], Field(max_length=2)] = ()
     """Public keys, as `smartcar keys` prints them: `model.install` takes what these sign."""
+    follow: Annotated[tuple[OfferName, ...], Field(max_length=16)] = ()
+    """Names of models: what is published of these on the broker is taken by itself, if `trust` signed it."""
     groups: tuple[Name, ...] = ()
     """Groups of cars that this one belongs to: bundles may be for a group."""
     keep: Annotated[int, Field(ge=0, le=100)] = 3

@@ -120,9 +120,13 @@ class Connection:
         if message_id is not None:
             self._patterns[message_id] = pattern
 
+    def unsubscribe(self, pattern: str) -> None:
+        if self._client is not None:
+            self._client.unsubscribe(pattern)
+
     def pattern(self, message_id: int) -> str:
-        """Which pattern the subscription with this id asked for."""
-        return self._patterns.get(message_id, "")
+        """Which pattern the subscription with this id asked for; told once."""
+        return self._patterns.pop(message_id, "")
 
     def was_read(self, message: paho.MQTTMessage) -> None:
         with self._unread_lock:

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from messages.asking import Asker
 from messages.health import Heartbeat, JournalCursor
 from messages.message import Message, new_ulid
+from messages.offers import ROOT
 from messages.topics import TOPICS, Topic
 from services.bridge import documents, trouble
 from services.bridge.connection import Limits
 from services.bridge.cursor import CursorStore
 from services.bridge.documents import CarState, CarStatus, car_prefix
 from services.bridge.door import CommandDoor
+from services.bridge.follower import Follower
 from services.bridge.mirror import Mirror, mirrored, switched_off
 from services.bridge.outbox import FIRST_REFUSAL_CODE, Outbox
 from services.bridge.rival import Rival
@@ -85,6 +88,8 @@ class BridgeService(Service):
             if row.journalled and row.mirror is not None
         }
         self._outbox = Outbox(journals, self._cursors, self.prefix, self._session.publish, self.metrics)
+        self._asker = Asker(self.context, self.runtime, "updater")
+        self._follower = Follower(self._session, self._asker.ask, self.metrics)
         self._door = CommandDoor(
             self.runtime,
             self.prefix,
@@ -103,6 +108,7 @@ class BridgeService(Service):
         self.details.update(broker=where(mqtt), protocol=mqtt.protocol, topics=f"{self.prefix}#")
         self._listen()
         self._announce()
+        self.on_readable(self._asker.socket, self._asker.receive)
         self.every(TICK_S, self._tick)
         self.every(LOOK_INTO_JOURNALS_S, self._look_into_journals)
         self.every(SAVE_S, self._save)
@@ -112,6 +118,7 @@ class BridgeService(Service):
         last_words = self._status("stopped").encoded()
         self._session.close(self.prefix + documents.STATUS, last_words)
         self._door.close()
+        self._asker.close()
         if self.settings.mqtt.host:
             self._save()
         self._outbox.shut()
@@ -125,6 +132,7 @@ class BridgeService(Service):
         for row in TOPICS:
             if row.journalled:
                 handlers[row.name] = lambda _: self._outbox.wake()
+        handlers["model.wanted"] = self._follower.want
         self.subscribe(handlers)
 
     def _take(self, row: Topic, message: Message) -> None:
@@ -151,12 +159,14 @@ class BridgeService(Service):
         for topic in switched_off(SERVICES, images=self.settings.mqtt.images):
             self._voice.publish(topic, b"", 1, retain=True)
         self._mirror.republish()
+        self._follower.session_up()
         self._metrics_due = time.monotonic() + FIRST_METRICS_S
 
     def session_down(self, why: Trouble) -> None:
         self._trouble = why.reason
         self._status_handle = None
         self._voice.session_over()
+        self._follower.session_down()
         self._outbox.close(why)
         self._judge_self()
 
@@ -169,6 +179,7 @@ class BridgeService(Service):
             self._outbox.acknowledged(handle, code)
 
     def subscription_answered(self, pattern: str, code: int) -> None:
+        self._follower.subscription_answered(pattern, code)
         if code >= FIRST_REFUSAL_CODE and pattern == self._door.pattern:
             self._subscription_problem = (
                 f"the broker does not let this car's user subscribe to commands (MQTT reason {code}); "
@@ -186,6 +197,8 @@ class BridgeService(Service):
             self._compare_status(message)
         elif topic.startswith(f"{self.prefix}{documents.COMMAND}/"):
             self._door.knock(message)
+        elif topic.startswith(ROOT):
+            self._follower.message_came(topic, bytes(message.payload))
 
     def _compare_status(self, message: MQTTMessage) -> None:
         """Notice a late will of an earlier session, and another bridge under the name of this car."""
@@ -240,6 +253,8 @@ class BridgeService(Service):
 
     def _tick(self) -> None:
         self._session.tick()
+        self._asker.expire()
+        self._follower.tick()
         self._mirror.flush()
         self._publish_status()
         self._publish_metrics()
@@ -277,6 +292,7 @@ class BridgeService(Service):
             self._voice.problem(),
             self._disk_problem,
             self._subscription_problem,
+            self._follower.problem,
         )
         self._reason_now = "; ".join(problem for problem in problems if problem)
         if self._reason_now:

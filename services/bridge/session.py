@@ -167,6 +167,11 @@ class Session:
         if self._connection is not None and self._up_since is not None:
             self._connection.subscribe(pattern, keep_retain_flag=keep_retain_flag)
 
+    def unsubscribe(self, pattern: str) -> None:
+        """Ask for no more of these."""
+        if self._connection is not None and self._up_since is not None:
+            self._connection.unsubscribe(pattern)
+
     def give_way(self, why: Trouble) -> None:
         """End this session, without its will, and let it be a while."""
         if self._connection is not None and self._up_since is not None:

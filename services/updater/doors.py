@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from messages.command import Command, CommandRefused
 from messages.model_commands import (
     MAX_UPLOAD_BYTES,
-    FileCommand,
     ModelActivate,
     ModelChange,
+    ModelChunk,
     ModelImport,
     ModelInstall,
     ModelList,
+    ModelOffer,
     ModelPin,
     ModelPins,
     ModelRemove,
@@ -26,22 +29,40 @@ from messages.model_commands import (
 from messages.models import ModelProgress, Origin, StoredModel
 from messages.requests import Later
 from models.refusal import Reason, Refusal
-from services.updater.ledger import Change
+from services.updater.ledger import Change, Fetch
 from services.updater.lifecycle import Lifecycle
+from services.updater.offers import Offers
 
 _TAKEN = frozenset({"checked", "tested", "active", "kept"})
 _UPLOAD = ".upload-"
 SHORTEST = 4
 """So much of a digest is needed to name a model."""
+OFFER_WITHIN_S = 3.0
+"""An offer that is asked for and stands on the broker has come by then."""
+
+
+@dataclass
+class _Awaited:
+    """Somebody asks for an offer that hasn't been seen yet."""
+
+    command: ModelInstall
+    answer: Later
+    until: float
 
 
 class Desk:
     """Takes commands for a Lifecycle. `incoming` is the folder for files that come with them."""
 
     def __init__(
-        self, lifecycle: Lifecycle, incoming: Path, history: Callable[[], list[ModelProgress]]
+        self,
+        lifecycle: Lifecycle,
+        offers: Offers,
+        incoming: Path,
+        history: Callable[[], list[ModelProgress]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lifecycle = lifecycle
+        self._lifecycle, self._offers, self._clock = lifecycle, offers, clock
+        self._awaited: dict[str, _Awaited] = {}
         self._incoming = incoming
         self._history = history
         self._answers: dict[str, Later] = {}
@@ -59,7 +80,42 @@ class Desk:
             answer.refuse(progress.reason, progress.sentence)
 
     def install(self, command: ModelInstall) -> ModelChange | Later:
+        if (known := self._known(command)) is not None:
+            return known
+        if command.offer is not None:
+            return self._install_offer(command, command.offer)
+        if command.url is not None:
+            return self._install_from(command, command.url)
         return self._take(command, "install", "bundle.zip")
+
+    def offered(self, command: ModelOffer) -> None:
+        """What stands on the broker, brought by the bridge."""
+        self._offers.heard(command.name, command.content)
+        awaited = self._awaited.pop(command.name, None)
+        if awaited is None:
+            return
+        try:
+            awaited.answer.answer(self._taken(awaited.command, command.name))
+        except CommandRefused as refused:
+            awaited.answer.refuse(refused.code, refused.message)
+
+    def chunk(self, command: ModelChunk) -> None:
+        self._offers.chunk(command.digest, command.number, command.content)
+
+    @property
+    def listens_for(self) -> tuple[str, ...]:
+        """Names that somebody asked for, besides those that are followed."""
+        return tuple(self._awaited)
+
+    def tick(self) -> None:
+        """Call a few times a second."""
+        for name, awaited in tuple(self._awaited.items()):
+            if self._clock() > awaited.until:
+                del self._awaited[name]
+                awaited.answer.refuse(
+                    Reason.NO_OFFER,
+                    f"No offer of {name} has come. Does it stand on the broker, and is the bridge connected?",
+                )
 
     def take_file(self, command: ModelImport) -> ModelChange | Later:
         return self._take(command, "import", command.name)
@@ -99,10 +155,12 @@ class Desk:
 
     def pin(self, _: ModelPin) -> ModelPins:
         self._lifecycle.pin(pinned=True)
+        self._offers.look()
         return self._pins()
 
     def unpin(self, _: ModelUnpin) -> ModelPins:
         self._lifecycle.pin(pinned=False)
+        self._offers.unpinned()
         return self._pins()
 
     def remove(self, command: ModelRemove) -> ModelPins:
@@ -154,7 +212,48 @@ class Desk:
             pinned=self._lifecycle.ledger.now.pinned, active=self._lifecycle.words.info(store.active)
         )
 
-    def _take(self, command: FileCommand, origin: Origin, file: str) -> ModelChange | Later:
+    def _install_offer(self, command: ModelInstall, name: str) -> ModelChange | Later:
+        if self._offers.standing(name) is not None and name in self._offers.follow:
+            return self._taken(command, name)
+        if name in self._awaited:
+            raise CommandRefused(Reason.BUSY, f"The offer of {name} is just being asked for; wait for it.")
+        self._offers.forget(name)  # it may stand no more: nobody listened
+        later = Later()
+        self._awaited[name] = _Awaited(command, later, self._clock() + OFFER_WITHIN_S)
+        return later
+
+    def _taken(self, command: ModelInstall, name: str) -> ModelChange:
+        standing = self._offers.standing(name)
+        if standing is None:
+            raise CommandRefused(Reason.BAD_OFFER, f"What stands as the offer of {name} is none.")
+        try:
+            self._offers.take(standing, command.id, activate=command.activate)
+        except Refusal as refusal:
+            raise CommandRefused(refusal.reason, str(refusal)) from refusal
+        return ModelChange(change=command.id, step="fetching", model=standing.model)
+
+    def _install_from(self, command: ModelInstall, url: str) -> ModelChange:
+        fetch = Fetch(
+            id=command.id,
+            origin="install",
+            digest=command.sha256 or "",
+            size=command.size or 0,
+            url=url,
+            asked=True,
+            activate=command.activate,
+        )
+        if self._lifecycle.ledger.now.pinned and command.activate:
+            active = self._lifecycle.words.title(self._lifecycle.store.active)
+            raise CommandRefused(
+                Reason.PINNED, f"{active} is pinned; smartcar model unpin lets others replace it."
+            )
+        try:
+            self._offers.fetch(fetch)
+        except Refusal as refusal:
+            raise CommandRefused(refusal.reason, str(refusal)) from refusal
+        return ModelChange(change=command.id, step="fetching")
+
+    def _take(self, command: ModelInstall | ModelImport, origin: Origin, file: str) -> ModelChange | Later:
         if (known := self._known(command)) is not None:
             return known
         path = self._incoming / file  # one change at a time: nothing else is there
@@ -192,6 +291,8 @@ class Desk:
         change, ended = self._lifecycle.change, self._lifecycle.ledger.now.ended.get(command.id)
         if change is not None and change.id == command.id:
             return ModelChange(change=change.id, step=change.step)
+        if self._offers.is_fetching(command.id):
+            return ModelChange(change=command.id, step="fetching")
         if ended is None or ended[0] == "interrupted":
             return None
         return ModelChange(change=command.id, step=ended[0])

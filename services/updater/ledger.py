@@ -17,6 +17,7 @@ MOST_VERDICTS = 200
 MOST_FILES = 500
 MOST_SCORES = 100
 MOST_ENDED = 64
+MOST_NOTES = 64
 
 Kept = TypeVar("Kept")
 
@@ -49,6 +50,38 @@ class Change(Entry):
     """Done by hand: from then on nothing else changes the active model."""
     stopped: bool = False
     """The updater was stopped cleanly: beginning again is no new attempt."""
+    asked: bool = False
+    """Somebody asked for just this one: a pin, or an earlier refusal, doesn't keep it out."""
+
+
+class Fetch(Entry):
+    """What is being fetched: the payload of an offer, or a bundle's zip at a URL."""
+
+    id: str
+    """Of the change that it becomes."""
+    origin: Origin
+    name: str = ""
+    """Of the offer."""
+    digest: str
+    """An offer's; the SHA-256 of a zip."""
+    size: int
+    """Bytes in all."""
+    chunk_bytes: int = 0
+    """0: it doesn't come in chunks."""
+    url: str = ""
+    asked: bool = False
+    activate: bool = True
+
+
+class Note(Entry):
+    """What is remembered of the offers of a name."""
+
+    taken: str = ""
+    """The digest of the one that was active last."""
+    digest: str = ""
+    """Of the one that was told last not to be taken,"""
+    reason: str = ""
+    """and why."""
 
 
 class Verdict(Entry):
@@ -79,6 +112,9 @@ class Ledger(Entry):
 
     pinned: bool = False
     change: Change | None = None
+    fetch: Fetch | None = None
+    offers: dict[str, Note] = {}
+    """By name."""
     refused: dict[str, Verdict] = {}
     """By the SHA-256 of a file, and by the digest of a model."""
     files: dict[str, Seen] = {}
@@ -139,6 +175,7 @@ _CAPS = {
     "origins": MOST_SCORES,
     "scores": MOST_SCORES,
     "ended": MOST_ENDED,
+    "offers": MOST_NOTES,
 }
 
 

@@ -25,6 +25,7 @@ from messages.message import new_ulid
 from messages.model_commands import TrialReport
 from messages.models import ModelProgress, Step
 from messages.vision import ModelInfo
+from models import durable
 from models.refusal import Reason, Refusal
 from models.store import Store
 from services.updater.ledger import Change, LedgerFile, Score, Seen, Verdict
@@ -41,11 +42,12 @@ CRASHES, WITHIN_S = 3, 60.0
 """A recognizer that crashes so often in so short a time gets another model."""
 
 _PREPARING: frozenset[Step] = frozenset({"received", "checked"})
-_NOT_THE_FILES_FAULT = frozenset(
+NOT_THE_FILES_FAULT = frozenset(
     {
         Reason.MISSING, Reason.CHANGED, Reason.NO_SPACE, Reason.TIMED_OUT, Reason.BUSY, Reason.PINNED,
-        Reason.UNSIGNED, Reason.UNKNOWN_KEY, Reason.OLDER, Reason.EXPIRED, Reason.NOT_FOR_THIS_CAR,
-        Reason.STORE_LOCKED, Reason.STORE_DAMAGED, Reason.REFUSED_BEFORE,
+        Reason.UNSIGNED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE,
+        Reason.OLDER, Reason.EXPIRED, Reason.NOT_FOR_THIS_CAR,
+        Reason.STORE_LOCKED, Reason.STORE_DAMAGED, Reason.REFUSED_BEFORE, Reason.INCOMPLETE,
     }
 )  # fmt: skip
 """The same file may be taken another time."""
@@ -133,7 +135,8 @@ class Lifecycle:
         """
         if self.change is not None:
             raise Refusal(Reason.BUSY, f"{self.change.file or 'A model'} is just being taken; wait for it.")
-        if change.origin == "install" and change.activate and self.ledger.now.pinned:
+        from_afar = change.origin in ("install", "offer") and change.activate and not change.asked
+        if from_afar and self.ledger.now.pinned:
             raise Refusal(
                 Reason.PINNED,
                 f"{self.words.title(self.store.active)} is pinned; "
@@ -346,7 +349,7 @@ class Lifecycle:
         change, refusal = self.change, outcome.refusal
         assert change is not None
         self._note(source=outcome.source, digest=outcome.digest)
-        blamed = () if refusal.reason in _NOT_THE_FILES_FAULT else (outcome.source, outcome.digest)
+        blamed = () if refusal.reason in NOT_THE_FILES_FAULT else (outcome.source, outcome.digest)
         self._end("refused", str(refusal), refusal.reason, blamed=blamed)
 
     def _give_up(self, sentence: str) -> None:
@@ -402,7 +405,7 @@ class Lifecycle:
         ended = now.ended | {change.id: (step, change.digest)}
         self.ledger.write(**{"change": None, "refused": refused, "ended": ended, **(also or {})})
         if change.path and change.origin != "inbox":
-            Path(change.path).unlink(missing_ok=True)
+            durable.remove_tree(Path(change.path))
 
     # small help
 

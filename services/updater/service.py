@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from messages.asking import Asker
 from messages.command import Result
@@ -10,9 +12,11 @@ from messages.health import Heartbeat, JournalCursor
 from messages.message import MalformedMessage, decode, new_ulid
 from messages.model_commands import (
     ModelActivate,
+    ModelChunk,
     ModelImport,
     ModelInstall,
     ModelList,
+    ModelOffer,
     ModelPin,
     ModelRemove,
     ModelRollback,
@@ -20,14 +24,18 @@ from messages.model_commands import (
     ModelUpload,
 )
 from messages.models import ModelProgress
+from messages.offers import ModelWanted, StandingOffer
 from messages.requests import AnyCommand, Handler, Later
 from models.refusal import Refusal
 from models.store import Store
 from services.service import CannotStart, Service
 from services.updater.doors import Desk
+from services.updater.download import Download
+from services.updater.fetching import Fetcher
 from services.updater.inbox import Arrival, Inbox
 from services.updater.ledger import Change, LedgerFile
 from services.updater.lifecycle import Lifecycle, TrialTerms
+from services.updater.offers import Offers
 from services.updater.recognizer import RecognizerLink
 from services.updater.workshop import Terms, Workshop
 
@@ -60,11 +68,8 @@ class UpdaterService(Service):
             ) from error
         self._asker = Asker(self.context, self.runtime, "recognizer")
         self._recognizer = RecognizerLink(self._asker)
-        self._workshop = Workshop(
-            self._store,
-            Terms(car=settings.car.name, groups=models.groups, trusted=models.trust),
-            self.call_soon,
-        )
+        terms = Terms(car=settings.car.name, groups=models.groups, trusted=models.trust)
+        self._workshop = Workshop(self._store, terms, self.call_soon)
         self._lifecycle = Lifecycle(
             self._store,
             ledger,
@@ -75,7 +80,13 @@ class UpdaterService(Service):
             TrialTerms(models.trial_inferences, models.trial_seconds, models.keep),
         )
         self._recognizer.listener = self._lifecycle
-        self._desk = Desk(self._lifecycle, folder / "incoming", self._history)
+        self._fetcher = Fetcher(folder / "fetch", ledger, self._download, time.monotonic, self._fetched)
+        self._offers = Offers(
+            self._lifecycle, self._fetcher, models.follow, terms, self._announce, time.monotonic
+        )
+        self._desk = Desk(self._lifecycle, self._offers, folder / "incoming", self._history)
+        self._wanted: ModelWanted | None = None
+        self._shown: tuple[StandingOffer, ...] = ()
         self._inbox = Inbox(settings.inbox)
         self._inbox_problem = ""
         self._make_inbox()
@@ -86,6 +97,7 @@ class UpdaterService(Service):
         self.every(TICK_S, self._tick)
         self.after(MEASURE_AFTER_S, self._lifecycle.measure_active)
         self._sweep()
+        self._offers.recover()
         self._lifecycle.recover()
         self._show()
         self._report_state()
@@ -93,6 +105,7 @@ class UpdaterService(Service):
     def stop(self) -> None:
         if hasattr(self, "_lifecycle"):
             self._lifecycle.stop()
+            self._fetcher.stop()
             self._workshop.close()
             self._asker.close()
         if hasattr(self, "_store"):
@@ -103,14 +116,16 @@ class UpdaterService(Service):
         self.handle(ModelUpload, desk.upload)
         self.handle(ModelInstall, desk.install)
         self.handle(ModelImport, desk.take_file)
+        self.handle(ModelOffer, desk.offered)
+        self.handle(ModelChunk, desk.chunk)
         self.handle(ModelActivate, desk.activate)
         self.handle(ModelRollback, desk.rollback)
-        self.handle(ModelPin, self._shown(desk.pin))
-        self.handle(ModelUnpin, self._shown(desk.unpin))
-        self.handle(ModelRemove, self._shown(desk.remove))
+        self.handle(ModelPin, self._then_shown(desk.pin))
+        self.handle(ModelUnpin, self._then_shown(desk.unpin))
+        self.handle(ModelRemove, self._then_shown(desk.remove))
         self.handle(ModelList, desk.models)
 
-    def _shown(self, handler: Handler[AnyCommand]) -> Handler[AnyCommand]:
+    def _then_shown(self, handler: Handler[AnyCommand]) -> Handler[AnyCommand]:
         """A handler after which the state is another one."""
 
         def handle(command: AnyCommand) -> Result | Later | None:
@@ -156,10 +171,12 @@ class UpdaterService(Service):
         self.publish("model.progress", progress)
         self.metrics.count(f"changes_{progress.step}")
         self._desk.heard(progress)
+        self._offers.told(progress)
         self.call_soon(self._show)
 
     def _show(self) -> None:
-        state = self._lifecycle.words.state()
+        self._shown = self._offers.shown()
+        state = self._lifecycle.words.state(self._offers.follow, self._shown)
         self.details["model"] = f"{state.active.name} {state.active.version}"
         self.publish("model.state", state)
 
@@ -190,6 +207,38 @@ class UpdaterService(Service):
             self.journal.flush()
         self._asker.expire()
         self._lifecycle.tick()
+        self._offers.tick()
+        self._desk.tick()
+        self._want()
+        if self._offers.shown() != self._shown:
+            self._show()
+
+    # what is offered
+
+    def _want(self) -> None:
+        """Tell the bridge what to bring, where that has changed."""
+        wanted = self._offers.wanted(self._desk.listens_for)
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self.publish("model.wanted", wanted)
+
+    def _fetched(self) -> None:
+        """More of it is there, or other chunks are wanted."""
+        self.call_soon(self._want)
+
+    def _download(
+        self,
+        url: str,
+        path: Path,
+        size: int,
+        sha256: str,
+        deadline_s: float,
+        finished: Callable[[str], None],
+    ) -> Download:
+        def in_loop(problem: str) -> None:
+            self.call_soon(lambda: finished(problem))
+
+        return Download(url, path, size, sha256, deadline_s, in_loop)
 
     def _sweep(self) -> None:
         """Files that came with commands whose change has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from messages.models import ENDED, PERCENT, ModelProgress, ModelState, Step
+from messages.offers import StandingOffer
 from messages.vision import ModelInfo
 from models.store import Store
 from services.updater.ledger import Change, LedgerFile
@@ -27,8 +28,8 @@ class Telling:
         info = self.info(digest)
         return f"{info.name} {info.version}"
 
-    def state(self) -> ModelState:
-        """Which model is which now."""
+    def state(self, follows: tuple[str, ...] = (), offers: tuple[StandingOffer, ...] = ()) -> ModelState:
+        """Which model is which now, and what is offered."""
         change, previous = self._ledger.now.change, self._store.previous
         return ModelState(
             active=self.info(self._store.active),
@@ -38,6 +39,8 @@ class Telling:
             change=change.id if change is not None else "",
             step=change.step if change is not None else None,
             models=len(self._store.digests),
+            follows=follows,
+            offers=offers,
         )
 
     def progress(

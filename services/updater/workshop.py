@@ -14,13 +14,16 @@ from typing import Protocol
 
 from messages.vision import ModelInfo
 from models import durable
-from models.bundle import Bundle
+from models.bundle import Bundle, BundleError
 from models.refusal import Reason, Refusal
 from models.store import Store
 from services.updater.ledger import Change, Score, Verdict
 
 CLOCK_WAS_SET = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 """A clock that shows an earlier time was never set: a Raspberry Pi has none that runs on without power."""
+
+PAYLOAD_FILE = "payload"
+"""What is fetched of an offer, beside its manifest and signature."""
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +177,9 @@ class _Work:
         from models.importing import intake, source_digest
 
         path = Path(self._change.path)
+        if self._change.origin == "offer":
+            self.source = self._change.source
+            return self._taken(self._offered(path), checked)
         if content is not None:
             receive(path, content)
         kind = intake(path)
@@ -192,12 +198,33 @@ class _Work:
 
     def _bundle(self, path: Path, checked: Callable[[ModelInfo | None], None]) -> Prepared:
         from models.archive import read_archive
+
+        return self._taken(read_archive(path), checked)
+
+    def _offered(self, folder: Path) -> Bundle:
+        """The bundle that was fetched. What is wrong with the payload is not the release's fault."""
+        from models.bundle import read_regular
+        from models.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES, SIGNATURE_FILE
+        from models.payload import MAX_PAYLOAD_BYTES, bundle_of
+
+        try:
+            return bundle_of(
+                read_regular(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES),
+                read_regular(folder / SIGNATURE_FILE, MAX_SIGNATURE_BYTES),
+                read_regular(folder / PAYLOAD_FILE, MAX_PAYLOAD_BYTES),
+                folder,
+            )
+        except BundleError as error:
+            raise Refusal(
+                Reason.INCOMPLETE, f"What came is not what was signed; it is fetched anew. ({error})"
+            ) from None
+
+    def _taken(self, bundle: Bundle, checked: Callable[[ModelInfo | None], None]) -> Prepared:
         from models.importing import prove
 
-        bundle = read_archive(path)
         self.digest = bundle.digest
         self._not_again(bundle.digest)
-        if self._change.origin == "install":
+        if self._change.origin in ("install", "offer"):
             self._admitted(bundle)
         checked(_info(bundle))
         proof = prove(bundle, cancelled=self._cancelled)
@@ -223,24 +250,29 @@ class _Work:
         from models.manifest import admit
 
         verify(bundle, [PublicKey.parse(text) for text in self._terms.trusted])
-        now = time.time()
         admit(
             bundle.manifest,
             car=self._terms.car,
             groups=self._terms.groups,
-            now=datetime.fromtimestamp(now, UTC) if now > CLOCK_WAS_SET else None,
+            now=known_time(time.time()),
             newest_release=self._releases.get(bundle.manifest.name),
         )
 
     def _not_again(self, digest: str) -> None:
         """What was refused, or fell back, is not tried again by itself; a command is somebody's will."""
         verdict = self._refused.get(digest)
-        if self._change.origin == "inbox" and verdict is not None:
+        by_itself = self._change.origin in ("inbox", "offer") and not self._change.asked
+        if by_itself and verdict is not None:
             raise Refusal(
                 Reason.REFUSED_BEFORE,
-                f"{self._change.file} was not taken before, and isn't tried again by itself "
+                f"{self._change.file or 'The offer'} was not taken before, and isn't tried again by itself "
                 f"({verdict.reason}: {verdict.sentence}) smartcar model import tries it all the same.",
             )
+
+
+def known_time(seconds: float) -> datetime | None:
+    """The time that a clock shows; None for one that was never set."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds > CLOCK_WAS_SET else None
 
 
 def receive(path: Path, content: bytes) -> None:

@@ -1,0 +1,188 @@
+"""A file at a URL, fetched in a thread: bounded, resumed after an interruption, http and https alone."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from models import durable
+
+TIMEOUT_S = 15.0
+"""Without a byte."""
+ATTEMPTS = 5
+"""So often a connection may break or fail without a byte more."""
+PAUSE_S = 0.5
+"""Before the second attempt; doubled for each further."""
+MOST_REDIRECTS = 5
+PIECE_BYTES = 256 << 10
+_SCHEMES = ("http://", "https://")
+
+log = logging.getLogger(__name__)
+
+
+class _Bad(Exception):
+    """What the server gives is not what was promised; asking again doesn't help."""
+
+
+class Download:
+    """Begins at once. `finished(problem)` is called in the thread, once, unless it was cancelled before.
+
+    What is at `path` already is taken for the beginning. `sha256`: of the whole file, where it is known.
+    """
+
+    def __init__(
+        self, url: str, path: Path, size: int, sha256: str, deadline_s: float, finished: Callable[[str], None]
+    ) -> None:
+        self._url, self._path, self._size, self._sha256 = url, path, size, sha256
+        self._deadline = time.monotonic() + deadline_s
+        self._finished = finished
+        self._cancelled, self._writing = threading.Event(), threading.Lock()
+        threading.Thread(target=self._run, name="download", daemon=True).start()
+
+    def cancel(self) -> None:
+        """Nothing is written after this has returned."""
+        with self._writing:
+            self._cancelled.set()
+
+    # in the thread
+
+    def _run(self) -> None:
+        problem = self._problem()
+        if not self._cancelled.is_set():
+            self._finished(problem)
+
+    def _problem(self) -> str:
+        """Why it failed; empty where the file is whole."""
+        failures = 0
+        while not self._cancelled.is_set():
+            before = self._length()
+            try:
+                if before < self._size:
+                    self._fetch(before)
+                if self._length() == self._size:
+                    return self._checked()
+                why = "the server closed the connection"
+            except _Bad as bad:
+                return str(bad)
+            except urllib.error.HTTPError as error:
+                error.close()
+                why = f"the server answered {error.code}"
+                if error.code == 416:  # it is no longer what it was
+                    self._remove()
+                elif error.code < 500:
+                    return why
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                why = _said(error)
+            failures = 0 if self._length() > before else failures + 1
+            if failures >= ATTEMPTS:
+                return why
+            if time.monotonic() > self._deadline:
+                return "it took too long"
+            self._cancelled.wait(PAUSE_S * 2**failures)
+        return ""
+
+    def _fetch(self, offset: int) -> None:
+        headers = {"Accept-Encoding": "identity", "User-Agent": "smartcar"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        request = urllib.request.Request(self._url, headers=headers)
+        with _opener().open(request, timeout=TIMEOUT_S) as answer:
+            if answer.headers.get("Content-Encoding", "identity") != "identity":
+                raise _Bad("the server sends it compressed")
+            came = answer.headers.get("Content-Range", "")
+            if answer.status != 206 or not came.startswith(f"bytes {offset}-"):
+                if answer.status not in (200, 206):
+                    raise _Bad(f"the server answered {answer.status}")
+                if answer.status == 206:
+                    raise _Bad("the server sends another part than the one asked for")
+                self._remove()  # it can't resume: all of it comes
+            self._write(answer)
+
+    def _write(self, answer: http.client.HTTPResponse) -> None:
+        left = self._size - self._length()
+        piece = bytearray()
+        try:
+            while (more := answer.read1(PIECE_BYTES)) and not self._cancelled.is_set():
+                piece += more
+                if len(piece) > left:
+                    piece.clear()
+                    raise _Bad(f"it is longer than the {self._size} bytes that were promised")
+                if time.monotonic() > self._deadline:
+                    raise _Bad("it took too long")
+                if len(piece) >= PIECE_BYTES:
+                    left -= len(piece)
+                    self._append(piece)
+        finally:
+            self._append(piece)
+
+    def _append(self, piece: bytearray) -> None:
+        with self._writing:
+            if piece and not self._cancelled.is_set():
+                durable.append(self._path, bytes(piece))
+        piece.clear()
+
+    def _remove(self) -> None:
+        with self._writing:
+            if not self._cancelled.is_set():
+                self._path.unlink(missing_ok=True)
+
+    def _checked(self) -> str:
+        if not self._sha256:
+            return ""
+        with self._path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == self._sha256:
+                return ""
+        self._remove()
+        return "it is another file (SHA-256 differs)"
+
+    def _length(self) -> int:
+        try:
+            length = self._path.stat().st_size
+        except OSError:
+            return 0
+        if length > self._size:
+            self._remove()
+            return 0
+        return length
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = MOST_REDIRECTS
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not newurl.startswith(_SCHEMES) or (
+            req.full_url.startswith("https://") and newurl.startswith("http://")
+        ):
+            raise _Bad(f"the server redirects to {newurl[:80]}, which is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """What opens http and https, and nothing else."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Redirects(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
+        error = error.reason
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
