@@ -125,6 +125,24 @@ def top(
 
 
 @app.command()
+def doctor(
+    checks: Annotated[
+        list[str] | None, typer.Argument(metavar="[CHECK]...", help="All, where none is named.")
+    ] = None,
+    json: Json = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.tar.gz", help="Collect there what a bug report needs, without secrets."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Say what is wrong with the car and this machine, and what to do."""
+    from tools.doctor.command import show
+
+    problems.finish(show(checks or [], json=json, bundle=bundle))
+
+
+@app.command()
 def watch(
     topics: Annotated[
         list[str] | None, typer.Argument(metavar="[TOPIC]...", help="All, where none is named.")

@@ -25,7 +25,16 @@ ASK_S = 1.2
 """A little more than a heartbeat."""
 SILENT_AFTER_S = 3.0
 WELL: frozenset[ServiceState] = frozenset({"ready", "off"})
-_LOSSES = ("dropped", "missing", "skipped", "unread", "too-large", "journal_lost", "journal_discarded_unsent")
+_LOSSES = (
+    "dropped",
+    "damaged",
+    "missing",
+    "skipped",
+    "unread",
+    "too-large",
+    "journal_lost",
+    "journal_discarded_unsent",
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,174 @@
+"""The broker, really tried: login, subscribing to commands, publishing below the car's prefix, hearing it."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.bridge.connection import Connection
+from services.bridge.documents import COMMAND, car_prefix
+from services.bridge.trouble import Trouble, where
+from services.config import Mqtt
+from tools.doctor.car import Car
+from tools.doctor.finding import Finding, as_error, error, ok, warning
+from tools.doctor.permissions import secret_files
+
+LONGEST_S = 12.0
+ECHO_S = 3.0
+OWN_TOPIC = "doctor"
+"""Below the car's prefix; nothing is retained there."""
+_FIRST_REFUSAL = 128
+
+
+def broker(car: Car) -> Iterator[Finding]:
+    """With the car's account, under a client id of its own, so that the car's session isn't disturbed."""
+    mqtt = in_force(car)
+    if mqtt is None:
+        yield ok("no broker is configured; smartcar up starts one of its own")
+        return
+    if mqtt.username and mqtt.password_file is None:
+        mqtt = mqtt.model_copy(update={"password_file": secret_files(car).get("the broker's password")})
+    if mqtt.password_file is not None and not car.is_root:
+        try:
+            mqtt.password_file.open().close()
+        except PermissionError:
+            yield warning(
+                f"the password in {mqtt.password_file} can't be read by this user, so the login is not tried",
+                "sudo smartcar doctor broker",
+            )
+            return
+        except OSError:
+            pass  # the connection says so
+    prefix = car_prefix(car.settings.car.name)
+    trial = _Trial(mqtt, prefix)
+    try:
+        trial.run()
+    except Trouble as trouble:
+        yield as_error(trouble.reason)
+        return
+    finally:
+        trial.close()
+    yield from _judge(trial, mqtt, prefix)
+    if (bridge := car.glance["bridge"]).pid is not None and bridge.state == "degraded":
+        yield as_error(f"the bridge: {bridge.reason}")
+
+
+def in_force(car: Car) -> Mqtt | None:
+    """The broker of the settings, else the one that the running bridge talks to; None where there is none."""
+    if car.settings.mqtt.host:
+        return car.settings.mqtt
+    host, _, port = car.glance.broker.rpartition(":")
+    if not host:
+        return None
+    protocol = car.glance["bridge"].details.get("protocol", "5")
+    return Mqtt.model_validate({"host": host.strip("[]"), "port": int(port), "protocol": protocol})
+
+
+@dataclass
+class _Trial:
+    """What became of one attempt."""
+
+    mqtt: Mqtt
+    prefix: str
+    commands_granted: bool | None = None
+    own_granted: bool | None = None
+    accepted: dict[str, bool] = field(default_factory=dict)
+    """Whether the broker took what was published, by topic."""
+    heard: set[str] = field(default_factory=set)
+    """Topics on which it came back."""
+    took_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._happened = threading.Event()
+        self._nonce = secrets.token_hex(8).encode()
+        # An empty will, so that nothing stays with the broker should this end half-way.
+        self._connection = Connection(
+            self.mqtt,
+            f"{self.prefix.strip('/').replace('/', '-')}-doctor-{secrets.token_hex(2)}",
+            self.prefix + OWN_TOPIC,
+            lambda _: b"",
+            self._happened.set,
+        )
+        self._asked: dict[int, str] = {}
+
+    def run(self) -> None:
+        """Raises Trouble where there is no session."""
+        began = time.monotonic()
+        commands, own = f"{self.prefix}{COMMAND}/#", self.prefix + OWN_TOPIC
+        echo_by = None
+        while time.monotonic() - began < LONGEST_S:
+            for what, details in self._take():
+                if what == "ended":
+                    if not self.took_s:
+                        raise details
+                    return  # some brokers close the connection over a topic that may not be used
+                if what == "up":
+                    self.took_s = time.monotonic() - began
+                    for pattern in (commands, own):
+                        self._connection.subscribe(pattern, keep_retain_flag=False)
+                elif what == "subscribed":
+                    self._subscribed(details, commands)
+                elif what == "acknowledged":
+                    handle = self._connection.acknowledged(details[0])
+                    if handle is not None:
+                        self.accepted[self._asked[handle]] = details[1] < _FIRST_REFUSAL
+                elif what == "message":
+                    self._connection.was_read(details)
+                    if bytes(details.payload) == self._nonce:
+                        self.heard.add(details.topic)
+            if echo_by is None and None not in (self.commands_granted, self.own_granted):
+                # One level less than a command has, so that the bridge isn't asked anything.
+                for topic in (f"{self.prefix}{COMMAND}/{OWN_TOPIC}", own):
+                    handle = self._connection.publish(topic, self._nonce, 1, False, None)
+                    if handle is not None:
+                        self._asked[handle] = topic
+                echo_by = time.monotonic() + ECHO_S
+            if echo_by is not None and (self._all_told() or time.monotonic() > echo_by):
+                return
+            self._happened.wait(0.1)
+        if not self.took_s:
+            raise Trouble(
+                f"no broker answers at {where(self.mqtt)} within {LONGEST_S:.0f} s; "
+                f"start it, or correct mqtt.host and mqtt.port"
+            )
+
+    def close(self) -> None:
+        self._connection.leave()
+
+    def _all_told(self) -> bool:
+        return len(self.accepted) == len(self.heard) == len(self._asked)
+
+    def _take(self) -> Iterator[tuple[str, Any]]:
+        self._happened.clear()
+        while self._connection.happened:
+            yield self._connection.happened.popleft()
+
+    def _subscribed(self, details: tuple[int, int], commands: str) -> None:
+        granted = details[1] < _FIRST_REFUSAL
+        if self._connection.pattern(details[0]) == commands:
+            self.commands_granted = granted
+        else:
+            self.own_granted = granted
+
+
+def _judge(trial: _Trial, mqtt: Mqtt, prefix: str) -> Iterator[Finding]:
+    own, command = prefix + OWN_TOPIC, f"{prefix}{COMMAND}/{OWN_TOPIC}"
+    rights = f"let the user {mqtt.username or 'without a login'} read and write {prefix}# (the broker's ACL)"
+    if not trial.commands_granted:
+        yield error(f"the broker does not let the car subscribe to {prefix}{COMMAND}/#", rights)
+    elif trial.accepted.get(command) and command not in trial.heard:
+        yield error(f"the broker keeps what is published on {prefix}{COMMAND}/# from the car", rights)
+    if not trial.accepted.get(own):
+        yield error(f"the broker does not let the car publish below {prefix}", rights)
+    elif trial.own_granted and own not in trial.heard:
+        yield error(f"what the car publishes below {prefix} does not come back from the broker", rights)
+    if own in trial.heard and trial.commands_granted:
+        who = f"as {mqtt.username}" if mqtt.username else "without a login"
+        yield ok(
+            f"{where(mqtt)}, {who}, MQTT {mqtt.protocol}{', TLS' if mqtt.tls else ''}: "
+            f"connected in {trial.took_s * 1000:.0f} ms, commands and events may pass"
+        )

@@ -1,0 +1,91 @@
+"""The camera, or whatever is looked at instead: found, permitted, delivering."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from services.capture import cameras
+from services.capture.location import without_login
+from services.capture.source import DamagedFrame, Source, SourceError
+from tools.doctor.car import Car, may, user_name
+from tools.doctor.finding import Finding, as_error, error, ok, warning
+
+FRAMES = 5
+ENOUGH_S = 8.0
+_BLACK = 12
+"""Brighter than this, of 255, is at least one pixel of any picture of something."""
+
+
+def camera(car: Car) -> Iterator[Finding]:
+    """What capture says while it runs, since it holds the camera; else a few frames are taken here."""
+    capture = car.glance["capture"]
+    if capture.pid is None:
+        yield from _try(car)
+        return
+    source = capture.details.get("camera") or capture.details.get("source", "the source")
+    if capture.state == "ready":
+        yield ok(f"{source} delivers {capture.rates.get('frames', 0.0):.0f} frames a second")
+    elif capture.state == "off":
+        yield warning(f"{source}: {capture.reason.partition(';')[0]}", "smartcar send capture.resume")
+    elif capture.state == "starting":
+        yield warning(f"{source} is being opened", "look again in a moment")
+    else:
+        yield as_error(capture.reason or f"{source} delivers nothing")
+
+
+def _try(car: Car) -> Iterator[Finding]:
+    from services.capture.sources import open_source
+
+    settings = car.settings.capture
+    spec = settings.sources.get(settings.source, settings.source)
+    is_camera = cameras.is_camera(spec)
+    try:
+        if is_camera:
+            chosen = cameras.choose(spec, {})
+            spec, what = chosen.source, str(chosen)
+            if finding := _forbidden(car, spec):
+                yield finding
+                return
+        else:
+            what = without_login(spec)
+        source = open_source(spec, settings.model_dump(mode="json", exclude={"source", "sources"}))
+        try:
+            count, brightest = _look(source)
+        finally:
+            source.close()
+    except (cameras.NoCamera, SourceError) as problem:
+        yield as_error(str(problem))
+        return
+    for refused in source.refused:
+        yield warning(refused, "take that setting out, or give one that this camera has")
+    if not count:
+        yield error(f"{what} delivers no frame that can be shown", "choose another source: capture.source")
+    elif is_camera and brightest <= _BLACK:
+        yield warning(f"{what} delivers black pictures", "take the cover off the lens, and make light")
+    else:
+        yield ok(f"{what} delivers; tried here, since the car doesn't run")
+
+
+def _look(source: Source) -> tuple[int, int]:
+    """How many frames came, and the brightest value in them. Raises SourceError."""
+    count, brightest, began = 0, 0, time.monotonic()
+    while count < FRAMES and time.monotonic() - began < ENOUGH_S:
+        try:
+            frame = source.read()
+        except DamagedFrame:
+            continue
+        if frame is None:
+            break
+        count, brightest = count + 1, max(brightest, int(frame.pixels.max()))
+    return count, brightest
+
+
+def _forbidden(car: Car, spec: str) -> Finding | None:
+    """Whether the services' user may not use what this one may. Installed, its unit lets capture do so."""
+    device = cameras.device_of(spec)
+    if device is None or car.installed or may(car.service_user, device, os.R_OK | os.W_OK):
+        return None
+    user = user_name(car.service_user)
+    return error(f"{user} may not use {device}", f"sudo usermod -aG video {user}, then log in again")
