@@ -97,7 +97,10 @@ def on_offer(models: ModelState) -> str:
     return next((each.name for each in models.offers if each.digest != models.active.digest), "")
 
 
-_OFFER = "{% set offer = value_json.offers | rejectattr('digest', 'eq', value_json.active.digest) | first %}"
+_OFFER = (
+    "{% set offer = value_json.offers | rejectattr('digest', 'eq', value_json.active.digest)"
+    " | first | default(none) %}"
+)
 """As `on_offer` chooses."""
 _UPDATE = (
     "{% set active = value_json.active %}"
@@ -153,7 +156,7 @@ class _Entities:
             Entity("confidence", "sensor", "Confidence", {
                 "icon": "mdi:percent-outline",
                 "state_topic": event,
-                "value_template": f"{{{{ (100 * value_json.confidence) | round(1) if {last} }}}}",
+                "value_template": f"{{{{ (100 * value_json.confidence) | round(1) if {last} else '' }}}}",
                 "unit_of_measurement": "%",
                 "state_class": "measurement",
             }),
@@ -167,7 +170,7 @@ class _Entities:
                 "image_topic": self._said("reading.image"),
                 "content_type": "image/jpeg",
             }, here=self._images),
-            Entity("pad", "sensor", "Pad", {
+            Entity("pad", "sensor", "On the pad", {
                 "icon": "mdi:draw",
                 "state_topic": self._said("pad.canvas"),
                 "value_template": "{{ value_json.text }}",
@@ -217,7 +220,7 @@ class _Entities:
             config = _choice(status, (*get_args(ServiceState), SILENT), f"value_json.services.{name}")
             config["json_attributes_topic"] = self._said("health", name)
             config["json_attributes_template"] = "{{ {'reason': value_json.reason} | tojson }}"
-            found.append(Entity(f"service_{name}", "sensor", name.capitalize(), config))
+            found.append(Entity(f"service_{name}", "sensor", f"Service {name}", config))
         return [_diagnostic(each) for each in found]
 
     def controls(self) -> list[Entity]:
