@@ -1,18 +1,23 @@
-"""Logging: one line a record on standard error, limited in rate so that a fault can't fill the disk."""
+"""Logging: one line a record on standard error, under systemd an entry of the journal; limited in rate."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
+from typing import Any
+
+from services import journald
 
 BURST = 10
 PERIOD_S = 10.0
 
 
 class RateLimit(logging.Filter):
-    """Lets each logging statement through `BURST` times in `PERIOD_S`, then says how many it left out."""
+    """Lets each logging statement through `BURST` times in `PERIOD_S`, then says how many it left out.
+
+    So a fault can't fill the disk.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,11 +36,18 @@ class RateLimit(logging.Filter):
         return count < BURST
 
 
+def fields(**values: object) -> dict[str, Any]:
+    """What a record is about, as its `extra`: `model="digits 1.0"` is the journal's field SMARTCAR_MODEL."""
+    return {journald.FIELDS: {f"SMARTCAR_{name.upper()}": str(value) for name, value in values.items()}}
+
+
 def set_up(service: str, level: str) -> None:
-    """Send the log of this process to standard error. systemd adds the time; elsewhere we do."""
-    under_journal = "JOURNAL_STREAM" in os.environ
+    """Send the log of this process where its standard error goes: entries to a journal, else lines."""
+    under_journal = journald.is_ours()
     stamp = "" if under_journal else "%(asctime)s "
-    handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"{stamp}{service}: %(levelname)s %(message)s", "%H:%M:%S"))
+    if under_journal:
+        handler = journald.JournalHandler(service, handler)
     handler.addFilter(RateLimit())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

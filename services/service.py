@@ -22,6 +22,7 @@ from messages.journal import Journal
 from messages.message import Message
 from messages.requests import AnyCommand, CommandServer, Handler
 from services.config import Settings
+from services.log import fields
 from services.metrics import Metrics, ProcessorShare, memory_mb
 from services.supervision import FailureNote, Starts, notify
 from services.table import SERVICES
@@ -156,7 +157,7 @@ class Service:
         if (state, reason) == (self._state, self._reason):
             return
         level = logging.WARNING if state in ("degraded", "failed") else logging.INFO
-        log.log(level, "%s%s", state, f": {reason}" if reason else "")
+        log.log(level, "%s%s", state, f": {reason}" if reason else "", extra=fields(state=state))
         self._state, self._reason = state, reason
         self._publish_heartbeat({}, {})
 

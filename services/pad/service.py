@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from functools import partial
@@ -31,6 +32,7 @@ from messages.pad_commands import (
 )
 from messages.requests import Later
 from models.strokes import draw
+from services.log import fields
 from services.pad.answers import reading_of, views_of
 from services.pad.canvas import Canvas
 from services.pad.reader import Answer, BoxReader, crops
@@ -38,6 +40,8 @@ from services.pad.recognition import Recognition
 from services.pad.store import CanvasStore, Kept
 from services.pad.writing import written
 from services.service import Service
+
+log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 STATE_EVERY_S = 0.2
@@ -254,6 +258,8 @@ class PadService(Service):
 
     def _report(self, result: PadResult) -> None:
         self.publish("pad.result", result)
+        model = f"{result.model.name} {result.model.version}" if result.model is not None else ""
+        log.info("read %s", result.text, extra=fields(event=result.event_id, model=model))
         self.metrics.count("results")
 
     # the others

@@ -24,6 +24,7 @@ from models.gate import GateError
 from models.refusal import Reason, Refusal
 from models.runtime import ModelError
 from models.store import bundle_folder
+from services.log import fields
 from services.recognizer.model import LoadedModel, load, share_one_heap
 from services.recognizer.reading import Line
 from services.recognizer.reports import EndReason, event_of, image_of, reading_of
@@ -142,7 +143,8 @@ class RecognizerService(Service):
         info = self._models.reading.info
         self._model_problem = ""
         self.details["model"] = f"{info.name} {info.version}"
-        log.info("reading with %s %s (%s)", info.name, info.version, info.digest[:12])
+        about = fields(model=self.details["model"], digest=info.digest)
+        log.info("reading with %s %s (%s)", info.name, info.version, info.digest[:12], extra=about)
 
     def _adopt(self, command: RecognizerAdopt) -> RecognizerModel | Later:
         if bundle_folder(self.settings.store, command.bundle).name == self._unsteady:
@@ -243,6 +245,8 @@ class RecognizerService(Service):
             if event.kind == "end":
                 del self._event_ids[event.track_id]
             self.publish("reading.event", event_of(event, event_id, frame, info, end_reason))
+            about = fields(event=event_id, frame=frame.frame_id, model=f"{info.name} {info.version}")
+            log.info("%s %s, %.0f %% sure", event.kind, event.text, 100 * event.confidence, extra=about)
             self.metrics.count(f"events_{event.kind}")
             if event.kind == "new" and pixels is not None:
                 self.publish("reading.image", image_of(event, event_id, pixels))

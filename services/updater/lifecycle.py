@@ -28,6 +28,7 @@ from messages.vision import ModelInfo
 from models import durable
 from models.refusal import Reason, Refusal
 from models.store import Store
+from services.log import fields
 from services.updater.ledger import Change, LedgerFile, Score, Seen, Verdict
 from services.updater.telling import Telling
 from services.updater.workshop import Heard, Prepared, Rejected
@@ -395,7 +396,8 @@ class Lifecycle:
         change, now = self.change, self.ledger.now
         assert change is not None
         level = logging.WARNING if reason else logging.INFO
-        log.log(level, "%s: %s%s", step, f"{reason}: " if reason else "", sentence)
+        about = fields(change=change.id, digest=change.digest)
+        log.log(level, "%s: %s%s", step, f"{reason}: " if reason else "", sentence, extra=about)
         verdict = Verdict(reason=reason, sentence=sentence, at=datetime.now(UTC))
         refused = now.refused | {key: verdict for key in blamed if key}
         # Told before it is forgotten: it may be told twice, but not never.
