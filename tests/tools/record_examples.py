@@ -10,5 +10,4 @@ from tools.interface.examples import write
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as made, interface_car(Path(made)) as car:
-        car.everything()
-        write(recorded(car.examples()))
+        write(recorded(car.everything()))

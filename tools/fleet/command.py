@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -42,3 +43,52 @@ def list_cars(
     problems.finish(
         listing.watch(ways, json=json) if watch else listing.show(ways, listen_s=listen, json=json)
     )
+
+
+@app.command()
+@with_broker
+def rollout(
+    subject: Annotated[
+        str, typer.Argument(metavar="BUNDLE|NAME", help="A bundle, or the name of an offer that stands.")
+    ],
+    ways: Ways,
+    waves: Annotated[
+        str, typer.Option(help="How many cars in all are to have it, wave after wave: 1,5,all or 1,10%,all.")
+    ] = "1,5,all",
+    key: Annotated[Path | None, typer.Option(metavar="KEY", help="Sign it with this key.")] = None,
+    settle: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="A car must be well with it for so long.")
+    ] = 30.0,
+    patience: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="A car that is on takes it within this time.")
+    ] = 300.0,
+    grace: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="One that isn't well may recover so long.")
+    ] = 12.0,
+    max_failures: Annotated[int, typer.Option(min=0, help="So many cars may fail before it stops.")] = 0,
+    rollback: Annotated[
+        bool, typer.Option("--rollback/--stop", help="After a failure: all back, or leave it at that.")
+    ] = False,
+    cars: Annotated[
+        str, typer.Option(metavar="CAR,…", help="Only these cars, the first of them first.")
+    ] = "",
+    group: Annotated[str, typer.Option(metavar="GROUP", help="Only cars of this group.")] = "",
+    json: Json = False,
+) -> None:
+    """Have cars take a model, a few first; go on only while these stay well.
+
+    Interrupted, it goes on with the same command: the offer on the broker says how far it was.
+    """
+    from tools.fleet.health import Terms
+    from tools.fleet.rollout import Wish, roll_out
+
+    wish = Wish(
+        waves=waves,
+        terms=Terms(settle_s=settle, patience_s=patience, grace_s=grace),
+        max_failures=max_failures,
+        roll_back=rollback,
+        cars=tuple(filter(None, (each.strip() for each in cars.split(",")))),
+        group=group,
+        key=key,
+    )
+    problems.finish(roll_out(subject, ways, wish, json=json))

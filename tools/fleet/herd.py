@@ -31,6 +31,8 @@ class Orders(BaseModel):
     trust: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     trial_s: float = 1.0
+    metrics_s: float = 10.0
+    """How often they publish `metrics`."""
 
 
 class Herd:

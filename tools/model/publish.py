@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from messages.offers import ROOT, Offer
-from models.bundle import Bundle, parse_manifest
-from models.keys import SigningKey, verify_manifest
+from messages.offers import ROOT
+from models.bundle import Bundle
+from models.keys import SigningKey
 from models.payload import payload_of
-from models.refusal import Reason, Refusal
+from models.refusal import Reason
 from services.config import Mqtt
 from tools.model.making import read_bundle
 from tools.output import print_json
@@ -21,7 +21,7 @@ from tools.publish.answers import PATTERNS, Answer, Answers
 from tools.publish.link import Came, Link, LinkLost
 from tools.publish.publication import Publication, look, withdraw
 from tools.publish.shelf import Shelf
-from tools.publish.signing import release_of
+from tools.publish.signing import next_release, release_of
 
 SETTLE_S = 2.0
 """So long at least the cars are listened to."""
@@ -109,7 +109,7 @@ class _Session:
         if self._key is not None:
             release = wish.release
             if release is None:
-                release = max(bundle.manifest.release, _next_release(shelf.standing, self._key))
+                release = max(bundle.manifest.release, next_release(shelf.standing, self._key))
             bundle = release_of(bundle, self._key, release=release, target=wish.target, expires=wish.expires)
         if bundle.manifest.has_expired(datetime.now(UTC)):
             raise Problem(
@@ -181,18 +181,6 @@ class _Session:
         if away:
             self.say(f"Not connected: {', '.join(away)}. They take it when they are back.")
         return 0 if len(taken) == len(here) else 1
-
-
-def _next_release(standing: Offer | None, key: SigningKey) -> int:
-    """One more than what stands, where that is ours."""
-    if standing is None:
-        return 0
-    try:
-        manifest = parse_manifest(standing.manifest, "the offer that stands")
-        verify_manifest(standing.manifest, standing.signature, manifest.name, [key.public])
-    except Refusal:
-        return 0
-    return manifest.release + 1
 
 
 def _write(path: Path, content: bytes) -> None:

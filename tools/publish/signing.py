@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from models.bundle import Bundle
-from models.keys import SigningKey
+from messages.offers import Offer
+from models.bundle import Bundle, parse_manifest
+from models.keys import SigningKey, verify_manifest
 from models.manifest import MANIFEST_FILE
+from models.refusal import Refusal
 
 
 def release_of(
@@ -34,3 +36,15 @@ def release_of(
     raw = json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
     files = {**bundle.files(), MANIFEST_FILE: raw}
     return replace(Bundle.from_files(files, bundle.folder), signature=key.sign(raw))
+
+
+def next_release(standing: Offer | None, key: SigningKey) -> int:
+    """The counter of the release after the one that stands, where that is ours; else 0."""
+    if standing is None:
+        return 0
+    try:
+        manifest = parse_manifest(standing.manifest, "the offer that stands")
+        verify_manifest(standing.manifest, standing.signature, manifest.name, [key.public])
+    except Refusal:
+        return 0
+    return manifest.release + 1

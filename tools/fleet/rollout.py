@@ -1,0 +1,328 @@
+"""`smartcar fleet rollout`: an offer that names more and more cars, while those that have it stay well.
+
+What is to be done `plan` decides; here it is done. Whatever ends this process, the offer names just the cars
+that may have the model, and its note says how they were before: the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from models.bundle import Bundle
+from models.keys import SigningKey
+from models.manifest import MANIFEST_FILE
+from models.payload import bundle_of, payload_of
+from services.config import Mqtt
+from tools.fleet.health import Before, Look, Terms, Verdict, Watch
+from tools.fleet.listing import in_order
+from tools.fleet.memory import RolloutOffer, standing_release
+from tools.fleet.plan import Done, Situation, Stop, Wait, Wave, Widen, decide, parse_waves
+from tools.fleet.rollback import REPLIES, Rollback
+from tools.fleet.roster import PATTERNS, Car, Roster
+from tools.fleet.saying import Saying
+from tools.model.making import read_bundle
+from tools.problems import Problem
+from tools.publish.link import Came, Link, LinkLost
+from tools.publish.publication import Publication, look, withdraw
+from tools.publish.shelf import Shelf
+from tools.publish.signing import next_release, release_of
+
+LISTEN_S = 12.0
+"""A car that is on is heard within this time."""
+LOOK_S = 0.25
+AGAIN_S = 2.0
+RETRY_S = 600.0
+"""So long a broker that went away is tried again; then the same command goes on."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line says."""
+
+    waves: str = "1,5,all"
+    terms: Terms = field(default_factory=Terms)
+    max_failures: int = 0
+    roll_back: bool = False
+    cars: tuple[str, ...] = ()
+    """Only these, in this order."""
+    group: str = ""
+    """Only cars of this group."""
+    key: Path | None = None
+
+
+def roll_out(subject: str, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> int:
+    """`subject` is a bundle, or the name of an offer that stands. Returns 0 where nothing failed."""
+    saying = Saying(json=json)
+    waves = parse_waves(wish.waves)
+    with Link.open(ways) as link:
+        release = _release(link, subject, wish.key)
+    rollout = _Rollout(release, waves, wish, saying)
+    lost_at: float | None = None
+    while True:
+        try:
+            with Link.open(ways) as link:
+                lost_at = None
+                return rollout.run(link)
+        except KeyboardInterrupt:
+            saying.interrupted(subject)
+            raise
+        except LinkLost as error:
+            lost_at, why = time.monotonic(), str(error)
+        except Problem as error:
+            if lost_at is None or time.monotonic() - lost_at > RETRY_S:
+                raise
+            why = str(error)
+        saying.trouble(f"{why}; trying again")
+        time.sleep(AGAIN_S)
+
+
+@dataclass(frozen=True)
+class _Release:
+    """What is rolled out. `standing`: the offer by which that was begun; `previous`: what stood instead."""
+
+    bundle: Bundle
+    standing: RolloutOffer | None = None
+    previous: tuple[RolloutOffer, Bundle] | None = None
+
+
+def _release(link: Link, subject: str, key: Path | None) -> _Release:
+    """Raises Problem, Refusal, LinkLost."""
+    path = Path(subject)
+    if not path.exists():
+        found = standing_release(link, subject) if _is_name(subject) else None
+        if found is None:
+            _nothing(subject)
+        return _Release(found[1], standing=found[0])
+    bundle = read_bundle(path)
+    found = standing_release(link, bundle.manifest.name)
+    if found is not None and _is_same(found[1], bundle):
+        offer = found[0]
+        return _Release(bundle_of(offer.manifest, offer.signature, payload_of(bundle), path), standing=offer)
+    if key is not None:
+        signing = SigningKey.load(key)
+        standing = found[0] if found is not None else None
+        number = max(bundle.manifest.release, next_release(standing, signing))
+        bundle = release_of(bundle, signing, release=number)
+    return _Release(bundle, previous=found)
+
+
+def _is_name(subject: str) -> bool:
+    return subject.replace("-", "a").isalnum()
+
+
+def _nothing(subject: str) -> NoReturn:
+    raise Problem(
+        f"{subject} is no bundle here, and no offer of that name stands whole on the broker; "
+        "give a bundle's folder or zip, with --key where it isn't signed"
+    )
+
+
+def _is_same(standing: Bundle, bundle: Bundle) -> bool:
+    """Whether it is the same release, signed again perhaps."""
+    names = (each for each in bundle.files() if each not in (MANIFEST_FILE, "manifest.sig"))
+    same_files = all(standing.files()[name] == bundle.files()[name] for name in names)
+    return same_files and standing.manifest.version == bundle.manifest.version
+
+
+class _Rollout:
+    """One rollout, over as many connections as it takes."""
+
+    def __init__(self, release: _Release, waves: tuple[Wave, ...], wish: Wish, saying: Saying) -> None:
+        self._waves, self._wish, self._saying = waves, wish, saying
+        self._previous = release.previous
+        self._name, self._digest = release.bundle.manifest.name, release.bundle.digest
+        standing = release.standing
+        more = {} if standing is None else {"url": standing.url, "chunk_bytes": standing.chunk_bytes}
+        self._publication = Publication(release.bundle, heard=self._hear, **more)  # type: ignore[arg-type]
+        self._offer = standing or RolloutOffer.model_validate(
+            {**self._publication.offer.model_dump(), "cars": ()}
+        )
+        self._publication.offer = self._offer
+        note = self._offer.rollout
+        self._before: dict[str, Before] = dict(note.before) if note is not None else {}
+        self._giving_up = note.rolling_back if note is not None else False
+        self._placed = standing is not None
+        self._roster = Roster()
+        self._watches: dict[str, Watch] = {}
+        self._rollback: Rollback | None = None
+        self._unproven_since: float | None = None
+        saying.begins(release.bundle.manifest, resumed=self._placed, cars=self._offer.cars)
+
+    def run(self, link: Link) -> int:
+        """Raises LinkLost, Problem: another offer stands."""
+        self._roster.listening_since = self._roster.clock()
+        shelf = look(link, self._name, (*PATTERNS, REPLIES), self._hear)
+        self._listen(link, shelf)
+        if self._giving_up:
+            return self._roll_back(link, shelf)
+        self._warn_of_absent()
+        while True:
+            self._publication.hear(link, shelf, LOOK_S)
+            if self._placed and self._publication.superseded(shelf):
+                raise Problem(f"another offer of {self._name} stands now, or none: somebody else decided")
+            verdicts = self._judge()
+            action = decide(self._situation(verdicts), self._waves, self._wish.max_failures)
+            if isinstance(action, Widen):
+                self._widen(link, shelf, action)
+            elif isinstance(action, Stop):
+                why = f"{', '.join(action.failed)} failed"
+                return self._give_up(link, shelf, why)
+            elif isinstance(action, Done):
+                self._saying.ends("done", verdicts, self._reasons())
+                return 0
+            elif (problem := self._waits_in_vain(action)) is not None:
+                return self._give_up(link, shelf, problem)
+
+    # looking
+
+    def _hear(self, came: Came) -> None:
+        if self._rollback is not None and self._rollback.heard(came):
+            return
+        self._roster.take(came.topic, came.payload, came.retained)
+
+    def _listen(self, link: Link, shelf: Shelf) -> None:
+        """Until all cars that say they are on were heard."""
+        deadline = self._roster.clock() + LISTEN_S
+        self._publication.hear(link, shelf, LOOK_S)
+        while self._roster.unheard() and self._roster.clock() < deadline:
+            self._publication.hear(link, shelf, LOOK_S)
+
+    def _look(self, car: Car) -> Look:
+        return Look.at(car, self._digest, self._roster.clock(), self._roster.listening_since)
+
+    @property
+    def _chosen(self) -> list[Car]:
+        """Cars that it is for, in their order."""
+        found = [car for car in self._roster.cars.values() if self._is_chosen(car)]
+        order = {name: place for place, name in enumerate(self._wish.cars)}
+        return sorted(found, key=lambda car: (order.get(car.name, 0), in_order(car.name)))
+
+    def _is_chosen(self, car: Car) -> bool:
+        if car.model is None or self._name not in car.model.follows:
+            return False
+        if self._wish.cars:
+            return car.name in self._wish.cars
+        return not self._wish.group or (car.info is not None and self._wish.group in car.info.groups)
+
+    @property
+    def _everyone(self) -> tuple[str, ...] | None:
+        """Whom the last wave names."""
+        if self._wish.cars:
+            return self._wish.cars
+        return (self._wish.group,) if self._wish.group else None
+
+    def _judge(self) -> dict[str, Verdict]:
+        """How each car does that may have it."""
+        released, now = self._offer.cars, self._roster.clock()
+        everyone = released is None or released == self._everyone
+        verdicts = {}
+        for car in self._chosen:
+            if not self._placed or not (everyone or car.name in (released or ())):
+                continue
+            look = self._look(car)
+            if look.on and look.active != self._digest:
+                self._before.setdefault(car.name, look.before())
+            if car.name not in self._watches:
+                before = self._before.get(car.name, Before())
+                self._watches[car.name] = Watch(self._digest, before, self._wish.terms)
+            watch = self._watches[car.name]
+            verdicts[car.name] = watch.judge(look, now)
+            self._saying.car(car.name, watch.verdict, watch.reason)
+        return verdicts
+
+    def _situation(self, verdicts: dict[str, Verdict]) -> Situation:
+        chosen, released = self._chosen, self._offer.cars
+        candidates = tuple(
+            car.name
+            for car in chosen
+            if released is not None and car.name not in released and self._could_be_next(car)
+        )
+        return Situation(released, verdicts, candidates, self._everyone, len(chosen))
+
+    def _could_be_next(self, car: Car) -> bool:
+        return self._look(car).on and car.model is not None and not car.model.pinned
+
+    def _waits_in_vain(self, action: Wait) -> str | None:
+        """Nobody can show how the model does: that may change, but not for ever."""
+        now = self._roster.clock()
+        if not action.unproven:
+            self._unproven_since = None
+        elif self._unproven_since is None:
+            self._unproven_since = now
+            self._saying.trouble("no car that is on can show how it does; waiting for one")
+        elif now - self._unproven_since > self._wish.terms.patience_s:
+            return "no car that is on could show how it does"
+        return None
+
+    def _reasons(self) -> dict[str, str]:
+        return {name: watch.reason for name, watch in self._watches.items() if watch.reason}
+
+    def _warn_of_absent(self) -> None:
+        known = {car.name for car in self._chosen}
+        missing = [name for name in self._wish.cars if name not in known]
+        if missing:
+            self._saying.trouble(
+                f"{', '.join(missing)}: not known here, or not following {self._name} (models.follow)"
+            )
+
+    # doing
+
+    def _widen(self, link: Link, shelf: Shelf, action: Widen) -> None:
+        for car in self._chosen:
+            if car.name not in self._before and (action.cars is None or car.name in action.new):
+                seen = self._look(car)
+                if seen.on:
+                    self._before[car.name] = seen.before()
+        self._offer_to(link, shelf, action.cars)
+        self._saying.wave(action.new, everyone=action.cars == self._everyone)
+
+    def _offer_to(
+        self, link: Link, shelf: Shelf, cars: tuple[str, ...] | None, *, rolling_back: bool = False
+    ) -> None:
+        noted = self._offer.noted(self._before, rolling_back=rolling_back)
+        if self._placed:
+            self._publication.offer = noted
+            self._publication.widen(link, shelf, cars)
+        else:
+            self._publication.offer = noted.model_copy(update={"cars": cars})
+            self._publication.put(link, shelf)
+            self._placed = True
+        assert isinstance(self._publication.offer, RolloutOffer)
+        self._offer = self._publication.offer
+
+    def _give_up(self, link: Link, shelf: Shelf, why: str) -> int:
+        self._saying.stops(why, self._reasons())
+        if self._wish.roll_back:
+            return self._roll_back(link, shelf)
+        have = tuple(car.name for car in self._chosen if self._look(car).active == self._digest)
+        kept = tuple(name for name in have if self._watches[name].verdict is not Verdict.FAILED)
+        if kept:
+            self._offer_to(link, shelf, kept)
+        else:
+            withdraw(link, self._name)
+        self._saying.ends("stopped", self._judge(), self._reasons())
+        return 1
+
+    def _roll_back(self, link: Link, shelf: Shelf) -> int:
+        """Nobody takes it any more, who has it goes back, then the offer goes."""
+        if not self._giving_up and self._placed:
+            self._offer_to(link, shelf, (), rolling_back=True)
+        self._giving_up = True
+        if self._rollback is None:
+            self._rollback = Rollback(self._digest, self._before, self._roster, self._saying)
+        while not self._rollback.step(link):
+            self._publication.hear(link, shelf, LOOK_S)
+            if self._publication.superseded(shelf):
+                raise Problem(f"another offer of {self._name} stands now, or none: somebody else decided")
+        if self._previous is not None:
+            offer, bundle = self._previous
+            former = Publication(bundle, url=offer.url, cars=offer.cars, chunk_bytes=offer.chunk_bytes)
+            former.put(link, shelf)
+        else:
+            withdraw(link, self._name)
+        self._saying.rolled_back(self._rollback.back, self._rollback.left, restored=self._previous)
+        return 1
