@@ -175,6 +175,8 @@ class Mqtt(Section):
     """Seconds after which a silent connection counts as lost."""
     images: bool = True
     """Publish a small JPEG of the last decided reading."""
+    discovery: Annotated[str, Field(pattern=r"^([^/+#\s]+(/[^/+#\s]+)*)?$", max_length=64)] = "homeassistant"
+    """Home Assistant's discovery prefix: it finds the car by itself. Empty: it is not told."""
     commands: tuple[str, ...] = (
         "capture.pause",
         "capture.resume",

@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="The settings: check, show, explain.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+mqtt_app = typer.Typer(help="The car on its broker.", no_args_is_help=True)
+app.add_typer(mqtt_app, name="mqtt")
 app.add_typer(pad_app, name="pad")
 app.add_typer(model_app, name="model")
 app.add_typer(keys_app, name="keys")
@@ -261,6 +263,19 @@ def config_schema() -> None:
     from tools.config_commands import schema
 
     schema()
+
+
+@mqtt_app.command()
+def forget(
+    car: Annotated[str, typer.Option(metavar="NAME", help="Another car.  [default: this one]")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Although it seems to run.")] = False,
+    config: Config = None,
+) -> None:
+    """Take a stopped car off the broker: its retained topics go, and Home Assistant forgets it."""
+    from services.config_file import load
+    from tools.forget import forget
+
+    problems.finish(forget(load(), car, force=force))
 
 
 @app.command()

@@ -12,11 +12,13 @@ from pydantic import ValidationError
 from messages.asking import Asker
 from messages.health import Heartbeat, JournalCursor
 from messages.message import Message, new_ulid
+from messages.models import ModelState
 from messages.offers import ROOT
 from messages.topics import TOPICS, Topic
 from services.bridge import documents, trouble
 from services.bridge.connection import Limits
 from services.bridge.cursor import CursorStore
+from services.bridge.discovery import Discovery
 from services.bridge.documents import CarState, CarStatus, car_prefix
 from services.bridge.door import CommandDoor
 from services.bridge.follower import Follower
@@ -90,6 +92,9 @@ class BridgeService(Service):
         self._outbox = Outbox(journals, self._cursors, self.prefix, self._session.publish, self.metrics)
         self._asker = Asker(self.context, self.runtime, "updater")
         self._follower = Follower(self._session, self._asker.ask, self.metrics)
+        self._discovery = Discovery(
+            settings, self._session.publish, settings.paths.state / self.name / "announced"
+        )
         self._door = CommandDoor(
             self.runtime,
             self.prefix,
@@ -138,6 +143,8 @@ class BridgeService(Service):
     def _take(self, row: Topic, message: Message) -> None:
         if isinstance(message, Heartbeat) and self._verdict.take(message):
             self._publish_status()
+        if isinstance(message, ModelState):
+            self._discovery.models(message)
         self._mirror.take(row, message)
 
     # from the session
@@ -153,7 +160,7 @@ class BridgeService(Service):
         self._last_status = None
         self._status_handle = self._publish_status()
         if self._status_handle is None:
-            self._outbox.open(limits)  # it is denied the status: its acknowledgement can't be waited for
+            self._broker_answers()  # it is denied the status: its acknowledgement can't be waited for
         about = documents.info(self.settings, session_id, self._began)
         self._voice.publish(documents.INFO, about.encoded(), 1, retain=True)
         for topic in switched_off(SERVICES, images=self.settings.mqtt.images):
@@ -162,19 +169,28 @@ class BridgeService(Service):
         self._follower.session_up()
         self._metrics_due = time.monotonic() + FIRST_METRICS_S
 
+    def _broker_answers(self) -> None:
+        """The session has proved good: what breaks now is not the broker's start-up."""
+        self._outbox.open(self._voice.limits)
+        self._discovery.session_up()
+        if self._discovery.birth_topic:
+            self._session.subscribe(self._discovery.birth_topic)
+
     def session_down(self, why: Trouble) -> None:
         self._trouble = why.reason
         self._status_handle = None
         self._voice.session_over()
         self._follower.session_down()
         self._outbox.close(why)
+        self._discovery.session_down()
         self._judge_self()
 
     def acknowledged(self, handle: int, code: int) -> None:
         self._voice.answered(handle, code)
-        if handle == self._status_handle:  # the broker is well: what breaks now is not its start-up
+        self._discovery.acknowledged(handle, code)
+        if handle == self._status_handle:
             self._status_handle = None
-            self._outbox.open(self._voice.limits)
+            self._broker_answers()
         else:
             self._outbox.acknowledged(handle, code)
 
@@ -199,6 +215,8 @@ class BridgeService(Service):
             self._door.knock(message)
         elif topic.startswith(ROOT):
             self._follower.message_came(topic, bytes(message.payload))
+        elif topic == self._discovery.birth_topic:
+            self._discovery.birth(bytes(message.payload), retained=message.retain)
 
     def _compare_status(self, message: MQTTMessage) -> None:
         """Notice a late will of an earlier session, and another bridge under the name of this car."""
@@ -258,6 +276,9 @@ class BridgeService(Service):
         self._mirror.flush()
         self._publish_status()
         self._publish_metrics()
+        self._discovery.tick()
+        if self._discovery.note:
+            self.details["home_assistant"] = self._discovery.note
         self._judge_self()
 
     def _look_into_journals(self) -> None:

@@ -15,6 +15,9 @@ MISSED_BEATS = 3.5
 START_UP_S = 10.0
 """A service not heard of sooner after our own start is starting, not silent."""
 
+SILENT = "silent"
+"""The state of a service that says nothing."""
+
 _WELL = ("ready", "off", "starting")
 
 
@@ -69,7 +72,7 @@ class Verdict:
             if name not in self._heard and self._clock() - self._began < START_UP_S:
                 return "starting", ""
             note = FailureNote.read(self._runtime, name)
-            return "silent", note.reason if note else "says nothing; see its log, or start it"
+            return SILENT, note.reason if note else "says nothing; see its log, or start it"
         beat = self._heard[name][0]
         return _weigh(beat.state, beat.reason)
 

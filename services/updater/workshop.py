@@ -128,7 +128,7 @@ class Workshop:
         releases: Mapping[str, int],
         heard: Heard,
     ) -> Prepared | Rejected:
-        work = _Work(self._store, self._terms, change, refused, releases, lambda: self._stopping)
+        work = Work(self._store, self._terms, change, refused, releases, lambda: self._stopping)
 
         def checked(model: ModelInfo | None) -> None:
             self._call_soon(lambda: heard.checked(change, model))
@@ -156,7 +156,7 @@ class Workshop:
         return Score(accuracy=proof.accuracy, latency_ms=proof.latency_ms)
 
 
-class _Work:
+class Work:
     """On one change."""
 
     def __init__(
@@ -167,8 +167,9 @@ class _Work:
         refused: Mapping[str, Verdict],
         releases: Mapping[str, int],
         cancelled: Callable[[], bool],
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self._store, self._terms, self._change = store, terms, change
+        self._store, self._terms, self._change, self._now = store, terms, change, now
         self._refused, self._releases, self._cancelled = refused, releases, cancelled
         self.source = self.digest = ""
 
@@ -254,7 +255,7 @@ class _Work:
             bundle.manifest,
             car=self._terms.car,
             groups=self._terms.groups,
-            now=known_time(time.time()),
+            now=known_time(self._now()),
             newest_release=self._releases.get(bundle.manifest.name),
         )
 

@@ -95,8 +95,8 @@ class InterfaceCar:
         """Until a change of the model has ended so."""
         self.wait("event/model", lambda each: each["step"] == step, since)
 
-    def everything(self) -> Examples:
-        """Send every command, and hear every topic."""
+    def everything(self) -> None:
+        """Send every command, and wait until every topic was heard."""
         self.ask("pad.erase")
         self.ask("pad.stroke", points=BAR)
         self.wait("state/pad", _interesting("state/pad"))
@@ -118,6 +118,12 @@ class InterfaceCar:
         box = {"x": 0, "y": 0, "width": 28, "height": 28}
         self.ask("recognizer.read", image=paper.model_dump(mode="json"), boxes=[box])
         self._models()
+        for row in said():
+            if row.message is not None:
+                self.heard(row.topic)
+
+    def examples(self) -> Examples:
+        """What was said and answered."""
         refused = {"id": "desk-99", "name": "cellar"}
         return Examples(
             said={row.topic: self.heard(row.topic) for row in said() if row.message is not None},
@@ -144,6 +150,14 @@ class InterfaceCar:
         self.settled("active", since)
         self.ask("model.unpin")
         self.ask("model.pin")
+
+    def heard_on(self, topic: str) -> list[Content]:
+        """All that came on a topic, whoever it is below."""
+        return [
+            _content(each)
+            for each in list(self.client.inbox.messages)
+            if each.topic == topic and each.payload
+        ]
 
     def heard(self, topic: str) -> Content:
         """The message that is the topic's example."""

@@ -10,4 +10,5 @@ from tools.interface.examples import write
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as made, interface_car(Path(made)) as car:
-        write(recorded(car.everything()))
+        car.everything()
+        write(recorded(car.examples()))

@@ -1,0 +1,156 @@
+"""Keeps the car announced to Home Assistant, as far as the broker lets it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from messages.models import ModelState
+from services import board
+from services.bridge.homeassistant import birth_topic, device, device_topic, on_offer
+from services.bridge.outbox import FIRST_REFUSAL_CODE
+from services.config import Settings
+
+BIRTH = b"online"
+SPREAD_S = 3.0
+"""Not all cars of a broker at once."""
+SUSPECT_S = 2.0
+"""A session that ends sooner after the announcement may have ended over it."""
+STRIKES = 2
+REFUSED_S = 24 * 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Publish(Protocol):
+    """Hands a payload to the session; its handle, or None where there is no session."""
+
+    def __call__(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> int | None: ...
+
+
+class Discovery:
+    """Announces the car in each session, again when Home Assistant starts, and takes back what is no more.
+
+    Most brokers keep a car to its own topics. Some answer a message elsewhere with a refusal, some close the
+    connection over it: then it is left alone for a day, which is no fault of the car. `kept` is the file that
+    remembers where the car stands announced.
+    """
+
+    def __init__(
+        self, settings: Settings, publish: Publish, kept: Path, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.note = ""
+        """For people: how it stands with the announcement."""
+        self._settings = settings
+        self._publish = publish
+        self._kept = kept
+        self._clock = clock
+        self._topic = device_topic(settings)
+        self._models: ModelState | None = None
+        self._up = False
+        self._standing = b""
+        """What the broker has acknowledged, or is about to."""
+        self._handle: int | None = None
+        self._taken_back: int | None = None
+        self._said_at: float | None = None
+        self._due: float | None = None
+        self._strikes = 0
+        self._refused_until = float("-inf")
+
+    @property
+    def birth_topic(self) -> str:
+        """Where Home Assistant says that it has started; empty where nobody is to be told."""
+        return birth_topic(self._settings) if self._topic else ""
+
+    def session_up(self) -> None:
+        """The broker has answered on a new session: it may have forgotten everything."""
+        self._up = True
+        self._standing = b""
+        self._take_back()
+        self._announce()
+
+    def session_down(self) -> None:
+        if self._said_at is not None and self._clock() - self._said_at < SUSPECT_S:
+            self._strikes += 1
+            if self._strikes >= STRIKES:
+                self._refused("the broker closes the connection over it")
+        self._up = False
+        self._handle = self._taken_back = self._said_at = self._due = None
+
+    def acknowledged(self, handle: int, code: int) -> None:
+        """The broker has answered something."""
+        if handle == self._handle:
+            self._handle = None
+            if code >= FIRST_REFUSAL_CODE:
+                self._said_at = None
+                self._refused(f"the broker refuses it (MQTT reason {code})")
+            else:
+                self.note = f"announced on {self._topic}"
+                self._remember()
+        elif handle == self._taken_back:
+            self._taken_back = None
+            if code < FIRST_REFUSAL_CODE and not self._topic:
+                self._kept.unlink(missing_ok=True)
+
+    def models(self, state: ModelState) -> None:
+        """What is offered has perhaps changed."""
+        before = on_offer(self._models) if self._models is not None else ""
+        self._models = state
+        if on_offer(state) != before:
+            self._announce()
+
+    def birth(self, payload: bytes, *, retained: bool) -> None:
+        """Something came on `birth_topic`."""
+        if payload == BIRTH and not retained:
+            self._due = self._clock() + random.uniform(0, SPREAD_S)
+
+    def tick(self) -> None:
+        """Call a few times a second."""
+        now = self._clock()
+        if self._said_at is not None and now - self._said_at >= SUSPECT_S:
+            self._said_at, self._strikes = None, 0
+        if self._due is not None and now >= self._due:
+            self._due = None
+            self._standing = b""
+            self._announce()
+
+    def _announce(self) -> None:
+        if not self._topic or not self._up or self._clock() < self._refused_until:
+            return
+        announcement = device(self._settings, board.read(), self._models)
+        payload = json.dumps(announcement, ensure_ascii=False, separators=(",", ":")).encode()
+        if payload == self._standing:
+            return
+        self._handle = self._publish(self._topic, payload, 1, retain=True)
+        if self._handle is not None:
+            self._standing, self._said_at = payload, self._clock()
+
+    def _refused(self, why: str) -> None:
+        self._refused_until = self._clock() + REFUSED_S
+        self.note = (
+            f"not announced: {why}; let this car's user publish {self._topic} (the broker's ACL), "
+            f'or set mqtt.discovery = ""'
+        )
+        log.info("Home Assistant isn't told of this car: %s", self.note)
+
+    def _take_back(self) -> None:
+        """Where this car was announced under another setting, it isn't any more."""
+        try:
+            before = self._kept.read_text(encoding="utf-8").strip()
+        except OSError:
+            return
+        if before != self._topic and before.endswith(f"/device/smartcar-{self._settings.car.name}/config"):
+            self._taken_back = self._publish(before, b"", 1, retain=True)
+
+    def _remember(self) -> None:
+        try:
+            if not self._kept.exists() or self._kept.read_text(encoding="utf-8") != self._topic:
+                self._kept.parent.mkdir(parents=True, exist_ok=True)
+                self._kept.write_text(self._topic, encoding="utf-8")
+        except OSError:
+            pass  # a full disk; `smartcar mqtt forget` takes it back all the same

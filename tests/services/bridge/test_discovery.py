@@ -1,0 +1,261 @@
+"""Home Assistant finds the car, and is told when it is no more: real bridges on real brokers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from messages.commands import COMMANDS
+from messages.models import ModelState
+from messages.offers import StandingOffer
+from messages.vision import ModelInfo
+from services.board import Board
+from services.bridge.discovery import REFUSED_S, SPREAD_S, SUSPECT_S, Discovery
+from services.bridge.homeassistant import device
+from services.config import Car, Mqtt, Settings
+from services.table import SERVICES
+from tests.conftest import wait_for
+from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
+from tests.services.bridge.kit import CAR, PREFIX, Client, Mosquitto, Producer
+from tests.tools.car import smartcar
+
+TOPIC = f"homeassistant/device/smartcar-{CAR}/config"
+ACTIVE = ModelInfo(name="digits", version="1.0.0", digest="a" * 64)
+
+
+def settings(**mqtt: Any) -> Settings:
+    return Settings(car=Car(name=CAR), mqtt=Mqtt(host="broker", **mqtt))
+
+
+def offering(*names: str) -> ModelState:
+    offers = [StandingOffer(name=name, version="2.0.0", digest="b" * 64, release=2) for name in names]
+    return ModelState(active=ACTIVE, follows=names, offers=tuple(offers))
+
+
+def listening(broker: Mosquitto, pattern: str = "homeassistant/#") -> Client:
+    client = Client(broker.port)
+    client.client.subscribe(pattern, 1)
+    return client
+
+
+def announcements(client: Client, topic: str = TOPIC) -> list[bytes]:
+    return [each.payload for each in list(client.inbox.messages) if each.topic == topic]
+
+
+# what is announced
+
+
+def test_what_home_assistant_requires_is_there() -> None:
+    """Its schema: https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload"""
+    told = device(settings(), Board(temperature_c=48.0, under_voltage=False), offering("digits"))
+    assert told["dev"]["identifiers"] == [f"smartcar-{CAR}"]
+    assert told["dev"]["name"] == CAR
+    assert told["o"]["name"] == "smartcar"
+    [available] = told["availability"]
+    assert available["topic"] == f"{PREFIX}status"
+    required = {
+        "sensor": {"state_topic"},
+        "binary_sensor": {"state_topic"},
+        "image": {"image_topic"},
+        "switch": {"command_topic", "state_topic"},
+        "button": {"command_topic"},
+        "text": {"command_topic"},
+        "update": {"state_topic", "command_topic", "payload_install"},
+    }
+    seen = set()
+    for key, component in told["cmps"].items():
+        assert re.fullmatch(r"[a-zA-Z0-9_-]+", key)
+        assert component.keys() >= {"platform", "name", "unique_id"} | required[component["platform"]], key
+        topics = [value for name, value in component.items() if name.endswith("_topic")]
+        assert all(value.startswith(PREFIX) and not set(value) & set("+#<") for value in topics), key
+        seen.add(component["unique_id"])
+    assert len(seen) == len(told["cmps"])
+    assert {f"service_{name}" for name in SERVICES} <= told["cmps"].keys()
+
+
+def test_only_commands_that_the_car_takes_are_offered() -> None:
+    every = device(settings(), Board(), offering("digits"))["cmps"]
+    verbs = {
+        each["command_topic"].removeprefix(f"{PREFIX}cmd/").replace("/", ".")
+        for each in every.values()
+        if "command_topic" in each
+    }
+    assert verbs >= {"capture.camera", "model.install", "model.rollback"}
+    assert verbs <= COMMANDS.keys()
+    none = device(settings(commands=()), Board(), offering("digits"))["cmps"]
+    assert not any("command_topic" in each for each in none.values())
+    assert none["camera"] == {"platform": "switch"}, "what was there from before is taken away"
+    assert none["model"]["platform"] == "update"
+
+
+def test_what_the_board_does_not_tell_and_what_is_switched_off_is_no_entity() -> None:
+    told = device(settings(images=False), Board(), None)["cmps"]
+    assert told["picture"] == {"platform": "image"}
+    assert told["temperature"] == {"platform": "sensor"}
+    assert told["under_voltage"] == {"platform": "binary_sensor"}
+    assert "payload_install" not in told["model"]
+
+
+# how it is kept announced
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_the_car_is_announced_retained_and_again_when_home_assistant_starts(
+    protocol: str, make_mosquitto: MakeMosquitto, make_bridge: MakeBridge
+) -> None:
+    broker = make_mosquitto()
+    bridge = make_bridge(port=broker.port, protocol=protocol)
+    bridge.wait_for(lambda beat: beat.details.get("home_assistant") == f"announced on {TOPIC}")
+    with listening(broker) as client:
+        wait_for(lambda: announcements(client), what="the announcement, retained")
+        assert json.loads(announcements(client)[0])["dev"]["name"] == CAR
+        client.client.publish("homeassistant/status", b"online", 1).wait_for_publish(10)
+        wait_for(lambda: len(announcements(client)) == 2, SPREAD_S + 10)
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_broker_that_forbids_it_is_no_fault_and_no_loop(
+    protocol: str, make_mosquitto: MakeMosquitto, make_bridge: MakeBridge, producer: Producer, tmp_path: Path
+) -> None:
+    rights = tmp_path / "rights"
+    rights.write_text(f"topic readwrite {PREFIX}#\n")
+    rights.chmod(0o644)
+    tmp_path.chmod(0o755)
+    broker = make_mosquitto(f"allow_anonymous true\nacl_file {rights}")
+    with Client(broker.port).subscribe("status") as client:
+        bridge = make_bridge(port=broker.port, protocol=protocol)
+        bridge.wait_for(lambda beat: "not announced" in beat.details.get("home_assistant", ""))
+        bridge.wait("ready")
+        producer.write(3)
+        bridge.wait_for(lambda beat: beat.counters.get("delivered") == 3)
+        sessions = {json.loads(each.payload)["session"] for each in client.inbox.on("status")}
+        assert len(sessions) <= 3
+        assert bridge.health is not None
+        assert TOPIC in bridge.health.details["home_assistant"]
+        assert "mqtt.discovery" in bridge.health.details["home_assistant"]
+
+
+def test_switched_off_or_moved_it_is_taken_back(
+    make_mosquitto: MakeMosquitto, make_bridge: MakeBridge
+) -> None:
+    broker = make_mosquitto()
+    bridge = make_bridge(port=broker.port)
+    with listening(broker, "+/device/#") as client:
+        wait_for(lambda: announcements(client))
+        bridge.wait_for(lambda beat: "announced" in beat.details.get("home_assistant", ""))
+        bridge.stop()
+        bridge.set(discovery="elsewhere")
+        bridge.start()
+        moved = TOPIC.replace("homeassistant", "elsewhere")
+        wait_for(lambda: announcements(client)[-1] == b"" and announcements(client, moved))
+        bridge.wait_for(lambda beat: "elsewhere" in beat.details.get("home_assistant", ""))
+        bridge.stop()
+        bridge.set(discovery="")
+        bridge.start()
+        wait_for(lambda: announcements(client, moved)[-1] == b"")
+
+
+def test_a_car_is_forgotten_once_it_is_stopped(
+    make_mosquitto: MakeMosquitto, make_bridge: MakeBridge, runtime: Path
+) -> None:
+    broker = make_mosquitto()
+    bridge = make_bridge(port=broker.port)
+    bridge.wait_for(lambda beat: "announced" in beat.details.get("home_assistant", ""))
+    mqtt = {"MQTT__HOST": "127.0.0.1", "MQTT__PORT": str(broker.port)}
+    refused = smartcar(runtime, "mqtt", "forget", **mqtt)
+    assert refused.returncode == 1
+    assert f"{CAR} is running" in refused.stderr
+    bridge.stop()
+    done = smartcar(runtime, "mqtt", "forget", **mqtt)
+    assert done.returncode == 0, done.stderr
+    assert "Home Assistant forgets it" in done.stdout
+    with listening(broker, "#") as client:
+        client.subscribe("status")  # answered after what is retained
+        client.publish("status", b"mark")
+        wait_for(lambda: client.inbox.messages)
+        assert [each.payload for each in client.inbox.messages] == [b"mark"]
+
+
+# how it goes about it, by a clock of its own
+
+
+class Broker:
+    """Takes what is published, and answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, bytes]] = []
+
+    def __call__(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> int:
+        assert (qos, retain) == (1, True)
+        self.said.append((topic, payload))
+        return len(self.said)
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+def now() -> list[float]:
+    return [0.0]
+
+
+@pytest.fixture
+def discovery(broker: Broker, now: list[float], tmp_path: Path) -> Discovery:
+    return Discovery(settings(), broker, tmp_path / "announced", lambda: now[0])
+
+
+def test_an_offer_that_comes_or_goes_is_announced_and_nothing_else_is(
+    discovery: Discovery, broker: Broker
+) -> None:
+    discovery.session_up()
+    discovery.models(offering())
+    assert len(broker.said) == 1
+    discovery.models(offering("digits"))
+    discovery.models(offering("digits"))
+    assert len(broker.said) == 2
+    install = json.loads(broker.said[-1][1])["cmps"]["model"]["payload_install"]
+    assert json.loads(install) == {"offer": "digits"}
+
+
+def test_a_refusal_holds_for_a_day(discovery: Discovery, broker: Broker, now: list[float]) -> None:
+    discovery.session_up()
+    discovery.acknowledged(1, 135)
+    discovery.session_down()
+    for _ in range(3):
+        discovery.session_up()
+        discovery.session_down()
+    assert len(broker.said) == 1
+    now[0] += REFUSED_S
+    discovery.session_up()
+    assert len(broker.said) == 2
+
+
+def test_sessions_that_end_over_it_twice_are_a_refusal_and_one_is_not(
+    discovery: Discovery, broker: Broker, now: list[float]
+) -> None:
+    for lasted_s in (0.1, SUSPECT_S + 1, 0.1, 0.1):  # the second one lasts: the first was by chance
+        discovery.session_up()
+        discovery.acknowledged(len(broker.said), 0)
+        now[0] += lasted_s
+        discovery.tick()
+        discovery.session_down()
+    assert "not announced" in discovery.note
+    discovery.session_up()
+    assert len(broker.said) == 4
+
+
+def test_a_birth_that_stood_there_before_is_none(
+    discovery: Discovery, broker: Broker, now: list[float]
+) -> None:
+    discovery.session_up()
+    discovery.birth(b"online", retained=True)
+    discovery.birth(b"offline", retained=False)
+    now[0] += SPREAD_S + 1
+    discovery.tick()
+    assert len(broker.said) == 1
