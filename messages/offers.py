@@ -38,21 +38,11 @@ class SharedTopic:
     """A topic that all cars of a broker share. `pattern` has its variable parts in angle brackets."""
 
     pattern: str
+    message: type[BaseModel] | None
+    """None: bytes as they are."""
     qos: int
     retain: bool
     about: str
-
-
-SHARED_TOPICS: tuple[SharedTopic, ...] = (
-    SharedTopic(
-        f"{ROOT}<name>/offer", qos=1, retain=True,
-        about="a signed manifest, and how to get what it names; empty: withdrawn",
-    ),
-    SharedTopic(
-        f"{ROOT}<name>/<digest>/<n>", qos=1, retain=True,
-        about="chunk n of its files, as it is; cleared once the next offer stands",
-    ),
-)  # fmt: skip
 
 
 class Offer(BaseModel):
@@ -79,6 +69,18 @@ class Offer(BaseModel):
     def encoded(self) -> bytes:
         """The offer as JSON bytes."""
         return encode(self)
+
+
+SHARED_TOPICS: tuple[SharedTopic, ...] = (
+    SharedTopic(
+        f"{ROOT}<name>/offer", Offer, qos=1, retain=True,
+        about="a signed manifest, and how to get what it names; empty: withdrawn",
+    ),
+    SharedTopic(
+        f"{ROOT}<name>/<digest>/<n>", None, qos=1, retain=True,
+        about="chunk n of its files, as it is; cleared once the next offer stands",
+    ),
+)  # fmt: skip
 
 
 class ModelWanted(Message):

@@ -17,8 +17,8 @@ from models.keys import SigningKey
 from tests.conftest import wait_for
 from tests.models.making import rewritten
 from tests.services.bridge.kit import CAR, PREFIX, Came, Client, Mosquitto
-from tests.tools.car import running_car
-from tools.interface.channels import said, taken
+from tests.tools.car import running_car, smartcar
+from tools.interface.channels import Said, said, shared, taken
 from tools.interface.examples import Asked, Examples
 
 BAR = [[60, 60], [58, 100], [57, 140]]
@@ -44,13 +44,18 @@ def _interesting(topic: str) -> Callable[[Content], object]:
     return chosen.get(topic, lambda _: True)
 
 
+def explained() -> list[Said]:
+    """The topics that carry JSON."""
+    return [row for row in (*said(), *shared()) if row.message is not None]
+
+
 class InterfaceCar:
     """`ask` sends a command and keeps it with its answer; `heard` is the example of each topic."""
 
-    def __init__(self, client: Client, key: SigningKey, folder: Path) -> None:
+    def __init__(self, client: Client, key: SigningKey, folder: Path, broker: str) -> None:
         self.client = client
         self.asked: dict[str, Asked] = {}
-        self._key, self._folder = key, folder
+        self._key, self._folder, self._broker = key, folder, broker
 
     def ask(self, verb: str, **fields: Any) -> Content:
         command = {"id": f"desk-{len(self.asked) + 1}", **fields}
@@ -91,6 +96,13 @@ class InterfaceCar:
     def install(self, bundle: Bundle, **fields: Any) -> None:
         self.ask("model.install", content=base64.b64encode(pack(bundle)).decode(), **fields)
 
+    def publish(self, bundle: Bundle) -> None:
+        """Offer it to every car of the broker."""
+        done = smartcar(
+            self._folder, "model", "publish", str(bundle.folder), "--broker", self._broker, "--wait", "0"
+        )
+        assert done.returncode == 0, done.stderr
+
     def settled(self, step: str, since: int) -> None:
         """Until a change of the model has ended so."""
         self.wait("event/model", lambda each: each["step"] == step, since)
@@ -118,15 +130,14 @@ class InterfaceCar:
         box = {"x": 0, "y": 0, "width": 28, "height": 28}
         self.ask("recognizer.read", image=paper.model_dump(mode="json"), boxes=[box])
         self._models()
-        for row in said():
-            if row.message is not None:
-                self.heard(row.topic)
+        for row in explained():
+            self.heard(row.topic)
 
     def examples(self) -> Examples:
         """What was said and answered."""
         refused = {"id": "desk-99", "name": "cellar"}
         return Examples(
-            said={row.topic: self.heard(row.topic) for row in said() if row.message is not None},
+            said={row.topic: self.heard(row.topic) for row in explained()},
             asked=self.asked,
             refused=Asked(command=refused, reply=self.send("capture.source", refused)),
         )
@@ -150,6 +161,7 @@ class InterfaceCar:
         self.settled("active", since)
         self.ask("model.unpin")
         self.ask("model.pin")
+        self.publish(self.bundle("lab", 3))
 
     def heard_on(self, topic: str) -> list[Content]:
         """All that came on a topic, whoever it is below."""
@@ -185,7 +197,7 @@ def interface_car(folder: Path) -> Iterator[InterfaceCar]:
             client.client.subscribe("#", 1)
             with running_car(folder, **settings) as car:
                 car.wait_ready()
-                yield InterfaceCar(client, key, folder)
+                yield InterfaceCar(client, key, folder, f"127.0.0.1:{broker.port}")
     finally:
         broker.stop()
 

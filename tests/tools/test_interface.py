@@ -19,12 +19,12 @@ from services.table import SERVICES
 from tests.conftest import REPOSITORY
 from tests.services.bridge.kit import CAR, find_mosquitto
 from tests.tools.car import smartcar
-from tests.tools.interface_car import InterfaceCar, interface_car, recorded
-from tools.interface.channels import said, taken
+from tests.tools.interface_car import InterfaceCar, explained, interface_car, recorded
+from tools.interface.channels import taken
 from tools.interface.examples import Examples, examples
 from tools.interface.markdown import shown
 
-JSON_TOPICS = {row.topic: row.message for row in said() if row.message is not None}
+JSON_TOPICS = {row.topic: row.message for row in explained() if row.message is not None}
 
 
 @pytest.mark.parametrize(

@@ -9,27 +9,30 @@ from pydantic import BaseModel
 
 from messages.command import Refusal
 from messages.message import Message
-from tools.interface.channels import ROOT, Said, Taken, said, taken
+from tools.interface.channels import ROOT, Said, Taken, said, shared, taken
 from tools.interface.examples import Examples, examples, shortened
 from tools.interface.schema import Mode, schemas
 
 _PARAMETERS = {
     "car": "The car's name: `car.name` of its settings.",
     "service": "A service of the car, such as `recognizer`.",
+    "name": "What the model is called in its manifest.",
+    "digest": "SHA-256 of the manifest, in hex.",
+    "n": "Which chunk, from 0.",
 }
 _BINDING_VERSION = "0.2.0"
 
 
 def document() -> dict[str, Any]:
     """The document. Operations are the car's: it sends what it says, and receives commands."""
-    return _Document(said(), taken(), examples()).whole()
+    return _Document(said(), shared(), taken(), examples()).whole()
 
 
 class _Document:
-    def __init__(self, says: list[Said], takes: list[Taken], recorded: Examples) -> None:
-        self._says, self._takes, self._recorded = says, takes, recorded
+    def __init__(self, says: list[Said], shares: list[Said], takes: list[Taken], recorded: Examples) -> None:
+        self._says, self._shares, self._takes, self._recorded = says, shares, takes, recorded
         wanted: dict[tuple[type[BaseModel], Mode], None] = {(Refusal, "serialization"): None}
-        for each in says:
+        for each in (*says, *shares):
             if each.message is not None:
                 wanted[each.message, "serialization"] = None
         for row in takes:
@@ -42,7 +45,9 @@ class _Document:
 
     def whole(self) -> dict[str, Any]:
         for each in self._says:
-            self._say(each)
+            self._say(each, ROOT, "send")
+        for each in self._shares:
+            self._say(each, "", "receive")
         for row in self._takes:
             self._take(row)
         return {
@@ -72,7 +77,7 @@ class _Document:
             },
         }
 
-    def _say(self, row: Said) -> None:
+    def _say(self, row: Said, below: str, action: str) -> None:
         key = _key(row.topic)
         message: dict[str, Any] = {"title": row.topic, "summary": row.about, "contentType": row.content_type}
         if row.message is not None:
@@ -81,15 +86,15 @@ class _Document:
                 message["examples"] = [{"payload": shortened(self._recorded.said[row.topic])}]
         else:
             message["payload"] = {"type": "string", "format": "binary"}
-        self._channel(key, row.topic, message, " ".join((row.about, row.when)).strip())
-        self._operation(key, "send", row.about, row.qos, retain=row.retain)
+        self._channel(key, below + row.topic, message, " ".join((row.about, row.when)).strip())
+        self._operation(key, action, row.about, row.qos, retain=row.retain)
 
     def _take(self, row: Taken) -> None:
         command, reply = _key(row.topic), _key(row.reply)
         asked = self._recorded.asked.get(row.verb)
         self._channel(
             command,
-            row.topic,
+            ROOT + row.topic,
             {
                 "title": row.verb,
                 "summary": row.command.about,
@@ -100,7 +105,7 @@ class _Document:
         )
         self._channel(
             reply,
-            row.reply,
+            ROOT + row.reply,
             {
                 "title": f"reply to {row.verb}",
                 "payload": self._reply(row),
@@ -129,7 +134,7 @@ class _Document:
         }
 
     def _channel(self, key: str, topic: str, message: dict[str, Any], about: str) -> None:
-        address = re.sub(r"<(\w+)>", r"{\1}", ROOT + topic)
+        address = re.sub(r"<(\w+)>", r"{\1}", topic)
         self._messages[key] = {"name": key, **message}
         self._channels[key] = {
             "address": address,

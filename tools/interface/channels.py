@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from messages.commands import COMMANDS, Command
+from messages.offers import SHARED_TOPICS
 from messages.topics import EVERY_SERVICE, TOPICS, Topic
 from services.bridge.documents import COMMAND, OWN_TOPICS, REPLY
 from services.config import Mqtt
 
 ROOT = "smartcar/<car>/"
 """What the topics of a car begin with."""
-JSON, JPEG = "application/json", "image/jpeg"
+JSON, JPEG, BYTES = "application/json", "image/jpeg", "application/octet-stream"
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a car publishes on one topic. Variable parts of `topic` stand in angle brackets."""
+    """What is published on one topic. Variable parts of `topic` stand in angle brackets."""
 
     topic: str
-    """Below ROOT."""
+    """Below ROOT; of what all cars share, the whole."""
     message: type[BaseModel] | None
     """None: bytes that are no JSON."""
     content_type: str
@@ -59,6 +60,14 @@ def said() -> list[Said]:
     """What a car publishes, but for answers to commands."""
     own = [Said(row.topic, row.document, JSON, row.qos, row.retain, row.about) for row in OWN_TOPICS]
     return own + [_mirrored(row) for row in TOPICS if row.mirror is not None]
+
+
+def shared() -> list[Said]:
+    """What all cars of a broker share: models on offer. Cars read it, a publisher writes it."""
+    return [
+        Said(row.pattern, row.message, JSON if row.message else BYTES, row.qos, row.retain, row.about)
+        for row in SHARED_TOPICS
+    ]
 
 
 def taken() -> list[Taken]:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from messages.command import Command
-from tools.interface.channels import said, taken
+from tools.interface.channels import Said, said, shared, taken
 from tools.interface.examples import examples, shortened
+from tools.problems import Problem
 
 PROSE = Path(__file__).with_name("mqtt.md")
 WIDTH = 118
@@ -22,9 +23,10 @@ _LINE = re.compile(r"^\{\{ (\w+)(?: ([^ ]+))? \}\}$", re.MULTILINE)
 
 
 def page() -> str:
-    """The whole page. Raises KeyError for a line that asks for what there is not."""
+    """The whole page. Raises Problem for an example that was never recorded."""
     makers: dict[str, Callable[[str], str]] = {
-        "said": lambda _: _said(),
+        "said": lambda _: _topics(said()),
+        "shared": lambda _: _topics(shared()),
         "example": _example,
         "commands": lambda _: _commands(),
         "asked": lambda _: _asked(),
@@ -39,15 +41,17 @@ def shown() -> set[str]:
     return {found[2] for found in _LINE.finditer(PROSE.read_text(encoding="utf-8")) if found[1] == "example"}
 
 
-def _said() -> str:
+def _topics(rows: list[Said]) -> str:
     lines = ["| topic | QoS | retained | |", "| --- | --- | --- | --- |"]
-    for row in said():
+    for row in rows:
         what = f"{row.about}; {row.when}" if row.when else row.about
         lines.append(f"| `{row.topic}` | {row.qos} | {'yes' if row.retain else 'no'} | {what} |")
     return "\n".join(lines)
 
 
 def _example(topic: str) -> str:
+    if topic not in examples().said:
+        raise Problem(f"there is no example of {topic} yet: python -m tests.tools.record_examples")
     return _json(examples().said[topic])
 
 
