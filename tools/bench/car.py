@@ -25,16 +25,18 @@ from tools.problems import Problem
 
 NAME = "bench"
 READY_WITHIN_S = 60.0
+STILL_FRAMES = 30
 
 
 @dataclass(frozen=True)
 class Car:
-    """A running car. `environment` is for commands that are to reach it."""
+    """A running car. `environment` is for commands that are to reach it; `began_s` is of time.monotonic()."""
 
     process: subprocess.Popen[bytes]
     runtime: Path
     broker_port: int
     environment: dict[str, str]
+    began_s: float
 
     def wait_until_ready(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """Until every service says so. Raises Problem where one does not."""
@@ -54,12 +56,17 @@ class Car:
 
 
 @contextmanager
-def running_car(hertz: float, width: int = 640, height: int = 480) -> Iterator[Car]:
-    """A car that looks at frames rendered beforehand: neither decoding nor rendering is measured."""
+def running_car(
+    hertz: float, width: int = 640, height: int = 480, *, always_in_view: bool = False
+) -> Iterator[Car]:
+    """A car that looks at frames rendered beforehand: neither decoding nor rendering is measured.
+
+    With `always_in_view` the code is there from the first frame on and stays.
+    """
     with tempfile.TemporaryDirectory(prefix="sc-", dir="/dev/shm") as folder:
         root = Path(folder)
         video = root / "frames.npy"
-        _render(video, width, height)
+        _render(video, width, height, always_in_view)
         environment = os.environ | {
             "SMARTCAR_PATHS__RUNTIME": str(root / "run"),
             "SMARTCAR_PATHS__STATE": str(root / "state"),
@@ -68,6 +75,7 @@ def running_car(hertz: float, width: int = 640, height: int = 480) -> Iterator[C
         }
         broker_port = _free_port()
         arguments = ("--source", str(video), "--port", "0", "--broker-port", str(broker_port))
+        began_s = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "tools.cli", "up", *arguments],
             env=environment,
@@ -75,17 +83,22 @@ def running_car(hertz: float, width: int = 640, height: int = 480) -> Iterator[C
             stderr=subprocess.DEVNULL,
         )
         try:
-            yield Car(process, root / "run", broker_port, environment)
+            yield Car(process, root / "run", broker_port, environment, began_s)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(20)
 
 
-def _render(path: Path, width: int, height: int, episodes: int = 2) -> None:
+def _render(path: Path, width: int, height: int, always_in_view: bool, episodes: int = 2) -> None:
     """The first `episodes` of the scene with one card and five digits: it comes, is read, leaves."""
     scene = Scene(width, height, 0)
     of_five = (number for number in count() if _digits_in_view(scene, number) == [5])
-    chosen = [number * EPISODE + moment for number in islice(of_five, episodes) for moment in range(EPISODE)]
+    if always_in_view:
+        chosen = [next(of_five) * EPISODE + EPISODE // 2] * STILL_FRAMES
+    else:
+        chosen = [
+            number * EPISODE + moment for number in islice(of_five, episodes) for moment in range(EPISODE)
+        ]
     shape = (len(chosen), height, width, 3)
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     for place, index in enumerate(chosen):

@@ -13,6 +13,21 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of a
 
 
 @app.command()
+def boot(
+    rounds: Annotated[int, typer.Option(help="How many starts.", min=1)] = 3,
+    installed: Annotated[
+        bool, typer.Option("--installed", help="The systemd services of this machine: stops and kills them.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """A start: to the first reading, to the first event at the broker; memory; back after SIGKILL."""
+    from tools.bench.boot import measure
+    from tools.bench.report import show
+
+    show("boot", measure(rounds, installed=installed), json)
+
+
+@app.command()
 def bus(
     frames: Annotated[int, typer.Option(help="How many frames.")] = 600,
     readers: Annotated[int, typer.Option(help="How many reading processes.")] = 2,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import zmq
@@ -14,15 +12,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 from messages.bus import Subscriber
 from messages.message import decode
 from messages.vision import ReadingEvent
-from services.table import SERVICES
 from tools.bench.car import NAME, Car, running_car
+from tools.bench.processes import cpu_seconds, descendants, pss_mb
 from tools.bench.report import Figure, percentile, spread
 
 READING_GOAL_MS = 8.0
 EVENT_GOAL_MS = 15.0
 MEMORY_GOAL_MB = 300.0
 CPU_GOAL_PERCENT = 40.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def measure(seconds: float = 30.0, hertz: float = 30.0, width: int = 640, height: int = 480) -> list[Figure]:
@@ -44,8 +41,8 @@ def _observe(context: zmq.Context[zmq.Socket[bytes]], car: Car, seconds: float) 
     events.connect()
     time.sleep(3)
     subscriber.receive()
-    processes = _descendants(car.process.pid)
-    started, cpu_before = time.monotonic(), _cpu_seconds(processes)
+    processes = descendants(car.process.pid)
+    started, cpu_before = time.monotonic(), cpu_seconds(processes)
     while time.monotonic() - started < seconds:
         subscriber.state_socket.poll(200)
         for _, reading in subscriber.receive():
@@ -53,8 +50,8 @@ def _observe(context: zmq.Context[zmq.Socket[bytes]], car: Car, seconds: float) 
             if [len(code.text) for code in reading.codes] == [5]:
                 latencies.append(reading.latency_ms)
     elapsed_s = time.monotonic() - started
-    cpu = {name: spent - cpu_before.get(name, 0.0) for name, spent in _cpu_seconds(processes).items()}
-    memory = {name: _pss_mb(pid) for name, pid in processes.items()}
+    cpu = {name: spent - cpu_before.get(name, 0.0) for name, spent in cpu_seconds(processes).items()}
+    memory = {name: pss_mb(pid) for name, pid in processes.items()}
     event_latencies = events.close()
     services = {name for name in processes if name not in ("up", "broker")}
     return [
@@ -103,45 +100,3 @@ class _EventLatencies:
         self._client.disconnect()
         self._client.loop_stop()
         return self._latencies
-
-
-def _descendants(root: int) -> dict[str, int]:
-    """All processes below `root`, by what they do."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, IndexError):
-                continue
-    found = {"up": root}
-    queue = [root]
-    while queue:
-        parent = queue.pop()
-        for pid in [child for child, its in parents.items() if its == parent]:
-            queue.append(pid)
-            found[_what(pid)] = pid
-    return found
-
-
-def _what(pid: int) -> str:
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    for name in SERVICES:
-        if name in words:
-            return name
-    return "capture reader" if "services.capture.reader" in words else "broker"
-
-
-def _cpu_seconds(processes: dict[str, int]) -> dict[str, float]:
-    spent = {}
-    for name, pid in processes.items():
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        spent[name] = (int(fields[11]) + int(fields[12])) / _TICKS
-    return spent
-
-
-def _pss_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    return 0.0

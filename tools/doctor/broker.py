@@ -30,8 +30,7 @@ def broker(car: Car) -> Iterator[Finding]:
     if mqtt is None:
         yield ok("no broker is configured; smartcar up starts one of its own")
         return
-    if mqtt.username and mqtt.password_file is None:
-        mqtt = mqtt.model_copy(update={"password_file": secret_files(car).get("the broker's password")})
+    mqtt = account(car, mqtt)
     if mqtt.password_file is not None and not car.is_root:
         try:
             mqtt.password_file.open().close()
@@ -66,6 +65,13 @@ def in_force(car: Car) -> Mqtt | None:
         return None
     protocol = car.glance["bridge"].details.get("protocol", "5")
     return Mqtt.model_validate({"host": host.strip("[]"), "port": int(port), "protocol": protocol})
+
+
+def account(car: Car, mqtt: Mqtt) -> Mqtt:
+    """The same with the password that systemd hands to the bridge of an installed car."""
+    if not mqtt.username or mqtt.password_file is not None:
+        return mqtt
+    return mqtt.model_copy(update={"password_file": secret_files(car).get("the broker's password")})
 
 
 @dataclass
