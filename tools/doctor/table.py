@@ -19,7 +19,12 @@ CHECKS: dict[str, Check] = {
         Check("camera", "found, permitted, delivering", "camera.camera", 20.0),
         Check("model", "the active model on its golden digits; the data folder", "model.model", 40.0),
         Check("broker", "reachable, login, rights: tried with the car's own account", "broker.broker", 20.0),
-        Check("certificates", "of the broker, and how long each is valid", "certificates.certificates", 10.0),
+        Check(
+            "certificates",
+            "of broker and page, and how long they are valid",
+            "certificates.certificates",
+            10.0,
+        ),
         Check("journals", "events kept, waiting, lost", "services.journals"),
         Check("page", "its port; open with the token and not without", "page.page", 10.0),
     )

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from tests.conftest import REPOSITORY
 from tests.tools.doctor.conftest import MakeCar, found, levels, put
 from tools.doctor import machine, software
 from tools.doctor.table import CHECKS
@@ -136,7 +137,8 @@ def test_a_certificate_says_for_how_long(make_car: MakeCar, tmp_path: Path, days
     assert finding.level == level
 
 
-def test_every_check_can_be_loaded_and_says_what_it_is_about() -> None:
+def test_every_check_can_be_loaded_and_is_documented() -> None:
+    documented = (REPOSITORY / "docs/operation.md").read_text()
     for check in CHECKS.values():
         assert callable(check.load())
-        assert check.about
+        assert f"| `{check.name}` | {check.about} |" in documented
