@@ -47,17 +47,20 @@ def write(recorded: Examples) -> None:
     EXAMPLES.write_text(text + "\n", encoding="utf-8")
 
 
-def shortened(value: Any, *, items: int = 0) -> Any:
-    """Long texts and fractions are cut, so that a page of examples stays one; `items`: longer lists, too."""
+def shortened(value: Any, *, items: int = 0, digests: bool = False) -> Any:
+    """Long texts and fractions are cut, so that a page of examples stays one.
+
+    `items`: longer lists, too; `digests`: digests, too.
+    """
     if isinstance(value, float):
         return round(value, 4)
     if isinstance(value, str):
-        if _DIGEST.fullmatch(value):
+        if digests and _DIGEST.fullmatch(value):
             return value[:10] + "…"
         return value if len(value) <= _LONGEST else value[:60] + "…"
     if isinstance(value, dict):
-        return {key: shortened(each, items=items) for key, each in value.items()}
+        return {key: shortened(each, items=items, digests=digests) for key, each in value.items()}
     if isinstance(value, list):
-        kept = [shortened(each, items=items) for each in value]
+        kept = [shortened(each, items=items, digests=digests) for each in value]
         return [*kept[:items], "…"] if items and len(kept) > items + 3 else kept
     return value

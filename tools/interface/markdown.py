@@ -73,9 +73,9 @@ def _asked() -> str:
         asked = examples().asked.get(row.verb)
         if asked is None:
             continue
-        payload = json.dumps(shortened(asked.command), ensure_ascii=False)
+        payload = json.dumps(shortened(asked.command, digests=True), ensure_ascii=False)
         lines.append(f"mosquitto_pub -t smartcar/mycar/{row.topic} -q 1 -m {shlex.quote(payload)}")
-        data = json.dumps(shortened(asked.reply["data"]), ensure_ascii=False)
+        data = json.dumps(shortened(asked.reply["data"], digests=True), ensure_ascii=False)
         if len(data) > WIDTH:
             longer.append(f"`{row.verb}`:\n\n{_json(asked.reply['data'])}")
         elif data != "{}":
@@ -84,7 +84,7 @@ def _asked() -> str:
 
 
 def _json(value: Any) -> str:
-    return f"```json\n{_laid_out(shortened(value, items=3), 0)}\n```"
+    return f"```json\n{_laid_out(shortened(value, items=3, digests=True), 0)}\n```"
 
 
 def _laid_out(value: Any, column: int) -> str:
