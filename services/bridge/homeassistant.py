@@ -14,6 +14,7 @@ from messages.health import ServiceState
 from messages.models import ModelState
 from messages.pad import BOXES
 from messages.topics import topic
+from models.refusal import Reason
 from services.board import Board
 from services.bridge import documents
 from services.bridge.documents import CarState, car_prefix
@@ -92,14 +93,32 @@ def device(settings: Settings, board: Board, models: ModelState | None) -> Confi
     }
 
 
+OBJECTIONS = tuple(
+    reason.value
+    for reason in (
+        Reason.UNSIGNED,
+        Reason.UNKNOWN_KEY,
+        Reason.BAD_SIGNATURE,
+        Reason.BAD_OFFER,
+        Reason.EXPIRED,
+        Reason.NOT_FOR_THIS_CAR,
+        Reason.OLDER,
+    )
+)
+"""Why an offer is taken by nobody's hand."""
+
+
 def on_offer(models: ModelState) -> str:
-    """The name of the offer that stands and is not what the car reads with; empty where there is none."""
-    return next((each.name for each in models.offers if each.digest != models.active.digest), "")
+    """The name of the offer that could be taken and is not read with yet; empty where there is none."""
+    for each in models.offers:
+        if each.digest != models.active.digest and each.reason not in OBJECTIONS:
+            return each.name
+    return ""
 
 
 _OFFER = (
     "{% set offer = value_json.offers | rejectattr('digest', 'eq', value_json.active.digest)"
-    " | first | default(none) %}"
+    f" | rejectattr('reason', 'in', {list(OBJECTIONS)}) | first | default(none) %}}"
 )
 """As `on_offer` chooses."""
 _UPDATE = (

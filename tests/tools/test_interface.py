@@ -132,6 +132,8 @@ def test_home_assistant_is_shown_an_update_while_an_offer_stands_and_none_after(
     assert json.loads(render(value_json={**state, "change": "x"}))["update_percentage"] == 40
     again = json.loads(render(value_json={**state, "offers": [{**offer, "version": "1.0.0"}]}))
     assert again["latest_version"] == "digits 1.0.0 (bbbbbbbb)", "another release of the same version"
+    refused = json.loads(render(value_json={**state, "offers": [{**offer, "reason": "expired"}]}))
+    assert refused["installed_version"] == refused["latest_version"], "nobody could take it"
     taken = json.loads(render(value_json={**state, "active": {**active, "digest": "b" * 64}}))
     assert taken["installed_version"] == taken["latest_version"]
 

@@ -15,7 +15,7 @@ from messages.offers import StandingOffer
 from messages.vision import ModelInfo
 from services.board import Board
 from services.bridge.discovery import REFUSED_S, SPREAD_S, SUSPECT_S, Discovery
-from services.bridge.homeassistant import device
+from services.bridge.homeassistant import OBJECTIONS, device
 from services.config import Car, Mqtt, Settings
 from services.table import SERVICES
 from tests.conftest import wait_for
@@ -98,6 +98,14 @@ def test_what_the_board_does_not_tell_and_what_is_switched_off_is_no_entity() ->
     assert told["temperature"] == {"platform": "sensor"}
     assert told["under_voltage"] == {"platform": "binary_sensor"}
     assert "payload_install" not in told["model"]
+
+
+@pytest.mark.parametrize("reason", OBJECTIONS)
+def test_an_offer_that_nobody_can_take_is_no_update(reason: str) -> None:
+    state = offering("digits")
+    refused = state.offers[0].model_copy(update={"reason": reason})
+    told = device(settings(), Board(), state.model_copy(update={"offers": (refused,)}))["cmps"]["model"]
+    assert "payload_install" not in told
 
 
 # how it is kept announced
