@@ -42,6 +42,19 @@ def bus(
 
 
 @app.command()
+def fleet(
+    cars: Annotated[str, typer.Option(help="How many cars, fleet after fleet.")] = "10,50,200",
+    megabytes: Annotated[float, typer.Option(help="How large the bundle is.", min=0.0, max=30.0)] = 1.0,
+    json: Json = False,
+) -> None:
+    """A model published to simulated cars on one Mosquitto: time, memory, traffic."""
+    from tools.bench.fleet import measure, sizes_of
+    from tools.bench.report import show
+
+    show("fleet", measure(sizes_of(cars), megabytes), json)
+
+
+@app.command()
 def pad(
     codes: Annotated[int, typer.Option(help="How many codes are drawn.", min=1, max=5)] = 5,
     watchers: Annotated[int, typer.Option(help="How many clients watch.", min=1)] = 50,

@@ -71,7 +71,10 @@ def standing_release(link: Link, name: str) -> tuple[RolloutOffer, Bundle] | Non
     if offer is None or hashlib.sha256(offer.manifest).hexdigest() != offer.digest:
         return None
     try:
-        size = payload_size(parse_manifest(offer.manifest, "the offer"))
+        manifest = parse_manifest(offer.manifest, "the offer")
+        if not name == offer.name == manifest.name:
+            return None
+        size = payload_size(manifest)
         count = chunk_count(size, offer.chunk_bytes)
         payload = b"".join(stood.get(chunk_topic(name, offer.digest, each), b"") for each in range(count))
         return offer, bundle_of(offer.manifest, offer.signature, payload, Path("the broker"))

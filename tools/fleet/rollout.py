@@ -6,30 +6,25 @@ that may have the model, and its note says how they were before: the same comman
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
-from models.bundle import Bundle
-from models.keys import SigningKey
-from models.manifest import MANIFEST_FILE
-from models.payload import bundle_of, payload_of
 from services.config import Mqtt
 from tools.fleet.health import Before, Look, Terms, Verdict, Watch
 from tools.fleet.listing import in_order
-from tools.fleet.memory import RolloutOffer, standing_release
+from tools.fleet.memory import RolloutOffer
 from tools.fleet.plan import Done, Situation, Stop, Wait, Wave, Widen, decide, parse_waves
+from tools.fleet.release import Release, release_for
 from tools.fleet.rollback import REPLIES, Rollback
 from tools.fleet.roster import PATTERNS, Car, Roster
 from tools.fleet.saying import Saying
-from tools.model.making import read_bundle
 from tools.problems import Problem
 from tools.publish.link import Came, Link, LinkLost
 from tools.publish.publication import Publication, look, withdraw
 from tools.publish.shelf import Shelf
-from tools.publish.signing import next_release, release_of
 
 LISTEN_S = 12.0
 """A car that is on is heard within this time."""
@@ -55,11 +50,15 @@ class Wish:
 
 
 def roll_out(subject: str, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> int:
-    """`subject` is a bundle, or the name of an offer that stands. Returns 0 where nothing failed."""
+    """`subject` is a bundle, or the name of an offer that stands. Returns 0 where it came to its end."""
     saying = Saying(json=json)
     waves = parse_waves(wish.waves)
-    with Link.open(ways) as link:
-        release = _release(link, subject, wish.key)
+    _check_names(wish)
+    try:
+        with Link.open(ways) as link:
+            release = release_for(link, subject, wish.key)
+    except LinkLost as error:
+        raise Problem(f"{error}; try again") from None
     rollout = _Rollout(release, waves, wish, saying)
     lost_at: float | None = None
     while True:
@@ -80,61 +79,21 @@ def roll_out(subject: str, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> i
         time.sleep(AGAIN_S)
 
 
-@dataclass(frozen=True)
-class _Release:
-    """What is rolled out. `standing`: the offer by which that was begun; `previous`: what stood instead."""
-
-    bundle: Bundle
-    standing: RolloutOffer | None = None
-    previous: tuple[RolloutOffer, Bundle] | None = None
-
-
-def _release(link: Link, subject: str, key: Path | None) -> _Release:
-    """Raises Problem, Refusal, LinkLost."""
-    path = Path(subject)
-    if not path.exists():
-        found = standing_release(link, subject) if _is_name(subject) else None
-        if found is None:
-            _nothing(subject)
-        return _Release(found[1], standing=found[0])
-    bundle = read_bundle(path)
-    found = standing_release(link, bundle.manifest.name)
-    if found is not None and _is_same(found[1], bundle):
-        offer = found[0]
-        return _Release(bundle_of(offer.manifest, offer.signature, payload_of(bundle), path), standing=offer)
-    if key is not None:
-        signing = SigningKey.load(key)
-        standing = found[0] if found is not None else None
-        number = max(bundle.manifest.release, next_release(standing, signing))
-        bundle = release_of(bundle, signing, release=number)
-    return _Release(bundle, previous=found)
-
-
-def _is_name(subject: str) -> bool:
-    return subject.replace("-", "a").isalnum()
-
-
-def _nothing(subject: str) -> NoReturn:
-    raise Problem(
-        f"{subject} is no bundle here, and no offer of that name stands whole on the broker; "
-        "give a bundle's folder or zip, with --key where it isn't signed"
-    )
-
-
-def _is_same(standing: Bundle, bundle: Bundle) -> bool:
-    """Whether it is the same release, signed again perhaps."""
-    names = (each for each in bundle.files() if each not in (MANIFEST_FILE, "manifest.sig"))
-    same_files = all(standing.files()[name] == bundle.files()[name] for name in names)
-    return same_files and standing.manifest.version == bundle.manifest.version
+def _check_names(wish: Wish) -> None:
+    """Raises Problem: cars could not read the offer."""
+    for name in (*wish.cars, *filter(None, [wish.group])):
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}", name, re.ASCII) is None:
+            raise Problem(f"{name!r} is no name that a car or a group can have")
 
 
 class _Rollout:
     """One rollout, over as many connections as it takes."""
 
-    def __init__(self, release: _Release, waves: tuple[Wave, ...], wish: Wish, saying: Saying) -> None:
+    def __init__(self, release: Release, waves: tuple[Wave, ...], wish: Wish, saying: Saying) -> None:
         self._waves, self._wish, self._saying = waves, wish, saying
         self._previous = release.previous
         self._name, self._digest = release.bundle.manifest.name, release.bundle.digest
+        self._target = release.bundle.manifest.target
         standing = release.standing
         more = {} if standing is None else {"url": standing.url, "chunk_bytes": standing.chunk_bytes}
         self._publication = Publication(release.bundle, heard=self._hear, **more)  # type: ignore[arg-type]
@@ -156,6 +115,8 @@ class _Rollout:
         """Raises LinkLost, Problem: another offer stands."""
         self._roster.listening_since = self._roster.clock()
         shelf = look(link, self._name, (*PATTERNS, REPLIES), self._hear)
+        if self._placed and shelf.standing is None:
+            self._publication.put(link, shelf)  # the broker has lost its memory
         self._listen(link, shelf)
         if self._giving_up:
             return self._roll_back(link, shelf)
@@ -204,9 +165,12 @@ class _Rollout:
     def _is_chosen(self, car: Car) -> bool:
         if car.model is None or self._name not in car.model.follows:
             return False
+        groups = car.info.groups if car.info is not None else ()
+        if self._target not in ("all", car.name, *groups):
+            return False
         if self._wish.cars:
             return car.name in self._wish.cars
-        return not self._wish.group or (car.info is not None and self._wish.group in car.info.groups)
+        return not self._wish.group or self._wish.group in groups
 
     @property
     def _everyone(self) -> tuple[str, ...] | None:
@@ -298,13 +262,15 @@ class _Rollout:
         self._saying.stops(why, self._reasons())
         if self._wish.roll_back:
             return self._roll_back(link, shelf)
-        have = tuple(car.name for car in self._chosen if self._look(car).active == self._digest)
-        kept = tuple(name for name in have if self._watches[name].verdict is not Verdict.FAILED)
+        verdicts = self._judge()
+        well = {name for name, verdict in verdicts.items() if verdict is not Verdict.FAILED}
+        kept = tuple(car.name for car in self._chosen if self._look(car).active == self._digest)
+        kept = tuple(name for name in kept if name in well)
         if kept:
             self._offer_to(link, shelf, kept)
         else:
             withdraw(link, self._name)
-        self._saying.ends("stopped", self._judge(), self._reasons())
+        self._saying.ends("stopped", verdicts, self._reasons())
         return 1
 
     def _roll_back(self, link: Link, shelf: Shelf) -> int:

@@ -1,0 +1,67 @@
+"""What is to be rolled out: a bundle from the disk, or the release whose rollout has begun already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+from models.bundle import Bundle
+from models.keys import SigningKey
+from models.manifest import MAX_FILE_BYTES
+from models.payload import bundle_of, payload_of
+from tools.fleet.memory import RolloutOffer, standing_release
+from tools.model.making import read_bundle
+from tools.problems import Problem
+from tools.publish.link import Link
+from tools.publish.signing import next_release, release_of
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is rolled out. `standing`: the offer by which that was begun; `previous`: what stood instead."""
+
+    bundle: Bundle
+    standing: RolloutOffer | None = None
+    previous: tuple[RolloutOffer, Bundle] | None = None
+
+
+def release_for(link: Link, subject: str, key: Path | None) -> Release:
+    """`subject` is a path, or the name of an offer that stands. Raises Problem, Refusal, LinkLost."""
+    path = Path(subject)
+    if not path.exists():
+        found = standing_release(link, subject) if _is_name(subject) else None
+        if found is None:
+            _nothing(subject)
+        return Release(found[1], standing=found[0])
+    bundle = read_bundle(path)
+    found = standing_release(link, bundle.manifest.name)
+    if found is not None and _is_same(found[1], bundle):
+        offer = found[0]
+        return Release(bundle_of(offer.manifest, offer.signature, payload_of(bundle), path), standing=offer)
+    if bundle.manifest.has_expired(datetime.now(UTC)):
+        raise Problem(f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it")
+    if key is not None:
+        signing = SigningKey.load(key)
+        standing = found[0] if found is not None else None
+        number = max(bundle.manifest.release, next_release(standing, signing))
+        bundle = release_of(bundle, signing, release=number)
+    return Release(bundle, previous=found)
+
+
+def _is_name(subject: str) -> bool:
+    return subject.replace("-", "a").isalnum()
+
+
+def _nothing(subject: str) -> NoReturn:
+    raise Problem(
+        f"{subject} is no bundle here, and no offer of that name stands whole on the broker; "
+        "give a bundle's folder or zip, with --key where it isn't signed"
+    )
+
+
+def _is_same(standing: Bundle, bundle: Bundle) -> bool:
+    """Whether it is the same release, signed again perhaps."""
+    same_files = all(standing.files()[name] == bundle.files()[name] for name in MAX_FILE_BYTES)
+    return same_files and standing.manifest.version == bundle.manifest.version
