@@ -29,8 +29,9 @@ _DEBUG = 7
 class JournalHandler(logging.Handler):
     """Sends records to the journal; what it doesn't take goes to `otherwise`."""
 
-    def __init__(self, service: str, otherwise: logging.Handler, address: str = SOCKET) -> None:
+    def __init__(self, service: str, otherwise: logging.Handler, address: str) -> None:
         super().__init__()
+        self.setFormatter(logging.Formatter("%(message)s"))  # else basicConfig puts level and name before it
         self._service = service
         self._otherwise = otherwise
         self._address = address

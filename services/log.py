@@ -48,6 +48,6 @@ def set_up(service: str, level: str) -> None:
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"{stamp}{service}: %(levelname)s %(message)s", "%H:%M:%S"))
     if under_journal:
-        handler = journald.JournalHandler(service, handler)
+        handler = journald.JournalHandler(service, handler, journald.SOCKET)
     handler.addFilter(RateLimit())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -28,6 +28,7 @@ WELL: frozenset[ServiceState] = frozenset({"ready", "off"})
 _LOSSES = (
     "dropped",
     "damaged",
+    "frames_skipped",
     "missing",
     "skipped",
     "unread",

@@ -17,7 +17,7 @@ import pytest
 
 from services import journald
 from services.journald import JournalHandler
-from services.log import BURST, RateLimit, fields
+from services.log import BURST, RateLimit, fields, set_up
 from tests.conftest import REPOSITORY
 
 
@@ -144,6 +144,25 @@ def test_a_fault_that_repeats_is_told_a_few_times_and_then_counted(monkeypatch: 
         *(f"fault {number}" for number in range(BURST)),
         "fault 49 (39 more like this were left out)",
     ]
+
+
+def test_the_processs_own_log_says_in_the_journal_just_what_was_said(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(runtime)
+    monkeypatch.setattr(journald, "is_ours", lambda: True)
+    monkeypatch.setattr(journald, "SOCKET", str(journal.path))
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        set_up("pad", "info")
+        logging.getLogger("services.pad").warning("hello")
+        assert journal.entry()["MESSAGE"] == "hello"
+    finally:
+        root.handlers[0].close()
+        root.handlers[:] = before
+        root.setLevel(level)
+        journal.socket.close()
 
 
 SPEAK = "from services.log import set_up; import logging; set_up('pad', 'info'); logging.info('hello')"

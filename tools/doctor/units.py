@@ -29,10 +29,14 @@ def units(car: Car) -> Iterator[Finding]:
     if not states:
         yield error("systemd doesn't answer", "see: systemctl status")
         return
-    findings = [finding for state in states.values() for finding in _judge(state)]
+    target = states.pop(TARGET, {"Id": TARGET})
+    findings = list(_judge(target))
+    if target.get("ActiveState") == "inactive":  # then the others are, too, unless they have failed
+        states = {name: state for name, state in states.items() if state["ActiveState"] != "inactive"}
+    findings += [finding for state in states.values() for finding in _judge(state)]
     yield from findings
     if not findings:
-        yield ok(f"{len(states) - 1} services and {TARGET} are active and start on boot")
+        yield ok(f"{len(states)} services and {TARGET} are active and start on boot")
 
 
 def unit_of(service: str) -> str:
