@@ -70,7 +70,7 @@ class Car:
     def steps(self, file: str = "", change: str = "") -> list[ModelProgress]:
         """What was told of a file, or of a change."""
         told: list[ModelProgress] = self.onlooker.of("model.progress")
-        return [each for each in told if each.file == file or each.change == change]
+        return [each for each in told if each.file == file != "" or each.change == change]
 
     def end(self, file: str = "", change: str = "", within_s: float = 60.0) -> ModelProgress:
         """How it ended."""

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from messages.offers import chunk_topic, offer_topic
 from models.archive import pack
 from models.bundle import Bundle
+from services.config import Mqtt
 from tests.conftest import REPOSITORY, wait_for
 from tests.services.bridge.kit import Client, Mosquitto, find_mosquitto
 from tests.services.updater.conftest import Car
+from tests.services.updater.test_mqtt import answer, ask
+from tools.publish.link import Link
+from tools.publish.publication import Publication, look
+from tools.publish.shelf import Shelf
+from tools.publish.signing import release_of
 
 FOLLOWS = {"MODELS__FOLLOW": '["lab"]'}
 
@@ -107,3 +119,84 @@ def test_published_it_is_taken_rolled_back_it_stays_so(
 
     client.publish("cmd/model/unpin", '{"id": "desk-2"}')
     follower.reads_with(digest)
+
+
+def test_everything_is_killed_in_mid_transfer(follower: Car, broker: Mosquitto, client: Client) -> None:
+    """Of an offer two chunks have come when broker, bridge and updater are killed: it goes on from there."""
+    shipped = follower.state.active
+    bundle = release_of(follower.bundle("lab"), follower.key, release=2)
+    publication = Publication(bundle, chunk_bytes=32 << 10)
+    way = Mqtt(host="127.0.0.1", port=broker.port)
+    with Link.open([way]) as link:
+        link.publish(list(publication._missing(Shelf("lab")))[:2], retain=True)
+        link.publish([(offer_topic("lab"), publication.offer.encoded())], retain=True)
+        payload = follower.runtime / "state" / "updater" / "fetch" / bundle.digest[:32] / "payload"
+        wait_for(lambda: payload.exists() and payload.stat().st_size == 64 << 10, 20)
+    broker.kill()
+    follower.kill("updater")
+    follower.kill("bridge")
+    assert payload.stat().st_size == 64 << 10
+    broker.start()
+    follower.start("updater", "bridge")
+    assert follower.state.active == shipped
+    with Link.open([way]) as link:
+        shelf = look(link, "lab", (chunk_topic("lab", bundle.digest, 0),))
+        Publication(bundle, chunk_bytes=32 << 10).put(link, shelf)
+        follower.reads_with(bundle.digest)
+    steps = [step.step for step in follower.steps(change=publication.change)]
+    assert steps.count("fetching") == 1
+
+
+def test_one_line_of_json_installs(
+    follower: Car, broker: Mosquitto, client: Client, publisher: Publisher, tmp_path: Path
+) -> None:
+    """By the name of what stands, though the car is pinned; by URL, size and hash; and never otherwise."""
+    bundle = release_of(follower.bundle("lab"), follower.key, release=3)
+    with (
+        Client(broker.port, protocol="5") as desk,
+        Link.open([Mqtt(host="127.0.0.1", port=broker.port)]) as link,
+    ):
+        desk.subscribe()
+        assert ask(desk, "pin", "desk-1")["status"] == "ok"
+        assert ask(desk, "install", "desk-2", offer="lab")["error"]["code"] == "no_offer"
+        Publication(bundle).put(link, look(link, "lab"))
+        desk.wait("event/model", lambda each: json.loads(each.text)["reason"] == "pinned")
+        reply = ask(desk, "install", "desk-3", offer="lab")
+        assert (reply["status"], reply["data"]["model"]["digest"]) == ("ok", bundle.digest)
+        follower.reads_with(bundle.digest)
+
+        # A retained command, one on another car's topic, an answer to be sent elsewhere.
+        desk.publish("cmd/model/rollback", '{"id": "desk-4"}', retain=True)
+        assert answer(desk, "rollback", "desk-4")["error"]["code"] == "retained"
+        desk.client.publish("smartcar/othercar/cmd/model/rollback", '{"id": "desk-5"}', 1)
+        desk.publish("cmd/model/list", '{"id": "desk-6"}', answer_to="smartcar/othercar/reply/model/list")
+        assert answer(desk, "list", "desk-6")["status"] == "ok"
+        assert follower.state.active.digest == bundle.digest
+        ask(desk, "unpin", "desk-7")
+
+    other = release_of(follower.bundle("elsewhere"), follower.key, release=1)
+    content = pack(other)
+    with served(tmp_path, content) as url:
+        right = {"url": url, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        wrong = right | {"sha256": "ab" * 32}
+        assert ask(client, "install", "desk-8", **wrong)["data"]["step"] == "fetching"
+        assert follower.end(change="desk-8").reason == "not_fetched"
+        assert follower.state.active.digest == bundle.digest
+        ask(client, "install", "desk-9", **right)
+        follower.reads_with(other.digest)
+        unsigned = pack(follower.bundle("elsewhere"))
+    with served(tmp_path, unsigned) as url:
+        digest = hashlib.sha256(unsigned).hexdigest()
+        ask(client, "install", "desk-10", url=url, sha256=digest, size=len(unsigned))
+        assert follower.end(change="desk-10").reason == "unsigned"
+
+
+@contextmanager
+def served(folder: Path, content: bytes) -> Iterator[str]:
+    """The URL of a file."""
+    (folder / "bundle.zip").write_bytes(content)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/bundle.zip"
+        server.shutdown()

@@ -1,0 +1,110 @@
+"""`smartcar model publish` where no car is: what it signs, what it says, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.archive import pack
+from models.bundle import Bundle, parse_manifest
+from models.keys import SigningKey
+from services.config import Mqtt
+from tests.conftest import REPOSITORY
+from tests.services.bridge.kit import Mosquitto, free_port
+from tests.tools.publish.test_publication import new_name, standing
+from tools.problems import Problem
+from tools.publish.broker import Access, broker_of
+
+
+def publish(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tools.cli", "model", "publish", *map(str, words)],
+        cwd=REPOSITORY,
+        env={name: value for name, value in os.environ.items() if not name.startswith("SMARTCAR_")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_each_publication_is_the_next_release_and_withdrawn_it_is_gone(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    from tests.models.making import rewritten
+
+    name, key = new_name(), SigningKey.generate()
+    key.save(tmp_path / "key")
+    folder = rewritten(tmp_path / "bundle", lambda manifest: manifest.update(name=name, release=3))
+    broker = ("--broker", f"127.0.0.1:{mosquitto.port}")
+    way = Mqtt(host="127.0.0.1", port=mosquitto.port)
+    options = (*broker, "--key", tmp_path / "key", "--to", "car7", "--json")
+    for release in (3, 4):
+        done = publish(folder, *options)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout.splitlines()[-1])
+        offer = standing(way, name).standing
+        assert offer is not None
+        manifest = parse_manifest(offer.manifest, "here")
+        assert (offer.digest, manifest.release, manifest.target) == (told["digest"], release, "car7")
+        assert told["taken"] == told["awaited"] == told["away"] == []
+    gone = publish("--withdraw", name, *broker)
+    assert gone.returncode == 0
+    assert "topics cleared" in gone.stdout
+    assert not standing(way, name).offer
+
+
+def test_what_it_refuses(tmp_path: Path) -> None:
+    key = SigningKey.generate()
+    key.save(tmp_path / "key")
+    (tmp_path / "factory.zip").write_bytes(pack(Bundle.load(REPOSITORY / "models" / "factory")))
+    nowhere = ("--broker", f"127.0.0.1:{free_port()}")
+    for words, said in (
+        ((), "give a BUNDLE"),
+        ((tmp_path / "factory.zip", "--to", "car7", *nowhere), "--key"),
+        ((tmp_path / "factory.zip", "--key", tmp_path / "key", *nowhere), "no broker answers"),
+    ):
+        done = publish(*words)
+        assert done.returncode != 0
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port", "tls"),
+    [
+        ("lab", "lab", 1883, False),
+        ("lab:1884", "lab", 1884, False),
+        ("mqtt://lab", "lab", 1883, False),
+        ("mqtts://lab", "lab", 8883, True),
+        ("mqtts://teacher@lab:8884", "lab", 8884, True),
+        ("[::1]:1884", "::1", 1884, False),
+    ],
+)
+def test_addresses_of_brokers(address: str, host: str, port: int, tls: bool) -> None:
+    first, second = broker_of(address, Access(), Mqtt())
+    assert (first.host, first.port, first.tls, first.protocol) == (host, port, tls, "5")
+    assert second.protocol == "3.1.1"
+    assert first.username == ("teacher" if "@" in address else "")
+
+
+def test_a_ca_file_means_tls(tmp_path: Path) -> None:
+    way = broker_of("lab", Access(ca_file=tmp_path / "ca.crt"), Mqtt())[0]
+    assert (way.port, way.tls) == (8883, True)
+
+
+@pytest.mark.parametrize("address", ["http://lab", "lab:99999", "mqtt://teacher:secret@lab", "lab/x", ""])
+def test_what_is_no_address(address: str) -> None:
+    with pytest.raises(Problem):
+        broker_of(address, Access(), Mqtt())
+
+
+def test_without_an_address_it_is_the_broker_of_the_settings() -> None:
+    settings = Mqtt(host="lab", username="car7", protocol="3.1.1")
+    assert broker_of(None, Access(), settings) == (settings,)
+    with pytest.raises(Problem, match=r"mqtt\.host"):
+        broker_of(None, Access(), Mqtt())
