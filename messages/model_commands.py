@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from messages.command import Command, Result
 from messages.models import ModelProgress, Step, StoredModel
-from messages.offers import MAX_CHUNK_BYTES, MAX_OFFER_BYTES, Digest, OfferName, Url
+from messages.offers import MAX_CHUNK_BYTES, MAX_OFFER_BYTES, Digest, OfferName, StandingOffer, Url
 from messages.vision import ModelInfo
 
 MAX_INLINE_BYTES = 5 << 20
@@ -171,6 +171,8 @@ class ModelTable(Result):
     """The digest on trial."""
     history: tuple[ModelProgress, ...] = ()
     """The latest steps of changes, the newest last."""
+    offers: tuple[StandingOffer, ...] = ()
+    """What stands on the broker of the names that are followed."""
 
 
 class ModelList(Command):

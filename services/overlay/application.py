@@ -37,6 +37,7 @@ COMMANDS = frozenset(
         "pad.brush",
         "pad.automatic",
         "model.list",
+        "model.install",
         "model.activate",
         "model.rollback",
         "model.pin",

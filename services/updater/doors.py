@@ -199,6 +199,7 @@ class Desk:
             pinned=ledger.pinned,
             trial=change.digest if change is not None and change.step == "trial" else "",
             history=tuple(self._history()),
+            offers=self._offers.shown(),
         )
 
     def _origin(self, digest: str) -> tuple[Origin, str]:

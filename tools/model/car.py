@@ -29,6 +29,7 @@ from messages.model_commands import (
     ModelUpload,
 )
 from messages.models import ENDED, ModelProgress, StoredModel
+from messages.offers import StandingOffer
 from messages.pad import BOXES, EMPTY
 from messages.pad_commands import PadReading, PadRecognize
 from messages.requests import CommandClient
@@ -152,7 +153,34 @@ def show(settings: Settings, *, json: bool) -> int:
     )
     if table.pinned:
         print("the active model is pinned; `smartcar model unpin` lets bundles from elsewhere replace it")
+    for offer in table.offers:
+        print(_offered(offer, table))
     return 0
+
+
+def show_offers(settings: Settings, *, json: bool) -> int:
+    """Print what stands on the broker of the names that the car follows, and what has become of it."""
+    with updater(settings) as way:
+        table = ModelTable.model_validate(way.ask(ModelList()).data)
+    if json:
+        for offer in table.offers:
+            print_json(as_dict(offer))
+    elif not table.offers:
+        names = ", ".join(settings.models.follow)
+        print(f"no offer of {names} is known" if names else "no name is followed; models.follow names some")
+    else:
+        for offer in table.offers:
+            print(_offered(offer, table))
+    return 0
+
+
+def _offered(offer: StandingOffer, table: ModelTable) -> str:
+    active = any(row.state == "active" and row.model.digest == offer.digest for row in table.models)
+    how = "active" if active else f"{offer.reason}: {offer.sentence}" if offer.reason else "on its way"
+    going = f", {offer.percent} %" if not active and not offer.reason else ""
+    return (
+        f"offered: {offer.name} {offer.version}, release {offer.release}, {offer.digest[:12]}: {how}{going}"
+    )
 
 
 def _cells(row: StoredModel, table: ModelTable) -> tuple[str, ...]:
@@ -214,6 +242,11 @@ def install(settings: Settings, bundle: Path, *, activate: bool, json: bool) -> 
     content = pack(read_bundle(bundle))
     with updater(settings) as way:
         return way.see_through(ModelInstall(upload=way.upload(content), activate=activate), json=json)
+
+
+def install_offer(settings: Settings, name: str, *, activate: bool, json: bool) -> int:
+    """Take what stands on the broker of that name. Returns 0 where the car took it."""
+    return _see_through(settings, ModelInstall(offer=name, activate=activate), json)
 
 
 def activate(settings: Settings, model: str, *, json: bool) -> int:

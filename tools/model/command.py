@@ -65,12 +65,36 @@ def import_model(
 
 
 @app.command()
-def install(bundle: BundlePath, keep: Keep = False, json: Json = False, config: Config = None) -> None:
+def install(
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="A bundle's folder or zip.", show_default=False)
+    ] = None,
+    offer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What stands of that name on the broker instead.")
+    ] = None,
+    keep: Keep = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
     """Have the car take a bundle that is signed by a key it trusts."""
     from services.config_file import load
-    from tools.model.car import install as install_bundle
+    from tools.model import car
 
-    problems.finish(install_bundle(load(), bundle, activate=not keep, json=json))
+    if (bundle is None) == (offer is None):
+        problems.stop("give a BUNDLE, or --offer NAME", exit_code=2)
+    if bundle is None:
+        problems.finish(car.install_offer(load(), offer or "", activate=not keep, json=json))
+    else:
+        problems.finish(car.install(load(), bundle, activate=not keep, json=json))
+
+
+@app.command()
+def offers(json: Json = False, config: Config = None) -> None:
+    """What stands on the broker of the names that the car follows, and why it isn't taken."""
+    from services.config_file import load
+    from tools.model.car import show_offers
+
+    problems.finish(show_offers(load(), json=json))
 
 
 @app.command()

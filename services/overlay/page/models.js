@@ -110,6 +110,7 @@ export class ModelPanel {
     const words = `${title(state.active)} reads${state.pinned ? ", pinned" : ""}`;
     setText(byId("models-state"), state.trial ? `${title(state.trial)} on trial` : words);
     if (step) this.#step(step);
+    this.#offers(state);
     this.#enable();
     this.#refresh();
   }
@@ -138,6 +139,26 @@ export class ModelPanel {
 
   remove(row) {
     if (confirm(`Remove ${title(row.model)} from the car?`)) this.#send("model.remove", { model: row.model.digest });
+  }
+
+  // What stands on the broker and isn't what the car reads with.
+  #offers({ active, offers }) {
+    const shown = offers.filter((offer) => offer.digest !== active.digest);
+    byId("models-offers").replaceChildren(
+      ...shown.map((offer) => {
+        const how = offer.reason ? offer.sentence : `on its way, ${offer.percent} %`;
+        const take = element("button", { type: "button", class: "small" }, "Take it now");
+        take.addEventListener("click", () => this.#send("model.install", { offer: offer.name }));
+        setHidden(take, !offer.reason);
+        return element(
+          "li",
+          { "data-reason": offer.reason },
+          element("span", {}, `Offered: ${offer.name} ${offer.version}, release ${offer.release}. `),
+          element("span", { class: "quiet" }, how),
+          take,
+        );
+      }),
+    );
   }
 
   #step(step) {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from messages.model_commands import ModelImport
+from messages.model_commands import ModelImport, ModelPin
 from messages.pad_commands import PadErase, PadWrite
 from tests.conftest import wait_for
 from tests.services.updater.conftest import Car
@@ -82,3 +82,34 @@ def test_another_model_reads_the_same_strokes_beside_the_active_one(page: Any, c
     button.click()
     assert page.locator(".digit-beside:visible").count() == 0
     assert button.get_attribute("aria-pressed") == "false"
+
+
+def test_what_is_offered_is_shown_with_why_not_and_taken_with_one_click(page: Any, car: Car) -> None:
+    from services.config import Mqtt
+    from tests.services.bridge.kit import Mosquitto, find_mosquitto
+    from tools.publish.link import Link
+    from tools.publish.publication import Publication, look
+    from tools.publish.signing import release_of
+
+    if find_mosquitto() is None:
+        pytest.skip("Mosquitto is not installed (apt install mosquitto)")
+    broker = Mosquitto(car.runtime)
+    broker.start()
+    car.settings |= {
+        "MODELS__FOLLOW": '["lab"]',
+        "MQTT__HOST": "127.0.0.1",
+        "MQTT__PORT": str(broker.port),
+    }
+    car.start_again("updater")
+    car.start("bridge")
+    car.ask(ModelPin())
+    bundle = release_of(car.bundle("lab"), car.key, release=2)
+    with Link.open([Mqtt(host="127.0.0.1", port=broker.port)]) as link:
+        Publication(bundle).put(link, look(link, "lab"))
+        offer = page.locator('#models-offers li[data-reason="pinned"]')
+        offer.wait_for(timeout=20_000)
+        assert f"lab {bundle.manifest.version}, release 2" in offer.inner_text()
+        offer.locator("button").click()
+        car.reads_with(bundle.digest)
+        wait_for(lambda: page.locator("#models-offers li").count() == 0, 10, "the offer to go")
+    broker.stop()
