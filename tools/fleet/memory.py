@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -37,7 +37,9 @@ class Note(Part):
     before: dict[str, Before] = {}
     """How cars were when they were let have the model."""
     rolling_back: bool = False
-    """It was given up, and the cars that have it are to go back."""
+    """It was given up, and the cars that have it are to go back:"""
+    back: tuple[str, ...] = ()
+    """these."""
 
 
 class RolloutOffer(Offer):
@@ -45,9 +47,10 @@ class RolloutOffer(Offer):
 
     rollout: Note | None = None
 
-    def noted(self, before: Mapping[str, Before], *, rolling_back: bool = False) -> RolloutOffer:
-        """The same with another note."""
-        note = Note(before=dict([*before.items()][:MAX_REMEMBERED]), rolling_back=rolling_back)
+    def noted(self, before: Mapping[str, Before], back: Iterable[str] | None = None) -> RolloutOffer:
+        """The same with another note; with `back` it is one of going back."""
+        remembered = dict([*before.items()][:MAX_REMEMBERED])
+        note = Note(before=remembered, rolling_back=back is not None, back=tuple(back or ()))
         return self.model_copy(update={"rollout": note})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
@@ -21,15 +21,26 @@ _AGAIN = frozenset({"no-answer", "busy", "rate-limited"})
 
 
 class Rollback:
-    """`step` asks what is to be asked; `heard` takes what comes on REPLIES. Cars that are off are left."""
+    """`step` asks what is to be asked; `heard` takes what comes on REPLIES. Cars that are off are left.
 
-    def __init__(self, digest: str, before: Mapping[str, Before], roster: Roster, saying: Saying) -> None:
+    `to_go_back` were asked already, perhaps, by a process that was killed.
+    """
+
+    def __init__(
+        self,
+        digest: str,
+        before: Mapping[str, Before],
+        to_go_back: Iterable[str],
+        roster: Roster,
+        saying: Saying,
+    ) -> None:
         self.back: set[str] = set()
         """Cars that went back."""
         self.left: dict[str, str] = {}
         """Cars that still have it, or are still pinned, and why."""
         self._digest, self._before, self._roster, self._saying = digest, before, roster, saying
         self._began = roster.clock()
+        self._to_go_back = set(to_go_back)
         self._asked: dict[tuple[str, str], float] = {}
         self._ids: dict[str, str] = {}
         self._freed: set[str] = set()
@@ -61,15 +72,18 @@ class Rollback:
             if look.active == self._digest or (not look.on and car.model.active.digest == self._digest):
                 if not look.on:
                     continue
+                self._to_go_back.add(car.name)
                 self._ask_back(link, car, now)
                 pending = True
             elif look.on and self._is_on_its_way(car):
                 pending = True  # on trial: it has to end first
-            elif (car.name, "rollback") in self._asked and car.name not in self._freed:
+            elif look.on and car.name in self._to_go_back and car.name not in self._freed:
                 self._went_back(link, car, now)
                 pending = pending or car.name not in self._freed
         if pending and not over:
             return False
+        for name in self.back - self._freed:
+            self.left.setdefault(name, "it went back, but is pinned still")
         for car in self._roster.cars.values():
             if self._is_concerned(car) and car.model and car.model.active.digest == self._digest:
                 away = car.away or car.state(now, self._roster.listening_since) == "silent"

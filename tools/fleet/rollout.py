@@ -245,9 +245,13 @@ class _Rollout:
         self._saying.wave(action.new, everyone=action.cars == self._everyone)
 
     def _offer_to(
-        self, link: Link, shelf: Shelf, cars: tuple[str, ...] | None, *, rolling_back: bool = False
+        self,
+        link: Link,
+        shelf: Shelf,
+        cars: tuple[str, ...] | None,
+        back: tuple[str, ...] | None = None,
     ) -> None:
-        noted = self._offer.noted(self._before, rolling_back=rolling_back)
+        noted = self._offer.noted(self._before, back)
         if self._placed:
             self._publication.offer = noted
             self._publication.widen(link, shelf, cars)
@@ -276,10 +280,12 @@ class _Rollout:
     def _roll_back(self, link: Link, shelf: Shelf) -> int:
         """Nobody takes it any more, who has it goes back, then the offer goes."""
         if not self._giving_up and self._placed:
-            self._offer_to(link, shelf, (), rolling_back=True)
+            have = (car for car in self._chosen if self._look(car).active == self._digest)
+            self._offer_to(link, shelf, (), tuple(car.name for car in have if car.name in self._before))
         self._giving_up = True
         if self._rollback is None:
-            self._rollback = Rollback(self._digest, self._before, self._roster, self._saying)
+            back = self._offer.rollout.back if self._offer.rollout is not None else ()
+            self._rollback = Rollback(self._digest, self._before, back, self._roster, self._saying)
         while not self._rollback.step(link):
             self._publication.hear(link, shelf, LOOK_S)
             if self._publication.superseded(shelf):

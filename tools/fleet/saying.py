@@ -86,7 +86,7 @@ class Saying:
         self._say(content, f"rolled back: {len(content['back'])} cars; {offer}")  # type: ignore[arg-type]
         if not self._json:
             for name, why in left.items():
-                print(f"{name} still has it: {printable(why)}", flush=True)
+                print(f"{name} is left as it is: {printable(why)}", flush=True)
 
     def interrupted(self, subject: str) -> None:
         if not self._json:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -219,6 +221,50 @@ def test_chosen_cars_and_a_stop(fleet: Fleet, cars: Herd) -> None:
     assert said[-1]["failed"] == ["car1", "car2"]
     assert fleet.offer() == {}
     assert fleet.active("car10") == "2.0.0"
+
+
+def test_a_broker_that_dies_and_forgets_all_in_the_middle(fleet: Fleet) -> None:
+    with herd(fleet.orders("car1", "car2")):
+        fleet.wait_ready("car1", "car2")
+        with fleet.rollout(fleet.bundle("2.0.0"), "--waves", "1,all", "--settle", "4") as rollout:
+            fleet.wait_active({"car1": "2.0.0"})
+            fleet.broker.kill()
+            fleet.broker.start()
+            out, error = rollout.communicate(timeout=90)
+        said = objects(out)
+        assert (rollout.returncode, said[-1]["healthy"]) == (0, ["car1", "car2"]), (out, error)
+        assert waves(said) == [["car1"], ["car2"]]
+        assert fleet.offer()["cars"] is None
+
+
+def test_killed_while_cars_go_back_it_sees_that_through(fleet: Fleet) -> None:
+    with herd(fleet.orders("car1", "car2"), per_process=1) as running:
+        fleet.wait_ready("car1", "car2")
+        shipped = fleet.active("car1")
+        options = ("--waves", "2,all", "--rollback", "--grace", "3")
+        with fleet.rollout(fleet.bundle("2.0.0-blind"), *options) as rollout:
+            fleet.wait_active({"car1": "2.0.0-blind", "car2": "2.0.0-blind"})
+            os.kill(running.pids[1], signal.SIGSTOP)  # it hears nothing now
+            fleet.wait(lambda: fleet.active("car1") == shipped, "car1 to go back")
+            rollout.kill()
+        assert fleet.offer()["cars"] == []
+        os.kill(running.pids[1], signal.SIGCONT)
+        code, said = fleet.rolled_out("digits")
+        assert (code, said[-1]["outcome"], said[-1]["left"]) == (1, "rolled_back", {})
+        fleet.wait_active({"car1": shipped, "car2": shipped})
+        assert fleet.offer() == {}
+
+
+def test_another_publisher_has_the_last_word(fleet: Fleet) -> None:
+    with herd(fleet.orders("car1", "car2")):
+        fleet.wait_ready("car1", "car2")
+        with fleet.rollout(fleet.bundle("2.0.0"), "--waves", "1,all", "--settle", "60") as first:
+            fleet.wait_active({"car1": "2.0.0"})
+            code, said = fleet.rolled_out(fleet.bundle("3.0.0"), "--waves", "all")
+            assert (code, said[-1]["healthy"]) == (0, ["car1", "car2"])
+            _, error = first.communicate(timeout=30)
+        assert first.returncode == 1
+        assert "another offer of digits stands now" in error
 
 
 def test_what_is_no_rollout_is_said_in_a_sentence(fleet: Fleet) -> None:
