@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 
-from messages.models import ModelProgress
+from messages.models import PERCENT, ModelProgress
 from messages.offers import offer_change
 from messages.vision import ModelInfo
 from models.refusal import Reason, Refusal
@@ -26,12 +26,14 @@ class Notices:
     def __init__(self, ledger: LedgerFile, words: Telling, announce: Callable[[ModelProgress], None]) -> None:
         self._ledger, self._words, self._announce = ledger, words, announce
 
-    def fetching(self, fetch: Fetch, model: ModelInfo | None) -> None:
-        """It has begun to come."""
+    def fetching(self, fetch: Fetch, model: ModelInfo | None, percent: int = 0) -> None:
+        """It comes; so much of it is here."""
         where = "its URL" if fetch.url else "the broker"
+        here = f"; {percent} % are here" if percent else ""
         change = Change(id=fetch.id, origin=fetch.origin)
-        sentence = f"{fetch.size >> 10} KiB are fetched from {where}."
-        self._announce(self._words.progress(change, "fetching", model, sentence=sentence))
+        sentence = f"{fetch.size >> 10} KiB are fetched from {where}{here}."
+        progress = self._words.progress(change, "fetching", model, sentence=sentence)
+        self._announce(progress.model_copy(update={"percent": percent * PERCENT["received"] // 100}))
 
     def not_taken(self, standing: Standing, refusal: Refusal) -> None:
         """The car doesn't take what stands."""

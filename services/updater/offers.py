@@ -28,6 +28,8 @@ from services.updater.workshop import Terms, known_time
 
 LOOK_AGAIN_S = 60.0
 """Offers expire, and a clock is set, without anybody saying so."""
+TELL_S, TELL_ASKED_S = 60.0, 10.0
+"""How far something is that takes long: to all, and where somebody waits for it."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Offers:
         """Digests whose URL gave something else than was signed."""
         self._seen_failure: Refusal | None = None
         self._look, self._looked = True, clock()
+        self._told_how_far = clock()
 
     # what is asked
 
@@ -109,6 +112,8 @@ class Offers:
             taken = {Path(change.path), Path(change.path).parent}
             if fetch is not None and fetch.id == change.id:
                 self._fetcher.release()  # it had been handed on
+        elif fetch is not None and not fetch.asked and fetch.name not in self.follow:
+            self._fetcher.release()  # it isn't followed any more
         self._fetcher.recover(taken)
 
     def heard(self, name: str, content: bytes) -> None:
@@ -163,6 +168,7 @@ class Offers:
         if fetch is not None and self._fetcher.complete:
             self._hand_over(fetch)
         now = self._clock()
+        self._tell_how_far(now)
         if self._retries.come_due() or self._look or now - self._looked > LOOK_AGAIN_S:
             self._look, self._looked = False, now
             self._decide()
@@ -174,13 +180,17 @@ class Offers:
         verdicts: dict[str, Refusal] = {}
         for name in self.follow:
             standing = self._standing.get(name)
-            if standing is None or self._is_under_way(standing.digest):
+            if standing is None or self._has_lifecycle(standing.digest):
                 continue
             if standing.digest == self._lifecycle.store.active:
                 self._notices.taken(standing)
                 self._retries.forget(standing.digest)
                 continue
-            verdict = self._verdict(standing) or self._taken(standing)
+            verdict = self._verdict(standing)
+            if verdict is not None:
+                self._stop_fetching(standing.digest)
+            elif not self._is_fetched(standing.digest):
+                verdict = self._retries.waiting(standing.digest) or self._taken(standing)
             if verdict is not None:
                 verdicts[name] = verdict
                 self._notices.not_taken(standing, verdict)
@@ -203,17 +213,36 @@ class Offers:
         if self._notices.note(standing.offer.name).taken == standing.digest:
             sentence = f"{title} was taken, and another model since; smartcar model unpin takes it again."
             return Refusal(Reason.REPLACED, sentence)
-        return self._retries.waiting(standing.digest)
+        return None
 
     def _objection(self, standing: Standing) -> Refusal | None:
         newest = self._lifecycle.ledger.now.releases.get(standing.manifest.name)
         return standing.objection(self._terms, known_time(self._now()), newest)
 
-    def _is_under_way(self, digest: str) -> bool:
-        change, fetch = self._lifecycle.change, self._fetcher.now
-        if change is not None and digest in (change.digest, change.source):
-            return True
+    def _has_lifecycle(self, digest: str) -> bool:
+        change = self._lifecycle.change
+        return change is not None and digest in (change.digest, change.source)
+
+    def _is_fetched(self, digest: str) -> bool:
+        fetch = self._fetcher.now
         return fetch is not None and fetch.digest == digest and self._fetcher.failure is None
+
+    def _stop_fetching(self, digest: str) -> None:
+        """It isn't to be taken any more; what somebody asked for still is."""
+        fetch = self._fetcher.now
+        if fetch is not None and fetch.digest == digest and not fetch.asked:
+            self._fetcher.drop()
+
+    def _tell_how_far(self, now: float) -> None:
+        """Now and then, and more often to somebody who waits."""
+        fetch = self._fetcher.now
+        if fetch is None or self._fetcher.failure is not None:
+            self._told_how_far = now
+        elif now - self._told_how_far > (TELL_ASKED_S if fetch.asked else TELL_S):
+            self._told_how_far = now
+            standing = self._standing.get(fetch.name)
+            model = standing.model if standing is not None else None
+            self._notices.fetching(fetch, model, self._fetcher.percent)
 
     def _must_be_free(self) -> None:
         """Raises Refusal."""

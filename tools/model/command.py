@@ -226,6 +226,9 @@ def publish(
     payload: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the payload there, to be put at the URL.")
     ] = None,
+    chunk_kib: Annotated[
+        int, typer.Option(min=1, max=256, help="The length of a chunk, for a broker of small packets.")
+    ] = 256,
     wait: Annotated[
         float, typer.Option(min=0, help="Listen to the cars for so many seconds at most.")
     ] = 120.0,
@@ -254,7 +257,7 @@ def publish(
         problems.finish(publishing.take_back(withdraw or "", ways, json=json))
         return
     until = expires.replace(tzinfo=UTC) if expires is not None else None
-    wish = publishing.Wish(key, to, release, until, url, payload, wait)
+    wish = publishing.Wish(key, to, release, until, url, payload, wait, chunk_kib << 10)
     problems.finish(publishing.publish(bundle, ways, wish, json=json))
 
 

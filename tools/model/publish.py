@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from messages.offers import ROOT
+from messages.offers import MAX_CHUNK_BYTES, ROOT
 from models.bundle import Bundle
 from models.keys import SigningKey
 from models.payload import payload_of
@@ -19,7 +19,7 @@ from tools.output import print_json
 from tools.problems import Problem
 from tools.publish.answers import PATTERNS, Answer, Answers
 from tools.publish.link import Came, Link, LinkLost
-from tools.publish.publication import Publication, look, withdraw
+from tools.publish.publication import Publication, largest_chunk, look, withdraw
 from tools.publish.shelf import Shelf
 from tools.publish.signing import next_release, release_of
 
@@ -27,6 +27,8 @@ SETTLE_S = 2.0
 """So long at least the cars are listened to."""
 RETRY_S = 60.0
 """So long a broker that went away is tried again."""
+MOST_BREAKS = 4
+"""So often a connection may break before more has been put there than before."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Wish:
     payload: Path | None = None
     """Where the file for `url` is to be written."""
     wait_s: float = 120.0
+    chunk_bytes: int = MAX_CHUNK_BYTES
 
 
 def publish(path: Path, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> int:
@@ -51,15 +54,22 @@ def publish(path: Path, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> int:
         raise Problem("what is signed can't be changed: give --key to sign it anew")
     session = _Session(bundle, key, wish, json=json)
     lost_at: float | None = None
+    breaks = 0
     while True:
+        before = session.progress
         try:
             with Link.open(ways) as link:
-                lost_at = None
                 return session.run(link)
         except LinkLost as error:
             lost_at, why = time.monotonic(), str(error)
+            breaks = 0 if session.progress > before else breaks + 1
+            if breaks >= MOST_BREAKS:
+                raise Problem(
+                    f"{why} again and again; see that the broker lets this user publish below {ROOT} "
+                    f"(its ACL) and takes packets of {MAX_CHUNK_BYTES >> 10} KiB, else give --chunk-kib"
+                ) from None
         except Problem as error:
-            if lost_at is None or time.monotonic() - lost_at > RETRY_S:
+            if lost_at is None or time.monotonic() - lost_at > RETRY_S or session.is_connected:
                 raise
             why = str(error)
         session.say(f"{why}; trying again")
@@ -87,6 +97,10 @@ class _Session:
         self._publication: Publication | None = None
         self._told: dict[str, tuple[object, ...]] = {}
         self._since = 0.0
+        self._most_placed = 0
+        self.progress = 0
+        """Grows with each connection on which more has come about than on those before."""
+        self.is_connected = False
 
     def say(self, sentence: str) -> None:
         if not self._json:
@@ -94,9 +108,22 @@ class _Session:
 
     def run(self, link: Link) -> int:
         """Raises LinkLost, Problem."""
+        self.is_connected = True
+        try:
+            return self._run(link)
+        except LinkLost:
+            self.is_connected = False
+            raise
+
+    def _run(self, link: Link) -> int:
         shelf = look(link, self._bundle.manifest.name, PATTERNS, self._hear)
-        publication = self._publication or self._prepare(shelf)
+        publication = self._publication or self._prepare(shelf, largest_chunk(link))
+        placed = len([digest for digest, _ in shelf.chunks if digest == publication.digest])
+        if placed > self._most_placed:
+            self._most_placed = placed
+            self.progress += 1
         publication.put(link, shelf)
+        self.progress += 1
         manifest = publication.bundle.manifest
         self.say(
             f"{manifest.name} {manifest.version}, release {manifest.release}, for {manifest.target}: "
@@ -104,7 +131,7 @@ class _Session:
         )
         return self._watch(link, shelf, publication)
 
-    def _prepare(self, shelf: Shelf) -> Publication:
+    def _prepare(self, shelf: Shelf, chunk_bytes: int) -> Publication:
         bundle, wish = self._bundle, self._wish
         if self._key is not None:
             release = wish.release
@@ -117,7 +144,9 @@ class _Session:
             )
         if wish.payload is not None:
             _write(wish.payload, payload_of(bundle))
-        self._publication = Publication(bundle, url=wish.url, heard=self._hear)
+        self._publication = Publication(
+            bundle, url=wish.url, chunk_bytes=min(chunk_bytes, wish.chunk_bytes), heard=self._hear
+        )
         self._answers = Answers(bundle.manifest.name, bundle.digest)
         early, self._early = self._early, []
         for came in early:

@@ -51,6 +51,8 @@ class Link:
         self._answered, self._gone = threading.Event(), threading.Event()
         self._refusal: Trouble | None = None
         self._last_error = ""
+        self.packet_bytes: int | None = None
+        """The largest packet that the broker takes, where it says so: MQTT 5 can."""
         self._codes: dict[int, int] = {}
         self._subscribed: dict[int, list[int]] = {}
         self._changed = threading.Condition()
@@ -202,7 +204,8 @@ class Link:
         client.on_log = self._on_log
         return client
 
-    def _on_connect(self, _: object, __: object, ___: object, code: Any, ____: object) -> None:
+    def _on_connect(self, _: object, __: object, ___: object, code: Any, properties: Any) -> None:
+        self.packet_bytes = getattr(properties, "MaximumPacketSize", None)
         if code.is_failure:
             self._refusal = trouble.from_refusal(code.value, str(code), self.mqtt)
         self._answered.set()

@@ -18,6 +18,7 @@ from messages.message import new_ulid
 from messages.offers import (
     MAX_CHUNK_BYTES,
     MAX_OFFER_BYTES,
+    MIN_CHUNK_BYTES,
     ROOT,
     Offer,
     chunk_topic,
@@ -31,6 +32,8 @@ from tools.publish.link import Came, Link
 from tools.publish.shelf import Shelf
 
 ECHO_S = 10.0
+HEADER_BYTES = 512
+"""What a packet has besides a chunk: topic, properties."""
 MOST_REPAIRS = 200
 
 log = logging.getLogger(__name__)
@@ -165,6 +168,19 @@ class Publication:
     def _take(self, shelf: Shelf, came: Came) -> None:
         if not shelf.take(came):
             self._heard(came)
+
+
+def largest_chunk(link: Link) -> int:
+    """How long chunks may be on this broker. Raises Problem where not even an offer would fit."""
+    if link.packet_bytes is None:
+        return MAX_CHUNK_BYTES
+    fits = (link.packet_bytes - HEADER_BYTES) // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES
+    if fits < MIN_CHUNK_BYTES:
+        raise Problem(
+            f"the broker takes packets of {link.packet_bytes} bytes: too few for an offer; "
+            f"let it take more (Mosquitto: max_packet_size)"
+        )
+    return min(MAX_CHUNK_BYTES, fits)
 
 
 def look(

@@ -17,7 +17,7 @@ import models.importing
 from messages.command import Command, CommandRefused, Reply
 from messages.command import Result as CommandResult
 from messages.message import new_boot_id
-from messages.model_commands import ModelChunk, ModelInstall, ModelOffer, ModelRollback, ModelUnpin
+from messages.model_commands import ModelChunk, ModelInstall, ModelOffer, ModelPin, ModelRollback, ModelUnpin
 from messages.models import ModelProgress
 from messages.offers import ModelWanted, Offer, StandingOffer, chunk_topic, offer_topic
 from messages.requests import Later
@@ -230,7 +230,7 @@ class FollowingCar(Car):
             quiet = 0 if busy else quiet + 1
             assert self.seconds < until, f"never ends: {self.lifecycle.change} {self.fetcher.now}"
 
-    def ask(self, command: ModelInstall | ModelRollback | ModelUnpin) -> Reply:
+    def ask(self, command: Command) -> Reply:
         """The answer to a command, once it is there."""
         before = len(self.replies)
         self._ask(command, self.replies.append)
@@ -283,6 +283,7 @@ class FollowingCar(Car):
             ModelChunk: self.desk.chunk,
             ModelInstall: self.desk.install,
             ModelRollback: self.desk.rollback,
+            ModelPin: self.desk.pin,
             ModelUnpin: self.desk.unpin,
         }
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from messages.model_commands import ModelInstall, ModelUnpin
+from messages.model_commands import ModelInstall, ModelPin, ModelUnpin
 from messages.offers import chunk_topic, offer_topic
 from models import durable
 from models.archive import pack
@@ -215,6 +215,57 @@ def test_a_model_that_fell_back_is_not_taken_again_by_itself(
     car.settle()
     assert len(car.told) == told
     car.close()
+
+
+@pytest.mark.parametrize("why", ["pinned", "held back", "withdrawn"])
+def test_what_is_not_to_be_taken_any_more_is_not_fetched_on(
+    car: FollowingCar, broker: Broker, release: Release, why: str
+) -> None:
+    bundle = release(1)
+    offer = broker.offer(bundle)
+    while car.fetcher.partial.length < 2 * CHUNK:
+        car.step()
+    if why == "pinned":
+        car.ask(ModelPin())
+    elif why == "held back":
+        broker.publish(offer_topic(NAME), offer.model_copy(update={"cars": ("car1",)}).encoded())
+    else:
+        broker.publish(offer_topic(NAME), b"")
+    car.settle()
+    assert car.store.active == car.store.factory
+    assert bundle.digest not in car.store.digests
+    assert not any(car.fetcher.partial._root.iterdir())
+    assert car.session.patterns == {offer_topic(NAME)}
+
+
+def test_a_name_that_is_not_followed_any_more_is_not_fetched_on(
+    car: FollowingCar, root: Path, broker: Broker, release: Release, key: SigningKey
+) -> None:
+    broker.offer(release(1))
+    while car.fetcher.partial.length < 2 * CHUNK:
+        car.step()
+    car.close()
+    car = FollowingCar(root, broker, [key], follow=())
+    car.start()
+    car.settle()
+    assert car.store.active == car.store.factory
+    assert not car.session.patterns
+    assert not any(car.fetcher.partial._root.iterdir())
+    car.close()
+
+
+def test_how_far_it_is_is_told_now_and_then(car: FollowingCar, broker: Broker, release: Release) -> None:
+    last = chunk_topic(NAME, release(1).digest, 9)
+    broker.tamper = lambda topic, payload: [] if topic == last else [(topic, payload)]
+    broker.offer(release(1))
+    car.lifecycle.pin(pinned=True)
+    car.settle()
+    car.ask(ModelInstall(id="desk-1", offer=NAME))
+    car.settle()
+    told = [each for each in car.told if each.step == "fetching"]
+    assert len(told) > 2
+    assert "% are here" in told[-1].sentence
+    assert told[-1].percent > 0
 
 
 # Asked for

@@ -10,14 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from messages.offers import chunk_count
 from models.archive import pack
 from models.bundle import Bundle, parse_manifest
 from models.keys import SigningKey
+from models.payload import payload_of
 from services.config import Mqtt
 from tests.conftest import REPOSITORY
+from tests.models.making import rewritten
 from tests.services.bridge.kit import Mosquitto, free_port
 from tests.tools.publish.test_publication import new_name, standing
+from tools.model import publish as publishing
 from tools.problems import Problem
+from tools.publish import publication
 from tools.publish.broker import Access, broker_of
 
 
@@ -35,8 +40,6 @@ def publish(*words: str | Path) -> subprocess.CompletedProcess[str]:
 def test_each_publication_is_the_next_release_and_withdrawn_it_is_gone(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
-    from tests.models.making import rewritten
-
     name, key = new_name(), SigningKey.generate()
     key.save(tmp_path / "key")
     folder = rewritten(tmp_path / "bundle", lambda manifest: manifest.update(name=name, release=3))
@@ -72,6 +75,42 @@ def test_what_it_refuses(tmp_path: Path) -> None:
         assert done.returncode != 0
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Path:
+    """A signed bundle of some name."""
+    folder = rewritten(tmp_path / "bundle", lambda manifest: manifest.update(name=new_name()))
+    (folder / "manifest.sig").write_bytes(SigningKey.generate().sign((folder / "manifest.json").read_bytes()))
+    return folder
+
+
+def test_a_broker_that_takes_small_packets(signed: Path, tmp_path: Path) -> None:
+    """It says so; the chunks are made to fit."""
+    broker = Mosquitto(tmp_path, "allow_anonymous true\nmax_packet_size 60000")
+    broker.start()
+    done = publish(signed, "--broker", f"127.0.0.1:{broker.port}", "--json")
+    assert done.returncode == 0, done.stderr
+    shelf = standing(Mqtt(host="127.0.0.1", port=broker.port), Bundle.load(signed).manifest.name)
+    offer = shelf.standing
+    assert offer is not None
+    assert 50_000 < offer.chunk_bytes < 60_000
+    assert len(shelf.chunks) == chunk_count(len(payload_of(Bundle.load(signed))), offer.chunk_bytes)
+    broker.stop()
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_broker_that_forbids_it_is_not_tried_for_ever(
+    signed: Path, tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "acl").write_text("topic read smartcar/#\n")
+    broker = Mosquitto(tmp_path, f"allow_anonymous true\nacl_file {tmp_path / 'acl'}")
+    broker.start()
+    monkeypatch.setattr(publication, "ECHO_S", 1.0)
+    ways = broker_of(f"127.0.0.1:{broker.port}", Access(protocol=protocol), Mqtt())
+    with pytest.raises(Problem, match="ACL"):
+        publishing.publish(signed, ways, publishing.Wish(), json=True)
+    broker.stop()
 
 
 @pytest.mark.parametrize(
