@@ -116,7 +116,7 @@ def pump(source: Source, writer: RingWriter, settings: dict[str, Any], reports: 
 def main() -> int:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a killed service leaves no reader behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's matter
-    arguments = json.loads(sys.argv[1])
+    arguments = json.load(sys.stdin)
     cv2.setNumThreads(1)
     reports = Reports(arguments["reports"])
     settings = arguments["settings"]

@@ -176,12 +176,18 @@ class CaptureService(Service):
         os.set_blocking(self._pipe, False)
         arguments["reports"] = reports
         self._reader = subprocess.Popen(
-            [sys.executable, "-m", "services.capture.reader", json.dumps(arguments)],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "services.capture.reader"],
+            stdin=subprocess.PIPE,
             stdout=sys.stderr,
             pass_fds=(reports,),
         )
         os.close(reports)
+        assert self._reader.stdin is not None
+        try:  # not on its command line, which everybody may see: a stream's address may hold a password
+            with self._reader.stdin as order:
+                order.write(json.dumps(arguments).encode())
+        except OSError:
+            pass  # it has ended already, which its pipe tells
         self._buffer = b""
         self._delivering = False
         self._heard_at = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -52,6 +53,10 @@ def brightness_of(onlooker: Onlooker, runtime: Path) -> list[int]:
         ring.close()
 
 
+def command_line(pid: str) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def test_a_folder_shows_each_readable_photo_in_turn(context: Context, runtime: Path, photos: Path) -> None:
     onlooker = Onlooker(context, runtime)
     seen: set[int] = set()
@@ -76,8 +81,8 @@ def test_a_video_plays_at_its_own_speed_and_starts_again(
     onlooker = Onlooker(context, runtime)
     with service("capture", runtime, CAPTURE__SOURCE=str(path)):
         onlooker.wait(lambda: len(onlooker.of("frame")) > 25)
-        onlooker.wait(lambda: onlooker.health["capture"].rates.get("frames", 0) > 0)
-    assert 10 < onlooker.health["capture"].rates["frames"] < 25
+        onlooker.wait(lambda: onlooker.health["capture"].rates.get("frames", 0) > 10)
+    assert onlooker.health["capture"].rates["frames"] < 25
 
 
 def test_a_video_played_once_ends_and_says_so(context: Context, runtime: Path, tmp_path: Path) -> None:
@@ -246,6 +251,20 @@ def test_a_damaged_picture_now_and_then_is_left_out_and_counted(context: Context
         onlooker.wait(lambda: onlooker.health["capture"].counters.get("damaged", 0) > 20)
         assert onlooker.health["capture"].state == "ready"
         assert onlooker.health["capture"].counters.get("reader_restarts", 0) == 0
+
+
+def test_a_streams_password_stands_on_no_command_line(context: Context, runtime: Path) -> None:
+    onlooker = Onlooker(context, runtime)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and says nothing
+        stream = f"http://admin:horse@127.0.0.1:{silent.getsockname()[1]}/live"
+        with service("capture", runtime, CAPTURE__SOURCE=stream) as process:
+            onlooker.wait(lambda: onlooker.health.get("capture"))
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            [reader] = onlooker.wait(lambda: children.read_text().split())
+            assert onlooker.wait(lambda: b"reader" in (line := command_line(reader)) and line, within_s=5)
+            assert b"horse" not in command_line(reader)
+            silent.settimeout(10)
+            silent.accept()[0].close()  # it has the address all the same
 
 
 def test_a_server_that_refuses_is_quoted(context: Context, runtime: Path) -> None:
