@@ -52,10 +52,11 @@ def explained() -> list[Said]:
 class InterfaceCar:
     """`ask` sends a command and keeps it with its answer; `heard` is the example of each topic."""
 
-    def __init__(self, client: Client, key: SigningKey, folder: Path, broker: str) -> None:
+    def __init__(self, client: Client, key: SigningKey, folder: Path, port: int) -> None:
         self.client = client
         self.asked: dict[str, Asked] = {}
-        self._key, self._folder, self._broker = key, folder, broker
+        self.port = port
+        self._key, self._folder = key, folder
 
     def ask(self, verb: str, **fields: Any) -> Content:
         command = {"id": f"desk-{len(self.asked) + 1}", **fields}
@@ -67,9 +68,13 @@ class InterfaceCar:
     def send(self, verb: str, command: Content) -> Content:
         """The answer to a command."""
         before = len(self.client.inbox.messages)
-        topic = verb.replace(".", "/")
-        self.client.publish(f"cmd/{topic}", json.dumps(command))
-        came = self.wait(f"reply/{topic}", lambda each: each["id"] == command["id"], since=before)
+        self.client.publish(f"cmd/{verb.replace('.', '/')}", json.dumps(command))
+        return self.answer(verb, command["id"], since=before)
+
+    def answer(self, verb: str, command_id: str, since: int = 0) -> Content:
+        """The answer to a command that somebody sent."""
+        topic = f"reply/{verb.replace('.', '/')}"
+        came = self.wait(topic, lambda each: each["id"] == command_id, since)
         assert not came.retain
         return _content(came)
 
@@ -98,9 +103,8 @@ class InterfaceCar:
 
     def publish(self, bundle: Bundle) -> None:
         """Offer it to every car of the broker."""
-        done = smartcar(
-            self._folder, "model", "publish", str(bundle.folder), "--broker", self._broker, "--wait", "0"
-        )
+        where = ("--broker", f"127.0.0.1:{self.port}", "--wait", "0")
+        done = smartcar(self._folder, "model", "publish", str(bundle.folder), *where)
         assert done.returncode == 0, done.stderr
 
     def settled(self, step: str, since: int) -> None:
@@ -197,7 +201,7 @@ def interface_car(folder: Path) -> Iterator[InterfaceCar]:
             client.client.subscribe("#", 1)
             with running_car(folder, **settings) as car:
                 car.wait_ready()
-                yield InterfaceCar(client, key, folder, f"127.0.0.1:{broker.port}")
+                yield InterfaceCar(client, key, folder, broker.port)
     finally:
         broker.stop()
 
