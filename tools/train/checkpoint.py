@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Sequence[NDArray[np.float32]]
 
 _INDEX = "checkpoint.json"
 _ARRAYS = "checkpoint-{}.npz"
@@ -27,13 +31,17 @@ class Checkpoint:
     history: list[dict[str, float]]
     more: dict[str, Any]
     """What else was given to `save`."""
+    beside: Arrays = ()
+    """The arrays that were given to `save` beside the model's."""
 
 
-def save(run: Path, model: Any, epoch: int, history: list[dict[str, float]], **more: Any) -> None:
+def save(
+    run: Path, model: Any, epoch: int, history: list[dict[str, float]], beside: Arrays = (), **more: Any
+) -> None:
     """Keep the compiled `model` as it is after `epoch` epochs; the checkpoint before goes. `more` is JSON."""
     name = _ARRAYS.format(epoch)
     partial = run / f".partial-{name}"
-    np.savez(partial, *(np.asarray(array) for array in _variables(model)))
+    np.savez(partial, *(np.asarray(array) for array in _variables(model)), *beside)
     os.replace(partial, run / name)
     index = run / f".partial-{_INDEX}"
     index.write_text(json.dumps({"file": name, "epoch": epoch, "history": history, "more": more}) + "\n")
@@ -54,11 +62,12 @@ def restore(run: Path, model: Any) -> Checkpoint | None:
     with np.load(run / index["file"], allow_pickle=False) as held:
         arrays = [held[name] for name in held.files]
     variables = _variables(model)
-    if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+    own, beside = arrays[: len(variables)], arrays[len(variables) :]
+    if [array.shape for array in own] != [tuple(variable.shape) for variable in variables]:
         raise ValueError(f"the checkpoint in {run} is of another network: begin a new run")
-    for variable, array in zip(variables, arrays, strict=True):
+    for variable, array in zip(variables, own, strict=True):
         variable.assign(array)
-    return Checkpoint(index["epoch"], index["history"], index["more"])
+    return Checkpoint(index["epoch"], index["history"], index["more"], beside)
 
 
 def exists(run: Path) -> bool:

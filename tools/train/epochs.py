@@ -165,3 +165,17 @@ def validation(folder: Path, repeats: int = 3) -> dict[str, tuple[Pixels, NDArra
     labels = np.array([digit.label for digit in digits])
     sets["pen"] = (np.stack([normalise(ink) for ink in inks]), labels)
     return sets
+
+
+def varied_validation(folder: Path, repeats: int = 2) -> dict[str, tuple[Pixels, NDArray[np.int64]]]:
+    """Pen writers 21 to 25 as other hands might have written them: hard enough to tell good epochs apart.
+
+    Empty where the folder has no pen strokes.
+    """
+    try:
+        digits = pendigits(folder, "validation") * repeats
+    except DataError:
+        return {}
+    rng = np.random.default_rng(25)
+    crops = np.stack([normalise(pen.varied(digit.strokes, rng)) for digit in digits])
+    return {"varied pen": (crops, np.array([digit.label for digit in digits]))}

@@ -1,4 +1,4 @@
-"""Train the network and keep the epoch that reads the validation digits best."""
+"""Train the network and keep the epoch whose mean of weights reads the validation digits best."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from tools.train import checkpoint, runs
+from tools.train.average import Average
 from tools.train.datasets import PenDigit
-from tools.train.epochs import epochs, validation
+from tools.train.epochs import epochs, validation, varied_validation
 from tools.train.mixture import Mixture
 from tools.train.network import LABELS, build
 from tools.train.optimizer import muon
@@ -33,7 +34,7 @@ class Settings:
     """End by then, however far the epochs are: the learning rate falls with the time that has passed."""
     width: int = 16
     seed: int = 0
-    batch: int = 128
+    batch: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
     label_smoothing: float = 0.03
@@ -43,7 +44,7 @@ class Settings:
     start: str | None = None
     """The folder of a bundle to begin from, instead of from nothing."""
     dtype: str = "float32"
-    """What is computed in; `mixed_bfloat16` is a fifth faster on processors that have it."""
+    """What is computed in; `mixed_bfloat16` is faster on processors that have it."""
     patience: int = 0
     """End after so many epochs without a better one; 0: go on."""
 
@@ -75,7 +76,7 @@ def fit(
 
     if settings.threads:
         tensorflow.config.threading.set_intra_op_parallelism_threads(settings.threads)
-    sets = validation(folder)
+    sets = validation(folder) | varied_validation(folder)
     run.mkdir(parents=True, exist_ok=True)
     runs.add(run, runs.CONFIG, {"settings": asdict(settings)})
     kept = build(settings.width, settings.seed)
@@ -92,12 +93,15 @@ def fit(
     one_hot = np.eye(len(LABELS), dtype=np.float32)
     history: list[dict[str, float]] = []
     done, best, best_epoch = 0, -1.0, 0
+    average, steps = Average(model), settings.mixture.total // settings.batch
     if resume and (held := checkpoint.restore(run, model)) is not None:
         done, history = held.epoch, held.history
         best, best_epoch = held.more["best"], held.more["best_epoch"]
         pace.go_on(done, history[-1]["minutes"])
+        average.go_on(held.beside, done * steps)
     follow = keras.callbacks.LambdaCallback(
-        on_train_batch_begin=lambda batch, logs=None: pace.step(model.optimizer)
+        on_train_batch_begin=lambda batch, logs=None: pace.step(model.optimizer),
+        on_train_batch_end=lambda batch, logs=None: average.step(),
     )
     made = epochs(folder, settings.mixture, settings.seed, done, settings.epochs, drawings)
     for number, (crops, labels) in enumerate(made, done):
@@ -112,7 +116,7 @@ def fit(
             shuffle=False,
             callbacks=[follow],
         )
-        kept.set_weights(model.get_weights())
+        kept.set_weights(average.weights)
         right = {name: accuracy(kept, *part) for name, part in sets.items()}
         loss = float(told.history["loss"][-1])
         minutes = pace.minutes
@@ -127,7 +131,7 @@ def fit(
             best, best_epoch = score, number + 1
             kept.save(run / "model.keras")
         runs.add(run, runs.METRICS, {"history": history})
-        checkpoint.save(run, model, number + 1, history, best=best, best_epoch=best_epoch)
+        checkpoint.save(run, model, number + 1, history, average.weights, best=best, best_epoch=best_epoch)
         if pace.progress >= 1 or 0 < settings.patience <= number + 1 - best_epoch:
             break
     made.close()

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 class Mixture:
     """How many digits of each source make an epoch."""
 
-    mnist: int = 55_000
-    pen: int = 36_000
-    bhmsds: int = 12_000
+    mnist: int = 60_000
+    pen: int = 38_000
+    bhmsds: int = 10_000
     semeion: int = 4_500
     hand: int = 4_000
     """Written by `models.hand`: allographs that the sets hardly hold, such as slashed zeros."""
     photographed: float = 0.25
     """Share of the digits that are seen as through a camera."""
-    untouched: float = 0.08
+    untouched: float = 0.15
     """Share of MNIST's digits that are only normalised."""
 
     @property

@@ -29,18 +29,20 @@ def varied(image: Pixels, rng: np.random.Generator, aspect: float = 0.12) -> Pix
     stretch = np.diag([scale * np.exp(rng.normal(0, aspect)), scale])
     forward = turn @ slant @ stretch
     backward = np.linalg.inv(forward)
-    grid = _GRID @ backward.T + np.array([(width - 1) / 2, (height - 1) / 2])
+    centre = (width - 1) / 2, (height - 1) / 2
+    columns, rows = (
+        np.float32(x) * _COLUMNS + np.float32(y) * _ROWS + np.float32(middle)
+        for (x, y), middle in zip(backward, centre, strict=True)
+    )
     if rng.random() < 0.7:
-        coarse = rng.normal(0, 1, (2, 5, 5)) * rng.uniform(0.2, 1.5)
-        fine = [cv2.resize(part, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC) for part in coarse]
-        grid = grid + np.stack(fine, axis=-1) * (max(height, width) / 28)
-    columns, rows = (np.ascontiguousarray(grid[..., axis], np.float32) for axis in (0, 1))
+        coarse = rng.normal(0, 1, (2, 5, 5)) * (rng.uniform(0.2, 1.5) * max(height, width) / 28)
+        for moved, part in zip((columns, rows), coarse.astype(np.float32), strict=True):
+            moved += cv2.resize(part, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
     sampled = cv2.remap(image, columns, rows, cv2.INTER_LINEAR)
     return thickened(np.asarray(sampled, np.uint8), rng)
 
 
-_ROWS, _COLUMNS = np.mgrid[0:_SIDE, 0:_SIDE]
-_GRID = np.stack([_COLUMNS, _ROWS], axis=-1) - (_SIDE - 1) / 2
+_ROWS, _COLUMNS = np.mgrid[0:_SIDE, 0:_SIDE].astype(np.float32) - np.float32((_SIDE - 1) / 2)
 _CROSS = np.asarray(cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))
 _SQUARE = np.ones((3, 3), np.uint8)
 
