@@ -31,6 +31,8 @@ class DoubtSettings:
     """The same, for an upright line that is a one if anything."""
     mean: float = 0.55
     """Over a line's digits, at least."""
+    few: float = 0.15
+    """So much more for each digit that a line has fewer than four: the shorter, the likelier by chance."""
     bars: float = 0.95
     """The same, where all digits are upright lines."""
     other_width: float = 1.8
@@ -146,7 +148,8 @@ def _alike(candidate: Candidate, pen: tuple[float, float], settings: DoubtSettin
 
 def _is_frame(candidate: Candidate) -> bool:
     """Whether it is the outline of a rectangle: ink along all of all four sides."""
-    ink, deep = candidate.ink, math.ceil(candidate.stroke) + 2
+    ink = candidate.ink
+    deep = max(1, min(math.ceil(candidate.stroke) + 2, min(ink.shape) // 5))  # a bold 8 is none
     for side in (ink[:deep], ink[-deep:], ink[:, :deep].T, ink[:, -deep:].T):
         along = side.max(axis=0)
         if np.count_nonzero(along > 100) < 0.85 * len(along):
@@ -179,7 +182,11 @@ def _is_code(
         lone = candidates[code[0]]
         if mean < settings.lone or lone.calm < settings.lone_calm:
             return False
-    if mean < (settings.bars if all(_is_bar(candidates[index]) for index in code) else settings.mean):
+    if all(_is_bar(candidates[index]) for index in code):
+        least = settings.bars
+    else:
+        least = settings.mean + settings.few * max(0, 4 - len(code))
+    if mean < least:
         return False
     return _strangers(code, candidates, scores, settings) <= settings.strangers * len(code)
 
@@ -193,7 +200,7 @@ def _strangers(
     pen = _pen(code, candidates)
     count = 0
     for index, candidate in enumerate(candidates):
-        if index in code or scores[index] >= settings.possible:
+        if index in code or scores[index] >= (settings.likely if len(code) == 1 else settings.possible):
             continue
         cx, cy, cw, ch = candidate.box
         level = y - 0.3 * tall <= cy + ch / 2 <= y + h + 0.3 * tall

@@ -49,6 +49,8 @@ class LocateSettings:
     """Rising thresholds tried there, at most."""
     rise: float = 2.1
     """From one to the next; more where fewer are tried."""
+    widest: float = 5.0
+    """Width over height of several digits that touch, at most; 1.6 where only single ones are looked for."""
     most: int = 64
     """Candidates a frame; the best are kept."""
 
@@ -84,8 +86,21 @@ def locate(frame: Pixels, settings: LocateSettings | None = None) -> list[Candid
         found += _candidates(grey, settings, light=False)
     if settings.polarity != "dark":
         found += _candidates(np.asarray(cv2.bitwise_not(grey), dtype=np.uint8), settings, light=True)
+    found = _distinct(found)
     found.sort(key=_promise, reverse=True)
     return found[: settings.most]
+
+
+def _distinct(found: list[Candidate]) -> list[Candidate]:
+    """Without what was found twice: as a piece, and as a part of a larger one."""
+    if len(found) < 2:
+        return found
+    x, y, w, h = np.array([candidate.box for candidate in found]).T
+    across = np.minimum(x[:, None] + w[:, None], x + w) - np.maximum(x[:, None], x)
+    down = np.minimum(y[:, None] + h[:, None], y + h) - np.maximum(y[:, None], y)
+    shared = np.maximum(across, 0) * np.maximum(down, 0)
+    same = np.tril(shared > 0.8 * (w * h + (w * h)[:, None] - shared), -1)
+    return [candidate for candidate, twice in zip(found, same.any(axis=1), strict=True) if not twice]
 
 
 def _grey(frame: Pixels) -> Pixels:
@@ -121,6 +136,7 @@ def _candidates(grey: Pixels, settings: LocateSettings, light: bool) -> list[Can
         largest=settings.max_height * min(grey.shape),
         border=settings.border,
         keep_touching=settings.keep_touching,
+        widest=settings.widest,
         again=settings.again,
         levels=settings.levels,
         rise=settings.rise,
@@ -128,7 +144,7 @@ def _candidates(grey: Pixels, settings: LocateSettings, light: bool) -> list[Can
     pieces = [
         piece
         for piece in joined(pieces_of(smooth, faint, limits), limits)
-        if piece.w <= 1.6 * piece.h and piece.h <= 12 * piece.w
+        if piece.w <= max(1.6, settings.widest) * piece.h and piece.h <= 12 * piece.w
     ]
     # Asked in order of size, so that a texture's crumbs cannot crowd out the rest.
     found = []

@@ -16,6 +16,7 @@ from models.normalise import normalise
 from services.recognizer.doubt import DoubtSettings, codes_among, digit_in_cell
 from services.recognizer.locate import LocateSettings, locate
 from services.recognizer.reading import UNREADABLE, BoundingBox, GroupSettings, Line, ReadDigit
+from services.recognizer.touching import TouchingSettings, parted
 
 Pixels = NDArray[np.uint8]
 
@@ -38,7 +39,15 @@ _TINY_SIDE = 160
 _CELL = 1.4
 """A tiny picture of at most this aspect is a cell cut from a photo: one digit, that may fill it."""
 _IN_A_CELL = LocateSettings(
-    min_height=40, max_height=0.97, ground=61, border=2, keep_touching=True, levels=6, rise=1.45, most=12
+    min_height=40,
+    max_height=0.97,
+    ground=61,
+    border=2,
+    keep_touching=True,
+    widest=1.6,
+    levels=6,
+    rise=1.45,
+    most=12,
 )
 
 
@@ -54,6 +63,7 @@ class Reader:
         locating: LocateSettings | None = None,
         grouping: GroupSettings | None = None,
         doubting: DoubtSettings | None = None,
+        touching: TouchingSettings | None = None,
     ) -> None:
         """A digit less sure than `certainty` is read as `?`; a line of fewer than `min_digits` is left out.
 
@@ -65,6 +75,7 @@ class Reader:
         self.locating = locating or LocateSettings()
         self.grouping = grouping or GroupSettings()
         self.doubting = doubting or DoubtSettings()
+        self.touching = touching or TouchingSettings()
         self._gate = Gate()
 
     def read(self, frame: Pixels) -> list[Line]:
@@ -85,6 +96,11 @@ class Reader:
         if cell:
             codes = digit_in_cell(candidates, scores, picture.shape[:2], self.doubting)
         else:
+            parts = parted(candidates, scores, self._gate.score, self.touching)
+            if parts:
+                candidates = [*candidates, *(part for part, _, _ in parts)]
+                crops = np.concatenate([crops, np.stack([crop for _, crop, _ in parts])])
+                scores = np.append(scores, np.array([score for _, _, score in parts], np.float32))
             codes = codes_among(candidates, scores, self.grouping, self.doubting)
         codes = [code for code in codes if len(code) >= self.min_digits]
         if not codes:
