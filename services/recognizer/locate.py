@@ -86,7 +86,8 @@ def locate(frame: Pixels, settings: LocateSettings | None = None) -> list[Candid
         found += _candidates(grey, settings, light=False)
     if settings.polarity != "dark":
         found += _candidates(np.asarray(cv2.bitwise_not(grey), dtype=np.uint8), settings, light=True)
-    found = _distinct(found)
+    if not settings.keep_touching:  # there, which version of the same ink is the best is for the gate to say
+        found = _distinct(found)
     found.sort(key=_promise, reverse=True)
     return found[: settings.most]
 

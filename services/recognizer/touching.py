@@ -65,7 +65,7 @@ _SLANTS = (-0.4, -0.2, 0.0, 0.2, 0.4)
 
 
 @dataclass(frozen=True)
-class _Cut:
+class Cut:
     """A line from (x - slant/2 heights) at the top to (x + slant/2 heights) at the bottom."""
 
     x: float
@@ -104,7 +104,7 @@ def _digits_of(candidate: Candidate, score: Scores, settings: TouchingSettings) 
     reach = round(0.6 * height)
     if any(_tall(ink[:, part]) < settings.tall for part in (slice(reach), slice(-reach, None))):
         return []
-    ends = _cuts(ink, max(scale * candidate.stroke, 1.0), settings)
+    ends = cuts(ink, max(scale * candidate.stroke, 1.0), settings)
     last = len(ends) - 1
     if last < 2:
         return []
@@ -116,8 +116,8 @@ def _digits_of(candidate: Candidate, score: Scores, settings: TouchingSettings) 
     parts: dict[tuple[int, int], Part] = {}
 
     def judge(wanted: list[tuple[int, int]]) -> None:
-        cut = {span: _between(ink, ends[span[0]], ends[span[1]], candidate, scale) for span in wanted}
-        held = {span: part for span, part in cut.items() if part is not None}
+        cut = {span: between(ink, ends[span[0]], ends[span[1]]) for span in wanted}
+        held = {span: _within(candidate, *part, scale) for span, part in cut.items() if part is not None}
         if held:
             crops = np.stack([normalise(part.ink) for part in held.values()])
             for (span, part), crop, likely in zip(held.items(), crops, score(crops), strict=True):
@@ -152,13 +152,13 @@ def _tall(ink: Pixels) -> float:
     return np.count_nonzero(cv2.reduce(ink, 1, cv2.REDUCE_MAX) > 100) / len(ink)
 
 
-def _doubt(likely: float, left: _Cut, right: _Cut, height: int, settings: TouchingSettings) -> float:
+def _doubt(likely: float, left: Cut, right: Cut, height: int, settings: TouchingSettings) -> float:
     """How little a part is a digit."""
     broad = max(0.0, (right.x - left.x) / height - settings.usual)
     return -math.log(likely) + settings.breadth * broad + settings.cut + settings.crossing * right.crossed
 
 
-def _cuts(ink: Pixels, stroke: float, settings: TouchingSettings) -> list[_Cut]:
+def cuts(ink: Pixels, stroke: float, settings: TouchingSettings) -> list[Cut]:
     """Both ends, and between them lines that cross little ink; as many as digits may begin there."""
     height, width = ink.shape
     lines = []
@@ -169,7 +169,7 @@ def _cuts(ink: Pixels, stroke: float, settings: TouchingSettings) -> list[_Cut]:
     profile = np.stack(lines) / (255 * stroke)
     slants = profile.argmin(axis=0)
     least = profile.min(axis=0)
-    cuts = [_Cut(0.0, 0.0, 0.0)]
+    cuts = [Cut(0.0, 0.0, 0.0)]
     edge, reach = max(2, round(settings.narrow * height)), max(2, round(0.13 * height))
     left = least.copy()
     left[:edge] = left[width - edge :] = np.inf
@@ -177,13 +177,13 @@ def _cuts(ink: Pixels, stroke: float, settings: TouchingSettings) -> list[_Cut]:
         x = int(left.argmin())
         if left[x] > settings.crossed:
             break
-        cuts.append(_Cut(float(x), _SLANTS[int(slants[x])], float(least[x])))
+        cuts.append(Cut(float(x), _SLANTS[int(slants[x])], float(least[x])))
         left[max(x - reach, 0) : x + reach + 1] = np.inf
-    return [*sorted(cuts, key=lambda cut: cut.x), _Cut(float(width), 0.0, 0.0)]
+    return [*sorted(cuts, key=lambda cut: cut.x), Cut(float(width), 0.0, 0.0)]
 
 
-def _between(ink: Pixels, left: _Cut, right: _Cut, whole: Candidate, scale: float) -> Candidate | None:
-    """The ink between two cuts; None where there is hardly any, or it is low."""
+def between(ink: Pixels, left: Cut, right: Cut) -> tuple[Pixels, tuple[float, float, float, float]] | None:
+    """The ink between two cuts, and its box in `ink`; None where there is hardly any, or it is low."""
     height, width = ink.shape
     first = max(0, math.floor(left.x - abs(left.slant) * height / 2))
     after = min(width, math.ceil(right.x + abs(right.slant) * height / 2))
@@ -200,9 +200,10 @@ def _between(ink: Pixels, left: _Cut, right: _Cut, whole: Candidate, scale: floa
     # Along a slanted cut the parts' boxes overlap; they end where the cut is halfway down, nearly.
     spare = 0.08 * height
     start, end = max(first + x, left.x - spare), min(first + x + w, right.x + spare)
-    box = whole.box[0] + start / scale, whole.box[1] + y / scale, (end - start) / scale, h / scale
-    return replace(
-        whole,
-        box=tuple(max(round(value), 1) for value in box),  # type: ignore[arg-type]
-        ink=part[y : y + h, x : x + w].copy(),
-    )
+    return part[y : y + h, x : x + w].copy(), (start, y, end - start, h)
+
+
+def _within(whole: Candidate, ink: Pixels, box: tuple[float, float, float, float], scale: float) -> Candidate:
+    """A part of a candidate whose picture was scaled."""
+    x, y, w, h = (round(value / scale) for value in box)
+    return replace(whole, box=(whole.box[0] + x, whole.box[1] + y, max(w, 1), max(h, 1)), ink=ink)

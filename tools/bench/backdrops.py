@@ -46,8 +46,11 @@ def room(rng: Random) -> Picture:
 
 def face(rng: Random) -> Picture:
     """Someone before a wall: a photo, or drawn."""
-    if rng.random() < 0.3:
-        return _framed(_photo("face"), rng)
+    return _framed(_photo("face"), rng) if rng.random() < 0.3 else drawn_face(rng)
+
+
+def drawn_face(rng: Random) -> Picture:
+    """Someone before a wall, with or without glasses."""
     canvas = _plain(rng)
     skin = np.array([120, 150, 205]) * rng.uniform(0.45, 1.15)
     hair = rng.uniform(15, 110, 3)
@@ -86,9 +89,14 @@ def face(rng: Random) -> Picture:
 
 def texture(rng: Random) -> Picture:
     """Cloth, stone, wood, leaves, or a photo of a flower or a roof."""
-    kind = rng.integers(5)
-    if kind == 0:
+    if rng.integers(5) == 0:
         return _framed(_photo(str(rng.choice(("flower", "roof")))), rng)
+    return drawn_texture(rng)
+
+
+def drawn_texture(rng: Random) -> Picture:
+    """Cloth, stone, wood or leaves."""
+    kind = rng.integers(1, 5)
     grain = np.zeros((HEIGHT, WIDTH), np.float32)
     if kind == 1:  # wood: drawn-out noise
         for fine in (3, 12, 40):
@@ -188,6 +196,9 @@ KINDS: dict[str, Callable[[Random], Picture]] = {
     "grids": grid,
     "printed words": text,
 }
+
+DRAWN: tuple[Callable[[Random], Picture], ...] = (room, drawn_face, drawn_texture, lines, grid)
+"""Those of them that need neither a photo nor a typeface."""
 
 
 @cache

@@ -46,13 +46,19 @@ def enlarged(image: Pixels) -> Pixels:
     scale = TALL / cut.shape[0]
     large = cv2.resize(cut, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     soft = cv2.GaussianBlur(large, (0, 0), 0.35 * scale).astype(np.float32)
-    return np.clip((soft - 90) * 2.5 + 90, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip((soft - 90) * 2.5 + 90, 0, 255), np.uint8)
 
 
-def row(digits: Sequence[Pixels], gap: tuple[float, float], rng: Random) -> Pixels:
-    """Digits of `TALL` beside one another (TALL and a half, w), each up or down a little."""
+def row(
+    digits: Sequence[Pixels], gap: tuple[float, float], rng: Random
+) -> tuple[Pixels, list[tuple[int, int]]]:
+    """Digits of `TALL` beside one another (TALL and a half, w), each up or down a little.
+
+    With it where each begins and ends along the row.
+    """
     inks = [_placed(ink, rng) for ink in digits]
     line = inks[0]
+    places = [(0, line.shape[1])]
     for ink in inks[1:]:
         apart = round(float(rng.uniform(*gap)) * TALL)
         shift = max(line.shape[1] - _nearest(line, ink) + apart, 0)
@@ -62,13 +68,14 @@ def row(digits: Sequence[Pixels], gap: tuple[float, float], rng: Random) -> Pixe
         part = together[:, shift : shift + ink.shape[1]]
         np.maximum(part, ink, out=part)
         line = together
-    return line
+        places.append((shift, shift + ink.shape[1]))
+    return line, places
 
 
 def page(rows: Sequence[Sequence[Pixels]], look: Look, rng: Random) -> Pixels:
     """Rows of digits, each (h, w) bright on black of about `TALL`, on a sheet: BGR (480, 640, 3)."""
     ink = np.zeros((HEIGHT, WIDTH), np.float32)
-    lines = [row(digits, look.gap, rng) for digits in rows]
+    lines = [row(digits, look.gap, rng)[0] for digits in rows]
     scale = min(look.tall / TALL, 0.86 * WIDTH / max(line.shape[1] for line in lines))
     pitch = HEIGHT / (len(lines) + 0.6)
     for number, line in enumerate(lines):
@@ -78,7 +85,7 @@ def page(rows: Sequence[Sequence[Pixels]], look: Look, rng: Random) -> Pixels:
         x = round(float(rng.uniform(0.3, 0.7) * (WIDTH - width)))
         y = round(min(max(middle - height / 2, 4), HEIGHT - height - 4))
         ink[y : y + height, x : x + width] = small
-    return _seen(ink / 255, _ruling(look, rng), look, rng)
+    return _seen(ink / np.float32(255), _ruling(look, rng), look, rng)
 
 
 def _placed(ink: Pixels, rng: Random) -> Pixels:
@@ -108,13 +115,13 @@ def _ruling(look: Look, rng: Random) -> NDArray[np.float32]:
             cv2.line(drawn, (0, round(y)), (WIDTH, round(y)), (255,), 1, cv2.LINE_AA)
         for x in np.arange(rng.uniform(0, pitch), WIDTH, pitch) if look.ruling == "squares" else ():
             cv2.line(drawn, (round(x), 0), (round(x), HEIGHT), (255,), 1, cv2.LINE_AA)
-    return drawn.astype(np.float32) / 255 * np.float32(rng.uniform(0.1, 0.22))
+    return drawn.astype(np.float32) * np.float32(rng.uniform(0.1, 0.22) / 255)
 
 
 def _seen(ink: NDArray[np.float32], ruling: NDArray[np.float32], look: Look, rng: Random) -> Pixels:
     turn = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), look.tilt, 1.0)
-    ink, ruling = (cv2.warpAffine(part, turn, (WIDTH, HEIGHT)) for part in (ink, ruling))
-    cover = np.clip(cv2.GaussianBlur(ink, (0, 0), 0.7) * look.contrast + ruling, 0, 1)
+    turned, ruled = (cv2.warpAffine(part, turn, (WIDTH, HEIGHT)) for part in (ink, ruling))
+    cover = np.clip(cv2.GaussianBlur(turned, (0, 0), 0.7) * look.contrast + ruled, 0, 1)
     falls = [
         np.linspace(1, 1 + float(rng.uniform(-0.25, 0.25)), n, dtype=np.float32) for n in (HEIGHT, WIDTH)
     ]
@@ -127,4 +134,4 @@ def _seen(ink: NDArray[np.float32], ruling: NDArray[np.float32], look: Look, rng
         light = light * (1 - 0.5 * cv2.GaussianBlur(edge, (0, 0), 2.0).astype(np.float32) / 255)
     paper = rng.uniform(185, 225, 3)
     seen = (light * (1 - cover))[..., None] * paper + rng.normal(0, look.noise, (HEIGHT, WIDTH, 3))
-    return np.clip(seen, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(seen, 0, 255), np.uint8)
