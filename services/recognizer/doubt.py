@@ -2,7 +2,8 @@
 
 A letter may look like a digit, a word of letters does not look like a code. So a line is judged as a whole:
 what stands alone must be surer than what stands among its like, and a line in whose row much is no digit is
-text.
+text. What stands between digits, is as tall and by the same pen, is a digit that can't be read: left out, it
+would make a shorter code of it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class DoubtSettings:
 
     possible: float = 0.1
     """Below this nothing is a digit, whatever its company."""
+    sure: float = 0.8
+    """From here on it is one, whatever its company."""
     likely: float = 0.35
     """A line neither begins nor ends with less."""
     likely_bar: float = 0.45
@@ -41,8 +44,12 @@ class DoubtSettings:
     bar_contrast: float = 1.18
     """The same for the contrast of an upright line that the gate is less sure of than `sure_bar`."""
     sure_bar: float = 0.9
+    unread: float = 1 / 3
+    """Of a line's digits, so many may be none by the gate, between others."""
     lone: float = 0.95
     """For a digit alone."""
+    lone_bar: float = 0.985
+    """For an upright line alone."""
     lone_calm: float = 0.5
     """How even the ground around a lone digit must be."""
     calm: float = 0.25
@@ -66,6 +73,7 @@ def codes_among(
         if scores[index] >= settings.possible and candidate.calm >= settings.calm and not _is_frame(candidate)
     ]
     possible = _without_rivals(possible, candidates, scores)
+    possible = sorted([*possible, *_between(possible, candidates, scores, settings)])
     boxes = [candidates[index].box for index in possible]
     codes = []
     for row in lines_of(boxes, grouping):
@@ -113,6 +121,37 @@ def _without_rivals(
         if all(shared[place, other] < 0.6 for other in kept):
             kept.append(place)
     return [possible[place] for place in sorted(kept)]
+
+
+def _between(
+    possible: Sequence[int],
+    candidates: Sequence[Candidate],
+    scores: NDArray[np.float32],
+    settings: DoubtSettings,
+) -> list[int]:
+    """What is no digit by itself but stands between two that surely are, of their height and by their pen."""
+    sure = [index for index in possible if scores[index] >= settings.sure]
+
+    def _beside(index: int, side: int) -> bool:
+        x, y, w, h = candidates[index].box
+        for other in sure:
+            ox, oy, ow, oh = candidates[other].box
+            gap = ox - x - w if side > 0 else x - ox - ow
+            level = abs(oy + oh / 2 - y - h / 2) < 0.3 * oh
+            like = _alike(candidates[index], (candidates[other].stroke, candidates[other].contrast), settings)
+            if level and like and -0.25 * oh < gap < 0.9 * oh and 0.7 * oh < h < 1.4 * oh:
+                return True
+        return False
+
+    return [
+        index
+        for index, candidate in enumerate(candidates)
+        if scores[index] < settings.possible
+        and candidate.box[2] < 1.2 * candidate.box[3]
+        and not any(_shared(candidate.box, candidates[other].box) > 0.3 for other in possible)
+        and _beside(index, -1)
+        and _beside(index, 1)
+    ]
 
 
 def _of_one_hand(
@@ -177,10 +216,14 @@ def _trimmed(
 def _is_code(
     code: list[int], candidates: Sequence[Candidate], scores: NDArray[np.float32], settings: DoubtSettings
 ) -> bool:
-    mean = sum(float(scores[index]) for index in code) / len(code)
+    read = [float(scores[index]) for index in code if scores[index] >= settings.possible]
+    if len(code) - len(read) > settings.unread * len(code):
+        return False
+    mean = sum(read) / len(read)
     if len(code) == 1:
         lone = candidates[code[0]]
-        if mean < settings.lone or lone.calm < settings.lone_calm:
+        least = settings.lone_bar if _is_bar(lone) else settings.lone
+        if mean < least or lone.calm < settings.lone_calm:
             return False
     if all(_is_bar(candidates[index]) for index in code):
         least = settings.bars

@@ -107,7 +107,8 @@ class Reader:
             return []
         chosen = [index for code in codes for index in code]
         boxes = [_scaled(candidates[index].box, 1 / scale) for index in chosen]
-        digits = iter(self._digits(self.classifier.classify(crops[chosen]), boxes))
+        unread = scores[chosen] < self.doubting.possible if not cell else np.zeros(len(chosen), bool)
+        digits = iter(self._digits(self.classifier.classify(crops[chosen]), unread, boxes))
         lines = [Line(tuple(next(digits) for _ in code)) for code in codes]
         return [line for line in lines if line.text.strip(UNREADABLE)]
 
@@ -123,16 +124,18 @@ class Reader:
                 best, most = [_turned_back(line, turns, picture.shape) for line in lines], _sense(lines)
         return best
 
-    def _digits(self, probabilities: NDArray[np.float32], boxes: Sequence[BoundingBox]) -> list[ReadDigit]:
-        """Rows of probabilities as digits; those less sure than `certainty` as `?`."""
+    def _digits(
+        self, probabilities: NDArray[np.float32], unread: NDArray[np.bool_], boxes: Sequence[BoundingBox]
+    ) -> list[ReadDigit]:
+        """Rows of probabilities as digits; those less sure than `certainty`, and those `unread`, as `?`."""
         order = np.argsort(probabilities, axis=1)[:, ::-1]
         labels = self.classifier.labels
         digits = []
-        for row, (first, second), box in zip(probabilities, order[:, :2], boxes, strict=True):
+        for row, none, (first, second), box in zip(probabilities, unread, order[:, :2], boxes, strict=True):
             confidence = min(float(row[first]), 1.0)
             digits.append(
                 ReadDigit(
-                    label=labels[first] if confidence >= self.certainty else UNREADABLE,
+                    label=labels[first] if confidence >= self.certainty and not none else UNREADABLE,
                     confidence=confidence,
                     runner_up=labels[second],
                     runner_up_confidence=min(float(row[second]), 1.0),

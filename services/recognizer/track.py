@@ -27,7 +27,7 @@ class TrackSettings:
     decide_frames: int = 3
     """Frames that must agree; two suffice where they are `decide_ms` apart (a slow camera)."""
     decide_ms: float = 100
-    lone_patience: float = 1.7
+    lone_patience: float = 4.0
     """So many times more frames must agree on a single digit, which clutter resembles most."""
     edge_ms: float = 1500
     """A code that ends at the frame's edge may go on outside: it is decided only after this long.
@@ -346,7 +346,12 @@ def _overlap(first: BoundingBox, second: BoundingBox) -> float:
 
 
 def _at_edge(line: Line, size: tuple[int, int]) -> bool:
-    """Whether another digit could lie outside: less than a height is left between an end and its side."""
-    x, _, w, _ = line.box
+    """Whether another digit could lie outside: less than a height is left between an end and its side.
+
+    A single one may be cut off above or below as well: the rest of a letter, of a ring.
+    """
+    x, y, w, h = line.box
     height = max(digit.box[3] for digit in line.digits)
+    if len(line.digits) == 1 and (y < 0.25 * height or y + h > size[1] - 0.25 * height):
+        return True
     return x < 0.9 * height or x + w > size[0] - 0.9 * height

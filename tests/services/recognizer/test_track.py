@@ -95,7 +95,7 @@ def test_a_single_digit_at_the_edge_waits_until_it_is_clear_of_it() -> None:
     tracker = Tracker()
     at_edge, inside = line("9", x=SIZE[0] - 30), line("9", x=SIZE[0] - 120)
     assert play(tracker, [[at_edge]] * 90) == []
-    assert kinds(play(tracker, [[inside]] * 10, start=90 * FRAME)) == [("new", "9")]
+    assert kinds(play(tracker, [[inside]] * 20, start=90 * FRAME)) == [("new", "9")]
 
 
 def test_the_same_digits_at_two_places_are_two_codes() -> None:

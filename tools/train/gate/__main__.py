@@ -2,11 +2,11 @@
 
     python -m tools.train.gate --data ../shared/data
 
-Positives are real digits (MNIST, pen strokes of the training writers, BHMSDS, Semeion), those of our own hand,
-and digits cut off others that they touched; negatives are what else lies about: letters and signs in the
-typefaces that matplotlib brings, scribbles, shapes, digits that touch, lie on their side or were cut wrongly, and
-whatever `locate` finds in drawn rooms, faces, textures, lines and grids. All pass through `locate` and
-`normalise`, or the cuts, as on the car.
+Positives are real digits (MNIST, pen strokes of the training writers, BHMSDS, Semeion), those of our own
+hand, and digits cut off others that they touched; negatives are what else lies about: letters and signs in
+the typefaces that matplotlib brings, scribbles, shapes, digits that touch, lie on their side or were cut
+wrongly, and whatever `locate` finds in drawn rooms, faces, textures, lines and grids. All pass through
+`locate` and `normalise`, or the cuts, as on the car.
 """
 
 from __future__ import annotations
