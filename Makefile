@@ -1,6 +1,6 @@
 # `make run` and `make test` set everything up first: what is missing they install, or they say what to do.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test test-system test-system-quick test-train wheels lint format docs lock clean
+.PHONY: help run setup test test-system test-system-quick test-train test-train-quick wheels lint format docs lock clean
 
 ARGS ?=
 PYTEST_ARGS ?=
@@ -35,6 +35,9 @@ test-system-quick: ## the part of it that CI runs
 wheels: ## Python packages for a car without network, in wheels/ (make wheels PYTHON_VERSION=3.13)
 	@sh tools/setup.sh
 	@PIP_PYTHON=.venv/bin/python sh tools/install/wheels.sh wheels $(PYTHON_VERSION) $(MACHINE)
+
+test-train-quick: ## the part of test-train that CI runs
+	@$(MAKE) test-train PYTEST_ARGS="tests/tools/test_train_notebook.py tests/tools/test_train_fit.py"
 
 test-train: ## run the tests that need TensorFlow, in .venv-train (about 2 GB)
 	@sh tools/setup.sh train

@@ -308,6 +308,9 @@ def evaluate(
     peer_digits: Annotated[
         int, typer.Option(min=5, help="So many digits of each set for the slow ones, evenly spread.")
     ] = 300,
+    mistakes: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Also draw what the first model reads wrong.")
+    ] = None,
     bundle: Annotated[Path | None, typer.Option(hidden=True)] = None,
     only: Annotated[list[str] | None, typer.Option("--set", hidden=True)] = None,
     json: Json = False,
@@ -324,6 +327,7 @@ def evaluate(
             preparation=prepare,
             with_peers=with_peers,
             peer_digits=peer_digits,
+            mistakes=mistakes,
             bundle=bundle,
             json=json,
         )

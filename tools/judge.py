@@ -9,6 +9,7 @@ from typing import Any
 
 from models.runtime import ModelError
 from tools import candidates, peers
+from tools import mistakes as mistaken
 from tools.candidates import FACTORY_BUNDLE, Candidate, Preparation
 from tools.evaluate import SETS, evaluate
 from tools.output import print_json, print_table, silence_libraries
@@ -48,9 +49,12 @@ def judge(
     preparation: Preparation | None = None,
     with_peers: bool = False,
     peer_digits: int = PEER_DIGITS,
+    mistakes: Path | None = None,
     json: bool = False,
 ) -> int:
     """Score the models, and the peers where wanted, and print the table. Raises Problem.
+
+    What the first model reads wrong is drawn into `mistakes`.
 
     `data` is a folder, or a source that `tools.train.sources` knows.
     """
@@ -71,6 +75,8 @@ def judge(
     chosen = tuple(name for name in sets or tuple(SETS) if name not in absent)
     if absent:
         remarks.append(f"not in {folder}: {', '.join(absent)}")
+    if mistakes is not None:
+        mistaken.sheet(judged[0], folder, chosen, mistakes)
     if with_peers:
         for peer in peers.find():
             if isinstance(peer, peers.Absent):
@@ -157,6 +163,7 @@ def command(
     preparation: str | None,
     with_peers: bool,
     peer_digits: int,
+    mistakes: Path | None,
     bundle: Path | None,
     json: bool,
 ) -> int:
@@ -178,5 +185,6 @@ def command(
         preparation=preparation,
         with_peers=with_peers,
         peer_digits=peer_digits,
+        mistakes=mistakes,
         json=json,
     )

@@ -119,6 +119,17 @@ def test_tesseract_reads_print_so_it_is_asked_as_it_should_be(data: Path) -> Non
     assert score.count == 7
 
 
+def test_mistakes_are_drawn(data: Path, tmp_path: Path) -> None:
+    import cv2
+
+    judge([FACTORY_BUNDLE], data, ("mnist", "pen"), mistakes=tmp_path / "mistakes.png")
+    picture = cv2.imread(str(tmp_path / "mistakes.png"), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    assert (picture < 100).any()
+    with pytest.raises(Problem, match=r"ending in \.png"):
+        judge([FACTORY_BUNDLE], data, ("pen",), mistakes=tmp_path / "absent" / "mistakes.png")
+
+
 def test_who_was_taken_for_whom() -> None:
     probabilities = np.full((3, 10), 0.01, np.float32)
     probabilities[[0, 1, 2], [7, 2, 1]] = [0.6, 0.9, 0.7]
