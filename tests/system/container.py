@@ -6,6 +6,7 @@ above it, in memory, and gone with the test. Needs root, systemd-nspawn and mmde
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -32,6 +33,7 @@ _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
 _CGROUPS = Path("/sys/fs/cgroup")
 _HIERARCHIES = ("systemd", "unified", "devices", "pids", "cpu", "cpuacct")
 BOOT_S = 60.0
+_PR_SET_PDEATHSIG = 1
 CHECKOUT = "/home/pi/smartcar"
 WHEELS = "/mnt/wheels"
 _SOURCES = (
@@ -104,7 +106,8 @@ class Container:
 
     def __init__(self, layers: Sequence[Path], number: int) -> None:
         self.name = f"sc{os.getpid() % 100000}-{number}"
-        self._folder = Path(tempfile.mkdtemp(prefix="sc-", dir="/tmp"))
+        self.booted = False
+        self._folder = Path(tempfile.mkdtemp(prefix="smartcar-system-", dir="/tmp"))
         self.root = self._folder / "root"
         self.address = f"10.{200 + number % 50}.{os.getpid() % 250}.2"
         self._host_address = f"{self.address[:-1]}1"
@@ -148,6 +151,7 @@ class Container:
         _run("ip", "link", "set", f"ve-{self.name}", "up")
         self.run("ip", "address", "add", f"{self.address}/24", "dev", "host0")
         self.run("ip", "link", "set", "host0", "up")
+        self.booted = True
 
     def shut_down(self) -> None:
         """Switch it off as one should."""
@@ -157,14 +161,25 @@ class Container:
     def cut_power(self) -> None:
         """Switch it off as one should not."""
         assert self._nspawn is not None
-        os.kill(self._leader, signal.SIGKILL)
+        if self._leader:
+            os.kill(self._leader, signal.SIGKILL)
+        else:
+            self._nspawn.kill()
         self._ended()
+
+    def freeze(self) -> Path:
+        """For good; what it has changed may now lie below others."""
+        if self._nspawn is not None:
+            self.shut_down()
+        if self.root.is_mount():
+            _run("umount", self.root)
+        return self.layer
 
     def remove(self) -> None:
         """Leave nothing of it."""
         if self._nspawn is not None:
             self.cut_power()
-        _run("umount", self.root)
+        self.freeze()
         _run("umount", self._folder)
         self._folder.rmdir()
 
@@ -185,6 +200,7 @@ class Container:
             check=False,
             timeout=within_s,
             cwd="/",
+            start_new_session=True,  # a signal to its group ends here
             env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
         )
         if check and done.returncode:
@@ -229,6 +245,7 @@ class Container:
             group.mkdir(exist_ok=True)
 
     def _enter_groups(self) -> None:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever ends the tests, it ends too
         for group in self._groups:
             (group / "cgroup.procs").write_text(str(os.getpid()))
 
@@ -255,15 +272,18 @@ class Container:
         except subprocess.TimeoutExpired:
             self._nspawn.kill()
             self._nspawn.wait()
-        self._nspawn = None
+        self._nspawn, self._leader, self.booted = None, 0, False
         for group in self._groups:
             for folder, _, _ in os.walk(group, topdown=False):
                 os.rmdir(folder)
 
 
 @contextmanager
-def container(*layers: Path, number: int) -> Iterator[Container]:
-    """A machine above Debian and `layers`, switched off; gone in the end."""
+def container(*layers: Path, number: int = 1) -> Iterator[Container]:
+    """A machine above Debian and `layers`, switched off; gone in the end.
+
+    Those that run at the same time need different numbers.
+    """
     machine = Container([debian(), *layers], number)
     try:
         yield machine

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tools.install import systemd
 from tools.install.files import write
 
 _NOT_BEFORE_THIS = datetime(2026, 1, 1, tzinfo=UTC)
@@ -103,15 +104,9 @@ def _builder(
 
 
 def _own_names() -> list[x509.GeneralName]:
-    """How this machine is asked for: by name, on itself, and by the address that it has now."""
+    """How this machine is asked for: by name, on itself, and by the addresses that it has now."""
     host = socket.gethostname().split(".")[0]
-    addresses = ["127.0.0.1"]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737; nothing is sent
-            addresses.append(str(probe.getsockname()[0]))
-        except OSError:
-            pass
+    addresses = ["127.0.0.1", *systemd.run("hostname", "--all-ip-addresses", may_fail=True).split()]
     return [
         *(x509.DNSName(name) for name in (host, f"{host}.local", "localhost")),
         *(x509.IPAddress(ip_address(address)) for address in addresses),

@@ -42,10 +42,27 @@ def make_data_folder() -> Path | None:
         if not folder.exists():
             folder.mkdir(mode=0o755)
             os.chown(folder, owner.pw_uid, owner.pw_gid)
-    if not COURSE_FOLDER.stat().st_mode & stat.S_IROTH or not COURSE_FOLDER.stat().st_mode & stat.S_IXOTH:
-        os.chown(COURSE_FOLDER, -1, group)
-        COURSE_FOLDER.chmod(stat.S_IMODE(COURSE_FOLDER.stat().st_mode) | 0o2050)
+    _let_group_read(COURSE_FOLDER, group)
+    for path in COURSE_FOLDER.iterdir():
+        _let_group_read(path, group)
     return COURSE_FOLDER
+
+
+def _let_group_read(path: Path, group: int) -> None:
+    """Give a folder or file to the group, to read, where not everybody may read it. Follows no link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        mode = os.fstat(descriptor).st_mode
+        wanted = 0o5 if stat.S_ISDIR(mode) else 0o4
+        if mode & wanted != wanted and (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            os.fchown(descriptor, -1, group)
+            # A folder's files come to be of its group.
+            os.fchmod(descriptor, stat.S_IMODE(mode) | wanted << 3 | (0o2000 if stat.S_ISDIR(mode) else 0))
+    finally:
+        os.close(descriptor)
 
 
 def remove() -> None:
