@@ -6,6 +6,7 @@ until the updater has it: so memory is bounded by what is wanted, whatever the b
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,10 +20,13 @@ from messages.offers import (
     chunk_topic,
     offer_topic,
 )
+from services.bridge.door import TokenBucket
 from services.bridge.outbox import FIRST_REFUSAL_CODE
 from services.metrics import Metrics
 
 DEADLINE_S = 5.0
+OFFERS_AT_ONCE, OFFERS_PER_SECOND = 5, 1.0
+"""Not more of a name are handed over: the newest is enough."""
 _NOT_HEARD = frozenset({"no-answer", "busy", "malformed-reply"})
 
 
@@ -48,8 +52,10 @@ class Ask(Protocol):
 class Follower:
     """Belongs to the bridge's loop."""
 
-    def __init__(self, session: Session, ask: Ask, metrics: Metrics) -> None:
-        self._session, self._ask, self._metrics = session, ask, metrics
+    def __init__(
+        self, session: Session, ask: Ask, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._session, self._ask, self._metrics, self._clock = session, ask, metrics, clock
         self._wanted = ModelWanted()
         self._subscribed: set[str] = set()
         self._came: set[str] = set()
@@ -57,12 +63,15 @@ class Follower:
         self._waiting: dict[str, bytes] = {}
         """By topic: what the updater is to have. The newest offer of a name is enough."""
         self._asking: set[str] = set()
+        self._let: dict[str, TokenBucket] = {}
+        """By topic of an offer."""
         self.problem = ""
 
     def want(self, wanted: ModelWanted) -> None:
         """The updater wants this now."""
         before, self._wanted = self._wanted, wanted
         if wanted.boot_id != before.boot_id:  # it knows nothing of what was brought before
+            self._let.clear()
             self._leave(self._subscribed)
         elif (wanted.digest, wanted.round) != (before.digest, before.round):
             self._leave({topic for topic in self._subscribed if topic not in self._offer_topics})
@@ -129,6 +138,9 @@ class Follower:
         self._subscribed = target
         self._waiting = {topic: each for topic, each in self._waiting.items() if topic in self._known()}
 
+    def _bucket(self) -> TokenBucket:
+        return TokenBucket(OFFERS_AT_ONCE, OFFERS_PER_SECOND, self._clock)
+
     def _known(self) -> set[str]:
         return set(self._offer_topics) | set(self._chunks)
 
@@ -145,6 +157,8 @@ class Follower:
         offers, chunks = self._offer_topics, self._chunks
         command: Command
         if topic in offers:
+            if not self._let.setdefault(topic, self._bucket()).take():
+                return
             command = ModelOffer(name=offers[topic], content=payload)
         elif topic in chunks:
             command = ModelChunk(digest=self._wanted.digest, number=chunks[topic], content=payload)

@@ -182,7 +182,7 @@ class FollowingCar(Car):
             self.lifecycle, self.offers, root / "incoming", lambda: self.told, lambda: self.seconds
         )
         self.session = Session(broker)
-        self.follower = Follower(self.session, self._ask, Metrics())
+        self.follower = Follower(self.session, self._ask, Metrics(), lambda: self.seconds)
         self._boot_id = new_boot_id()
         self._wanted: ModelWanted | None = None
         self.replies: list[Reply] = []
@@ -226,7 +226,8 @@ class FollowingCar(Car):
             waits = self.fetcher.now is not None and not self.session.came
             self.step(1.0 if waits else 0.05)
             fetching = self.fetcher.now is not None and self.fetcher.failure is None
-            busy = self.lifecycle.change is not None or fetching or self.calls or self.session.came
+            coming = self.calls or self.session.came or self.follower._waiting
+            busy = self.lifecycle.change is not None or fetching or coming
             quiet = 0 if busy else quiet + 1
             assert self.seconds < until, f"never ends: {self.lifecycle.change} {self.fetcher.now}"
 

@@ -410,6 +410,18 @@ def test_memory_is_bounded_by_what_is_wanted(car: FollowingCar, broker: Broker, 
     assert 0 < most <= WINDOW
 
 
+def test_endless_offers(car: FollowingCar, broker: Broker, release: Release) -> None:
+    """A flood of junk costs the car an event a second, and the offer that stands in the end is taken."""
+    for number in range(2000):
+        broker.publish(offer_topic(NAME), b"junk %d" % number)
+        car.step(0.01)
+    assert len(car.told) <= 2000 * 0.01 + 5
+    bundle = release(6)
+    broker.offer(bundle)
+    car.settle()
+    assert car.reads(bundle)
+
+
 # Commands
 
 
