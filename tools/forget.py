@@ -8,6 +8,7 @@ from services.bridge import documents
 from services.bridge.documents import CarStatus, car_prefix
 from services.bridge.homeassistant import device_topic
 from services.config import Car, Mqtt, Settings
+from tools.install.broker import CAR_PASSWORD
 from tools.problems import Problem
 from tools.publish.broker import Access, broker_of
 from tools.publish.link import Link, LinkLost
@@ -17,7 +18,7 @@ QUIET_S = 0.5
 AWAY = ("lost", "stopped")
 
 
-def forget(settings: Settings, car: str, *, force: bool) -> int:
+def forget(settings: Settings, car: str = "", *, force: bool = False) -> int:
     """Clear every retained topic of `car` (empty: this one). Raises Problem for a car that runs."""
     if not settings.mqtt.host:
         print("No broker is configured: the car stands on none.")
@@ -25,7 +26,7 @@ def forget(settings: Settings, car: str, *, force: bool) -> int:
     name = car or settings.car.name
     whose = _settings_of(name, settings)
     try:
-        with Link.open(broker_of(None, Access(), settings.mqtt)) as link:
+        with Link.open(broker_of(None, _access(settings.mqtt), settings.mqtt)) as link:
             standing = _standing(link, car_prefix(name))
             _check_away(name, standing.get(car_prefix(name) + documents.STATUS, b""), force=force)
             cleared = link.publish(((topic, b"") for topic in standing), retain=True)
@@ -33,6 +34,13 @@ def forget(settings: Settings, car: str, *, force: bool) -> int:
         raise Problem(f"{error}; try again") from None
     print(f"{name} is off the broker: {cleared} topics cleared.{_forget_device(whose)}")
     return 0
+
+
+def _access(mqtt: Mqtt) -> Access:
+    """Of an installed car the password lies where systemd takes it from."""
+    if mqtt.username and mqtt.password_file is None and CAR_PASSWORD.exists():
+        return Access(password_file=CAR_PASSWORD)
+    return Access()
 
 
 def _settings_of(name: str, settings: Settings) -> Settings:
@@ -72,7 +80,7 @@ def _forget_device(settings: Settings) -> str:
     """On a connection of its own: some brokers close it over a topic that this user may not publish."""
     topic = device_topic(settings)
     try:
-        with Link.open(broker_of(None, Access(), settings.mqtt)) as link:
+        with Link.open(broker_of(None, _access(settings.mqtt), settings.mqtt)) as link:
             link.publish([(topic, b"")], retain=True)
     except (Problem, LinkLost):
         return f" Home Assistant was not told: this user may not publish {topic}."

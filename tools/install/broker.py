@@ -31,6 +31,7 @@ _ACL = f"""\
 user {CAR}
 topic readwrite smartcar/#
 topic write homeassistant/#
+topic read homeassistant/status
 
 user {OWNER}
 topic readwrite #

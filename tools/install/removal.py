@@ -6,9 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from services.config_file import SYSTEM_FILE
+from services.config_file import SYSTEM_FILE, ConfigError, load
+from tools.forget import forget
 from tools.install import broker, files, people, systemd
 from tools.install.versions import HOME
+from tools.problems import Problem, warn
 
 STATE = Path("/var/lib/smartcar")
 SETTINGS = SYSTEM_FILE.parent
@@ -21,6 +23,7 @@ def remove(*, yes: bool) -> int:
     )
     systemd.run("systemctl", "disable", "--now", systemd.TARGET, may_fail=True)
     systemd.run("systemctl", "stop", *systemd.UNITS.values(), may_fail=True)
+    _off_the_broker()
     broker.take_away()
     files.clear()
     systemd.run("systemctl", "daemon-reload")
@@ -35,6 +38,16 @@ def remove(*, yes: bool) -> int:
     else:
         print(f"smartcar is removed; {STATE} and {SETTINGS} stay for a later installation.")
     return 0
+
+
+def _off_the_broker() -> None:
+    """Nothing of the car is left there, nor in Home Assistant, unless the broker is away."""
+    try:
+        settings = load()
+        if settings.mqtt.host:
+            forget(settings)
+    except (Problem, ConfigError) as error:
+        warn(f"the car's last states stay on the broker: {error}")
 
 
 def _ask(question: str) -> bool:

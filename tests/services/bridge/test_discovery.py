@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from tests.conftest import wait_for
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import CAR, PREFIX, Client, Mosquitto, Producer
 from tests.tools.car import smartcar
+from tools.forget import forget
+from tools.problems import Problem
 
 TOPIC = f"homeassistant/device/smartcar-{CAR}/config"
 ACTIVE = ModelInfo(name="digits", version="1.0.0", digest="a" * 64)
@@ -186,6 +189,23 @@ def test_a_car_is_forgotten_once_it_is_stopped(
         client.publish("status", b"mark")
         wait_for(lambda: client.inbox.messages)
         assert [each.payload for each in client.inbox.messages] == [b"mark"]
+
+
+def test_an_installed_car_s_password_is_found_where_systemd_takes_it(
+    make_mosquitto: MakeMosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords, secret = tmp_path / "passwords", tmp_path / "mqtt-password"
+    subprocess.run(
+        ["mosquitto_passwd", "-b", "-c", str(passwords), "car", "right"], check=True, capture_output=True
+    )
+    passwords.chmod(0o644)
+    broker = make_mosquitto(f"allow_anonymous false\npassword_file {passwords}")
+    ours = settings().model_copy(update={"mqtt": Mqtt(host="127.0.0.1", port=broker.port, username="car")})
+    with pytest.raises(Problem, match="login"):
+        forget(ours)
+    secret.write_text("right\n")
+    monkeypatch.setattr("tools.forget.CAR_PASSWORD", secret)
+    assert forget(ours) == 0
 
 
 # how it goes about it, by a clock of its own
