@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from rich.table import Table
 
@@ -13,27 +14,39 @@ from tools.output import table
 _NOT_RATES = ("backlog", "journal_backlog")
 _SAID_BELOW = {"address", "model", "broker", "protocol", "topics", "page"}
 
-_COLUMNS: dict[str, Callable[[Status], str]] = {
-    "service": lambda status: status.service,
-    "state": lambda status: status.state,
-    "pid": lambda status: str(status.pid or "–"),
-    "up": lambda status: _duration(status.uptime_s) if status.pid else "–",
-    "restarts": lambda status: str(status.restarts),
-    "processor": lambda status: f"{status.processor_percent:.0f} %" if status.pid else "–",
-    "memory": lambda status: f"{status.memory_mb:.0f} MB" if status.pid else "–",
-    "rates": lambda status: _rates(status),
-    "latency p50 / p95": lambda status: _latencies(status),
-    "lost": lambda status: ", ".join(f"{name} {count}" for name, count in status.losses.items()),
-    "about": lambda status: ", ".join(
-        f"{key} {value}" for key, value in status.details.items() if key not in _SAID_BELOW
-    ),
-}
+
+@dataclass(frozen=True)
+class _Column:
+    heading: str
+    cell: Callable[[Status], str]
+    from_width: int = 0
+    """Shown in terminals that are this wide."""
 
 
-def services_table(services: Iterable[Status]) -> Table:
-    """One row a service."""
-    rows = [[cell(status) for cell in _COLUMNS.values()] for status in services]
-    return table(_COLUMNS, rows, STYLES)
+_COLUMNS = (
+    _Column("service", lambda status: status.service),
+    _Column("state", lambda status: status.state),
+    _Column("pid", lambda status: str(status.pid or "–"), 110),
+    _Column("up", lambda status: _duration(status.uptime_s) if status.pid else "–"),
+    _Column("restarts", lambda status: str(status.restarts)),
+    _Column("CPU", lambda status: f"{status.processor_percent:.0f} %" if status.pid else "–"),
+    _Column("memory", lambda status: f"{status.memory_mb:.0f} MB" if status.pid else "–"),
+    _Column("rates", lambda status: _rates(status)),
+    _Column("latency p50 / p95", lambda status: _latencies(status), 110),
+    _Column("lost", lambda status: ", ".join(f"{name} {count}" for name, count in status.losses.items())),
+    _Column("about", lambda status: _about(status), 150),
+)
+_FOLDED = {"rates", "latency p50 / p95", "lost", "about"}
+
+
+def services_table(services: Iterable[Status], width: int) -> Table:
+    """One row a service, for a terminal that is so many columns wide."""
+    columns = [column for column in _COLUMNS if width >= column.from_width]
+    rows = [[column.cell(status) for column in columns] for status in services]
+    made = table([column.heading for column in columns], rows, STYLES)
+    for column in made.columns:
+        column.no_wrap = column.header not in _FOLDED
+    return made
 
 
 def lines(glance: Glance) -> list[str]:
@@ -75,6 +88,10 @@ def _board(glance: Glance) -> str:
             ),
         )
     )
+
+
+def _about(status: Status) -> str:
+    return ", ".join(f"{key} {value}" for key, value in status.details.items() if key not in _SAID_BELOW)
 
 
 def _rates(status: Status) -> str:

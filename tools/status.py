@@ -27,6 +27,7 @@ def _print(glance: Glance) -> None:
     from tools.output import console
     from tools.services_table import lines, services_table
 
-    console().print(services_table(glance.services))
+    terminal = console()
+    terminal.print(services_table(glance.services, terminal.width))
     for line in lines(glance):
         print(line)

@@ -38,7 +38,8 @@ def show(settings: Settings, *, once: bool, json: bool) -> int:
             if json:
                 _report(watcher, once=once)
             elif once or not sys.stdout.isatty():
-                console().print(_picture(watcher.glance()))
+                terminal = console()
+                terminal.print(_picture(watcher.glance(), terminal.width))
             else:
                 _live(watcher)
         except KeyboardInterrupt:
@@ -68,12 +69,15 @@ def _live(watcher: Watcher) -> None:
         while not _ended(keyboard):
             if time.monotonic() >= due:
                 due = time.monotonic() + REFRESH_S
-                live.update(_picture(watcher.glance(), live=True), refresh=True)
+                live.update(_picture(watcher.glance(), live.console.width, live=True), refresh=True)
             watcher.listen(due - time.monotonic(), keyboard)
 
 
-def _picture(glance: Glance, *, live: bool = False) -> Group:
-    parts: list[RenderableType] = [services_table(glance.services), *(Text(line) for line in lines(glance))]
+def _picture(glance: Glance, width: int, *, live: bool = False) -> Group:
+    parts: list[RenderableType] = [
+        services_table(glance.services, width),
+        *(Text(line) for line in lines(glance)),
+    ]
     if live:
         head = Text.assemble((glance.car, "bold"), f"  {datetime.now():%H:%M:%S}  ", ("q ends", "dim"))
         parts = [head, Text(), *parts]

@@ -89,7 +89,7 @@ def test_status_for_people_names_services_page_and_memory(car: Car) -> None:
 def test_top_shows_once_where_nobody_looks(car: Car) -> None:
     answer = smartcar(car.runtime, "top")
     assert answer.returncode == 0
-    assert {"restarts", "processor", "memory", "lost"} <= set(answer.stdout.splitlines()[0].split())
+    assert {"restarts", "CPU", "memory", "lost"} <= set(answer.stdout.splitlines()[0].split())
     for name in SERVICES:
         assert name in answer.stdout
     assert "model: digits" in answer.stdout
