@@ -73,6 +73,12 @@ def rollout(
         str, typer.Option(metavar="CAR,…", help="Only these cars, the first of them first.")
     ] = "",
     group: Annotated[str, typer.Option(metavar="GROUP", help="Only cars of this group.")] = "",
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where the payload lies as a file, too.")
+    ] = None,
+    payload: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write that file, to be put there.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Have cars take a model, a few first; go on only while these stay well.
@@ -90,5 +96,7 @@ def rollout(
         cars=tuple(filter(None, (each.strip() for each in cars.split(",")))),
         group=group,
         key=key,
+        url=url,
+        payload=payload,
     )
     problems.finish(roll_out(subject, ways, wish, json=json))

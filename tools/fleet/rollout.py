@@ -17,7 +17,7 @@ from tools.fleet.health import Before, Look, Terms, Verdict, Watch
 from tools.fleet.listing import in_order
 from tools.fleet.memory import RolloutOffer
 from tools.fleet.plan import Done, Situation, Stop, Wait, Wave, Widen, decide, parse_waves
-from tools.fleet.release import Release, release_for
+from tools.fleet.release import Release, release_for, write_payload
 from tools.fleet.rollback import REPLIES, Rollback
 from tools.fleet.roster import PATTERNS, Car, Roster
 from tools.fleet.saying import Saying
@@ -47,6 +47,10 @@ class Wish:
     group: str = ""
     """Only cars of this group."""
     key: Path | None = None
+    url: str | None = None
+    """Where its payload lies as a file, too."""
+    payload: Path | None = None
+    """Where that file is to be written."""
 
 
 def roll_out(subject: str, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> int:
@@ -59,6 +63,8 @@ def roll_out(subject: str, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> i
             release = release_for(link, subject, wish.key)
     except LinkLost as error:
         raise Problem(f"{error}; try again") from None
+    if wish.payload is not None:
+        write_payload(wish.payload, release.bundle)
     rollout = _Rollout(release, waves, wish, saying)
     lost_at: float | None = None
     while True:
@@ -95,8 +101,11 @@ class _Rollout:
         self._name, self._digest = release.bundle.manifest.name, release.bundle.digest
         self._target = release.bundle.manifest.target
         standing = release.standing
-        more = {} if standing is None else {"url": standing.url, "chunk_bytes": standing.chunk_bytes}
-        self._publication = Publication(release.bundle, heard=self._hear, **more)  # type: ignore[arg-type]
+        self._publication = Publication(release.bundle, url=wish.url, heard=self._hear)
+        if standing is not None:
+            self._publication = Publication(
+                release.bundle, url=standing.url, chunk_bytes=standing.chunk_bytes, heard=self._hear
+            )
         self._offer = standing or RolloutOffer.model_validate(
             {**self._publication.offer.model_dump(), "cars": ()}
         )
