@@ -90,7 +90,7 @@ class Discovery:
                 self._said_at = None
                 self._refused(f"the broker refuses it (MQTT reason {code})")
             else:
-                self.note = f"announced on {self._topic}"
+                self.note = "told of this car"
                 self._remember()
         elif handle == self._taken_back:
             self._taken_back = None
@@ -133,10 +133,10 @@ class Discovery:
     def _refused(self, why: str) -> None:
         self._refused_until = self._clock() + REFUSED_S
         self.note = (
-            f"not announced: {why}; let this car's user publish {self._topic} (the broker's ACL), "
+            f"not told: {why}; let this car's user publish {self._topic} (the broker's ACL), "
             f'or set mqtt.discovery = ""'
         )
-        log.info("Home Assistant isn't told of this car: %s", self.note)
+        log.info("Home Assistant is %s", self.note)
 
     def _take_back(self) -> None:
         """Where this car was announced under another setting, it isn't any more."""

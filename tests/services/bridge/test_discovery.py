@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from messages.commands import COMMANDS
+from messages.health import Heartbeat
 from messages.models import ModelState
 from messages.offers import StandingOffer
 from messages.vision import ModelInfo
@@ -21,7 +22,7 @@ from services.config import Car, Mqtt, Settings
 from services.table import SERVICES
 from tests.conftest import wait_for
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
-from tests.services.bridge.kit import CAR, PREFIX, Client, Mosquitto, Producer
+from tests.services.bridge.kit import CAR, PREFIX, Bridge, Client, Mosquitto, Producer
 from tests.tools.car import smartcar
 from tools.forget import forget
 from tools.problems import Problem
@@ -47,6 +48,15 @@ def listening(broker: Mosquitto, pattern: str = "homeassistant/#") -> Client:
 
 def announcements(client: Client, topic: str = TOPIC) -> list[bytes]:
     return [each.payload for each in list(client.inbox.messages) if each.topic == topic]
+
+
+def announced(bridge: Bridge) -> None:
+    """Until it has announced the car, and remembers that."""
+
+    def so(beat: Heartbeat) -> bool:
+        return beat.pid == bridge.pid and beat.details.get("home_assistant") == "told of this car"
+
+    bridge.wait_for(so, "the announcement")
 
 
 # what is announced
@@ -120,7 +130,7 @@ def test_the_car_is_announced_retained_and_again_when_home_assistant_starts(
 ) -> None:
     broker = make_mosquitto()
     bridge = make_bridge(port=broker.port, protocol=protocol)
-    bridge.wait_for(lambda beat: beat.details.get("home_assistant") == f"announced on {TOPIC}")
+    announced(bridge)
     with listening(broker) as client:
         wait_for(lambda: announcements(client), what="the announcement, retained")
         assert json.loads(announcements(client)[0])["dev"]["name"] == CAR
@@ -139,7 +149,7 @@ def test_a_broker_that_forbids_it_is_no_fault_and_no_loop(
     broker = make_mosquitto(f"allow_anonymous true\nacl_file {rights}")
     with Client(broker.port).subscribe("status") as client:
         bridge = make_bridge(port=broker.port, protocol=protocol)
-        bridge.wait_for(lambda beat: "not announced" in beat.details.get("home_assistant", ""))
+        bridge.wait_for(lambda beat: "not told" in beat.details.get("home_assistant", ""))
         bridge.wait("ready")
         producer.write(3)
         bridge.wait_for(lambda beat: beat.counters.get("delivered") == 3)
@@ -157,13 +167,13 @@ def test_switched_off_or_moved_it_is_taken_back(
     bridge = make_bridge(port=broker.port)
     with listening(broker, "+/device/#") as client:
         wait_for(lambda: announcements(client))
-        bridge.wait_for(lambda beat: "announced" in beat.details.get("home_assistant", ""))
+        announced(bridge)
         bridge.stop()
         bridge.set(discovery="elsewhere")
         bridge.start()
         moved = TOPIC.replace("homeassistant", "elsewhere")
         wait_for(lambda: announcements(client)[-1] == b"" and announcements(client, moved))
-        bridge.wait_for(lambda beat: "elsewhere" in beat.details.get("home_assistant", ""))
+        announced(bridge)
         bridge.stop()
         bridge.set(discovery="")
         bridge.start()
@@ -175,7 +185,7 @@ def test_a_car_is_forgotten_once_it_is_stopped(
 ) -> None:
     broker = make_mosquitto()
     bridge = make_bridge(port=broker.port)
-    bridge.wait_for(lambda beat: "announced" in beat.details.get("home_assistant", ""))
+    announced(bridge)
     mqtt = {"MQTT__HOST": "127.0.0.1", "MQTT__PORT": str(broker.port)}
     refused = smartcar(runtime, "mqtt", "forget", **mqtt)
     assert refused.returncode == 1
@@ -273,7 +283,7 @@ def test_sessions_that_end_over_it_twice_are_a_refusal_and_one_is_not(
         now[0] += lasted_s
         discovery.tick()
         discovery.session_down()
-    assert "not announced" in discovery.note
+    assert "not told" in discovery.note
     discovery.session_up()
     assert len(broker.said) == 4
 
