@@ -43,6 +43,7 @@ recent_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11) or sy
 can_make_venvs() { "$1" -c 'import ensurepip, venv'; }
 has_library() { { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -qF "$1"; }
 has_mosquitto() { has mosquitto || [ -x /usr/sbin/mosquitto ]; }
+has_static_busybox() { [ -x /bin/busybox ] && ! ldd /bin/busybox; }
 has_chromium() { has chromium || has chromium-browser || has google-chrome; }
 
 find_python() { # sets `python` to the first interpreter that will do; empty where there is none
@@ -88,6 +89,9 @@ need libglib2.0-0 has_library libgthread-2.0.so.0
 if [ "$what" = system ]; then
     need systemd-container has systemd-nspawn
     need mmdebstrap has mmdebstrap
+    need qemu-system-x86 has qemu-system-x86_64 # a machine with a camera, whose power can be cut
+    need busybox-static has_static_busybox
+    need kmod test -x /sbin/depmod
 fi
 if [ "$what" != run ] && [ "$what" != train ]; then
     need mosquitto has_mosquitto

@@ -47,6 +47,7 @@ class Camera(Source):
     def read(self) -> Frame:
         while True:
             if not self._capture.grab():
+                self._capture.release()  # else it is we who use it
                 raise SourceError(
                     cameras.why_not(self._device)
                     or f"the camera {self._device} stopped delivering; it is opened anew"

@@ -120,6 +120,7 @@ def main() -> int:
     cv2.setNumThreads(1)
     reports = Reports(arguments["reports"])
     settings = arguments["settings"]
+    reports.say(opening=True)
     try:
         source = open_source(arguments["source"], settings)
         writer = RingWriter(Path(arguments["ring_folder"]), (settings["height"], settings["width"]))

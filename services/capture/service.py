@@ -30,6 +30,8 @@ from services.capture.cameras import NoCamera
 from services.capture.location import without_login
 from services.service import Service
 
+START_TIMEOUT_S = 30.0
+"""Until the reader runs at all: Python and OpenCV from a slow card, on a machine that is booting."""
 OPEN_TIMEOUT_S = 6.0
 PICAMERA_OPEN_TIMEOUT_S = 15.0
 """A second Python, libcamera and the sensor's start: seconds on a Raspberry Pi that is booting."""
@@ -66,6 +68,7 @@ class CaptureService(Service):
         self._failures_of: Counter[str] = Counter()
         self._nodes = cameras.nodes()
         self._retry_at = 0.0
+        self._opening = False
         self._delivering_since = 0.0
         self._heard_at = 0.0
         self._delivering = False
@@ -189,7 +192,7 @@ class CaptureService(Service):
         except OSError:
             pass  # it has ended already, which its pipe tells
         self._buffer = b""
-        self._delivering = False
+        self._opening = self._delivering = False
         self._heard_at = time.monotonic()
         self.on_readable(self._pipe, self._hear)
 
@@ -223,6 +226,9 @@ class CaptureService(Service):
         elif "dropped" in content:
             self._heard_at = time.monotonic()
             self.metrics.count("dropped")
+        elif "opening" in content:
+            self._opening = True
+            self._heard_at = time.monotonic()
         elif "damaged" in content:
             self.metrics.count("damaged")
         elif "opened" in content:
@@ -311,6 +317,8 @@ class CaptureService(Service):
         return True
 
     def _open_timeout_s(self) -> float:
+        if not self._opening:
+            return START_TIMEOUT_S
         return PICAMERA_OPEN_TIMEOUT_S if self._opened.startswith(cameras.PICAMERA) else OPEN_TIMEOUT_S
 
     def _frame_timeout_s(self) -> float:
