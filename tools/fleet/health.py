@@ -53,6 +53,7 @@ class Look:
     active: str = ""
     title: str = ""
     under_way: bool = False
+    on_trial: bool = False
     refusal: str = ""
     """Why it doesn't take the offer: a code, and a sentence."""
     sentence: str = ""
@@ -74,6 +75,7 @@ class Look:
             reason=car.status.reason,
             active=car.model.active.digest,
             title=f"{car.model.active.name} {car.model.active.version}",
+            on_trial=car.model.trial is not None and car.model.trial.digest == digest,
             under_way=offer is not None and not offer.reason,
             refusal=offer.reason if offer is not None else "",
             sentence=offer.sentence if offer is not None else "",
@@ -112,6 +114,9 @@ class Watch:
         self._taken_at = 0.0
         self._well_since: float | None = None
         self._ill_since: float | None = None
+        self._lost_since: float | None = None
+        self._has_read = self._proven = False
+        """It has read with the model, on trial at least; it was well with it."""
 
     def judge(self, look: Look, now: float) -> Verdict:
         """How it does now. Once failed is failed."""
@@ -121,14 +126,30 @@ class Watch:
             return self.verdict
         self.reason = ""
         if not look.on:
-            self._well_since = self._ill_since = None
-            self.verdict = Verdict.OFF
-        elif look.active == self._digest:
+            self.verdict = self._without_a_word(look, now)
+            return self.verdict
+        self._lost_since = None
+        if look.active == self._digest:
             self.verdict = self._with_it(look, now)
         else:
             self._on_s += passed_s
             self.verdict = self._without_it(look)
+        self._has_read = look.on_trial or self._taken is not None
+        self._proven = self._proven or self.verdict is Verdict.HEALTHY
         return self.verdict
+
+    def _without_a_word(self, look: Look, now: float) -> Verdict:
+        """A car that is switched off says goodbye; one lost with a new model may have been hung by it."""
+        self._well_since = self._ill_since = None
+        if look.state == "stopped" or self._proven or not self._has_read:
+            return Verdict.OFF
+        self._lost_since = now if self._lost_since is None else self._lost_since
+        if now - self._lost_since > self._terms.patience_s:
+            return self._fail(
+                f"it was lost with it, and did not come back within {self._terms.patience_s:g} s"
+            )
+        self.reason = "it was lost with it; does it come back?"
+        return Verdict.SETTLING
 
     def _without_it(self, look: Look) -> Verdict:
         if self._taken is not None:

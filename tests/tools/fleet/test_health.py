@@ -107,6 +107,14 @@ def test_a_car_that_never_takes_it_has_failed(reason: str) -> None:
     assert last((slow, 103)) is Verdict.FAILED
 
 
+@pytest.mark.parametrize("looked", [replace(WAITS, on_trial=True), READS], ids=["on trial", "active"])
+def test_a_car_that_is_lost_with_a_new_model_may_be_hung_by_it(looked: Look) -> None:
+    assert last((looked, 5), (GONE, 100)) is Verdict.SETTLING
+    assert last((looked, 5), (GONE, 102)) is Verdict.FAILED
+    assert last((looked, 5), (GONE, 50), (READS, 40)) is Verdict.HEALTHY  # its plug was pulled
+    assert last((looked, 5), (replace(GONE, state="stopped"), 500)) is Verdict.OFF
+
+
 def test_a_car_that_is_off_is_neither_and_its_time_does_not_run() -> None:
     assert last((GONE, 5000)) is Verdict.OFF
     assert last((WAITS, 50), (GONE, 5000), (WAITS, 40), (READS, 40)) is Verdict.HEALTHY
