@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=24_000, help="drawings of each kind")
     parser.add_argument("--views", type=int, default=60, help="pictures of each kind")
     parser.add_argument("--rounds", type=int, default=8, help="looks at each picture")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cache", type=Path, metavar="FILE.npz", help="keep the crops here, or take them")
     arguments = parser.parse_args()
