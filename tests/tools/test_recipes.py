@@ -43,7 +43,7 @@ def blocks(document: str, language: str) -> list[str]:
 
 def lines(document: str, program: str) -> list[str]:
     """The lines to copy that use the program; one that goes on in the next is one."""
-    whole = "\n".join(blocks(document, "sh")).replace("|\n", "| ")
+    whole = "\n".join(blocks(document, "sh")).replace("|\n", "| ").replace("\\\n", "")
     return [line for line in whole.splitlines() if program in line and "…" not in line]
 
 
