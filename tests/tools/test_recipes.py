@@ -61,7 +61,7 @@ def shell(car: InterfaceCar, folder: Path, line: str) -> subprocess.CompletedPro
 
 def test_every_line_that_sends_a_command_gets_its_answer(car: InterfaceCar, tmp_path: Path) -> None:
     """Among them: one that installs, one that takes an offer, one that activates, one that rolls back."""
-    (tmp_path / "digits.zip").write_bytes(pack(car.bundle("digits", 12)))
+    (tmp_path / "digits.zip").write_bytes(pack(car.bundle("digits", 14)))
     car.install(car.bundle("digits", 11))
     car.wait("event/model", lambda each: each["step"] == "active")
     car.publish(car.bundle("digits", 13))
