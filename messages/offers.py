@@ -60,8 +60,6 @@ class Offer(BaseModel):
     """manifest.sig, in base64."""
     chunk_bytes: Annotated[int, Field(ge=MIN_CHUNK_BYTES, le=MAX_CHUNK_BYTES)] = MAX_CHUNK_BYTES
     """The length of each chunk but the last."""
-    url: Url | None = None
-    """Where the payload lies as one file, too; it is tried before the chunks."""
     cars: Annotated[tuple[CarName, ...], Field(max_length=MAX_CARS)] | None = None
     """Only these cars, or groups of cars, take it now. None: all."""
     published: AwareDatetime

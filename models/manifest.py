@@ -138,6 +138,8 @@ class Manifest(Section):
     target: Annotated[str, Field(min_length=1, max_length=128)] = "all"
     """`all`, or the name of a car or a group."""
     files: tuple[FileEntry, ...]
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[\x21-\x7e]+$")] | None = None
+    """Where the files lie one after the other as one, too, for those to whom the bundle is offered."""
     input: InputContract = InputContract()
     labels: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=16)], ...], Field(min_length=2, max_length=64)

@@ -4,7 +4,7 @@
         └──────────┴───► not taken, with a reason; what may mend is tried again by itself
 
 An offer is believed as far as a trusted key signed it: name, release, target, expiry, sizes, hashes. What
-stands around that (which cars go first, the URL, the length of chunks) can hold it back, never change it.
+stands around that (which cars go first, the length of chunks) can hold it back, never change it.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ class Offers:
             digest=digest,
             size=standing.size,
             chunk_bytes=offer.chunk_bytes,
-            url=offer.url if offer.url and digest not in self._doubted else "",
+            url="" if digest in self._doubted else standing.manifest.url or "",
             asked=asked,
             activate=activate,
         )

@@ -27,9 +27,11 @@ class Release:
     previous: tuple[RolloutOffer, Bundle] | None = None
 
 
-def release_for(link: Link, subject: str, key: Path | None) -> Release:
+def release_for(link: Link, subject: str, key: Path | None, url: str | None = None) -> Release:
     """`subject` is a path, or the name of an offer that stands. Raises Problem, Refusal, LinkLost."""
     path = Path(subject)
+    if url is not None and key is None:
+        raise Problem("what is signed can't be changed: give --key to sign it with its URL")
     if not path.exists():
         found = standing_release(link, subject) if _is_name(subject) else None
         if found is None:
@@ -46,7 +48,7 @@ def release_for(link: Link, subject: str, key: Path | None) -> Release:
         signing = SigningKey.load(key)
         standing = found[0] if found is not None else None
         number = max(bundle.manifest.release, next_release(standing, signing))
-        bundle = release_of(bundle, signing, release=number)
+        bundle = release_of(bundle, signing, release=number, url=url)
     return Release(bundle, previous=found)
 
 

@@ -48,7 +48,7 @@ class Wish:
     """Only cars of this group."""
     key: Path | None = None
     url: str | None = None
-    """Where its payload lies as a file, too."""
+    """Where its payload lies as a file, too; signed with it."""
     payload: Path | None = None
     """Where that file is to be written."""
 
@@ -60,7 +60,7 @@ def roll_out(subject: str, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> i
     _check_names(wish)
     try:
         with Link.open(ways) as link:
-            release = release_for(link, subject, wish.key)
+            release = release_for(link, subject, wish.key, wish.url)
     except LinkLost as error:
         raise Problem(f"{error}; try again") from None
     if wish.payload is not None:
@@ -101,10 +101,10 @@ class _Rollout:
         self._name, self._digest = release.bundle.manifest.name, release.bundle.digest
         self._target = release.bundle.manifest.target
         standing = release.standing
-        self._publication = Publication(release.bundle, url=wish.url, heard=self._hear)
+        self._publication = Publication(release.bundle, heard=self._hear)
         if standing is not None:
             self._publication = Publication(
-                release.bundle, url=standing.url, chunk_bytes=standing.chunk_bytes, heard=self._hear
+                release.bundle, chunk_bytes=standing.chunk_bytes, heard=self._hear
             )
         self._offer = standing or RolloutOffer.model_validate(
             {**self._publication.offer.model_dump(), "cars": ()}
@@ -301,7 +301,7 @@ class _Rollout:
                 raise Problem(f"another offer of {self._name} stands now, or none: somebody else decided")
         if self._previous is not None:
             offer, bundle = self._previous
-            former = Publication(bundle, url=offer.url, cars=offer.cars, chunk_bytes=offer.chunk_bytes)
+            former = Publication(bundle, cars=offer.cars, chunk_bytes=offer.chunk_bytes)
             former.put(link, shelf)
         else:
             withdraw(link, self._name)

@@ -221,7 +221,7 @@ def publish(
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="No car takes it from that day on.")
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="Where the payload lies as a file, too; the cars try it first.")
+        str | None, typer.Option(help="Sign that the payload lies there, too; cars try it first.")
     ] = None,
     payload: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the payload there, to be put at the URL.")

@@ -50,7 +50,7 @@ def publish(path: Path, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> int:
     """Returns 0 where every connected follower that it is for reads with it."""
     bundle = read_bundle(path)
     key = SigningKey.load(wish.key) if wish.key is not None else None
-    if key is None and (wish.target or wish.release is not None or wish.expires):
+    if key is None and (wish.target or wish.release is not None or wish.expires or wish.url):
         raise Problem("what is signed can't be changed: give --key to sign it anew")
     session = _Session(bundle, key, wish, json=json)
     lost_at: float | None = None
@@ -137,7 +137,9 @@ class _Session:
             release = wish.release
             if release is None:
                 release = max(bundle.manifest.release, next_release(shelf.standing, self._key))
-            bundle = release_of(bundle, self._key, release=release, target=wish.target, expires=wish.expires)
+            bundle = release_of(
+                bundle, self._key, release=release, target=wish.target, expires=wish.expires, url=wish.url
+            )
         if bundle.manifest.has_expired(datetime.now(UTC)):
             raise Problem(
                 f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it"
@@ -145,7 +147,7 @@ class _Session:
         if wish.payload is not None:
             _write(wish.payload, payload_of(bundle))
         self._publication = Publication(
-            bundle, url=wish.url, chunk_bytes=min(chunk_bytes, wish.chunk_bytes), heard=self._hear
+            bundle, chunk_bytes=min(chunk_bytes, wish.chunk_bytes), heard=self._hear
         )
         self._answers = Answers(bundle.manifest.name, bundle.digest)
         early, self._early = self._early, []

@@ -46,7 +46,6 @@ class Publication:
         self,
         bundle: Bundle,
         *,
-        url: str | None = None,
         cars: tuple[str, ...] | None = None,
         chunk_bytes: int = MAX_CHUNK_BYTES,
         heard: Callable[[Came], None] = lambda _: None,
@@ -64,7 +63,6 @@ class Publication:
             manifest=bundle.raw_manifest,
             signature=bundle.signature,
             chunk_bytes=chunk_bytes,
-            url=url,
             cars=cars,
             published=datetime.now(UTC),
         )

@@ -20,6 +20,7 @@ def release_of(
     release: int,
     target: str | None = None,
     expires: datetime | None = None,
+    url: str | None = None,
     issued: datetime | None = None,
 ) -> Bundle:
     """The bundle as a release of its own, signed. What is None stays as it is, `issued` becomes now.
@@ -33,6 +34,8 @@ def release_of(
         content["target"] = target
     if expires is not None:
         content["expires"] = expires.isoformat()
+    if url is not None:
+        content["url"] = url
     raw = json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
     files = {**bundle.files(), MANIFEST_FILE: raw}
     return replace(Bundle.from_files(files, bundle.folder), signature=key.sign(raw))

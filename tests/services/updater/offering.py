@@ -143,10 +143,35 @@ class OfferWorkshop(Workshop):
             models.importing.prove = proven
 
 
-def no_download(
-    url: str, path: Path, size: int, sha256: str, deadline_s: float, finished: Callable[[str], None]
-) -> Cancel:
-    raise AssertionError("nothing is to be downloaded")
+class Downloads:
+    """What is asked of the network. A test answers with `finish`."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.cancelled = 0
+        self._path = Path()
+        self._finished: Callable[[str], None] = lambda _: None
+
+    def __call__(
+        self,
+        url: str,
+        path: Path,
+        size: int,
+        sha256: str,
+        deadline_s: float,
+        finished: Callable[[str], None],
+    ) -> Cancel:
+        self.asked.append(url)
+        self._path, self._finished = path, finished
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+    def finish(self, content: bytes, problem: str = "") -> None:
+        """So much has come, and then that."""
+        self._path.write_bytes(content)
+        self._finished(problem)
 
 
 class FollowingCar(Car):
@@ -168,7 +193,10 @@ class FollowingCar(Car):
         self.today = today
         self.lifecycle._workshop = OfferWorkshop(self)
         (root / "incoming").mkdir(exist_ok=True)
-        self.fetcher = Fetcher(root / "fetch", self.ledger, no_download, lambda: self.seconds, lambda: None)
+        self.downloads = Downloads()
+        self.fetcher = Fetcher(
+            root / "fetch", self.ledger, self.downloads, lambda: self.seconds, lambda: None
+        )
         self.offers = Offers(
             self.lifecycle,
             self.fetcher,

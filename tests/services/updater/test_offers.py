@@ -20,6 +20,7 @@ from models import durable
 from models.archive import pack
 from models.bundle import Bundle
 from models.keys import SigningKey
+from models.payload import payload_of
 from services.updater.ledger import LedgerFile
 from tests.models.making import rewritten
 from tests.services.updater.offering import CHUNK, NAME, TODAY, Broker, FollowingCar
@@ -487,3 +488,50 @@ def test_what_had_come_before_a_kill_is_not_asked_for_again(
     assert car.reads(bundle)
     first = [chunk_topic(NAME, bundle.digest, number) for number in range(3)]
     assert not set(first) & set(car.session.asked_for)
+
+
+# From a URL
+
+URL = "https://models.example/lab"
+
+
+def test_a_signed_url_is_fetched_before_the_chunks(
+    car: FollowingCar, broker: Broker, release: Release, key: SigningKey
+) -> None:
+    bundle = release_of(release(1), key, release=1, url=URL)
+    broker.offer(bundle)
+    for _ in range(20):
+        car.step()
+    assert car.downloads.asked == [URL]
+    assert car.session.patterns == {offer_topic(NAME)}
+    car.downloads.finish(payload_of(bundle))
+    car.settle()
+    assert car.reads(bundle)
+
+
+def test_a_url_that_fails_is_followed_by_the_chunks_from_where_it_was(
+    car: FollowingCar, broker: Broker, release: Release, key: SigningKey
+) -> None:
+    bundle = release_of(release(1), key, release=1, url=URL)
+    broker.offer(bundle)
+    car.step()
+    car.downloads.finish(payload_of(bundle)[: 3 * CHUNK + 5], "the server answered 503")
+    car.settle()
+    assert car.reads(bundle)
+    assert chunk_topic(NAME, bundle.digest, 2) not in car.session.asked_for
+
+
+def test_a_url_that_gives_something_else_is_not_asked_again(
+    car: FollowingCar, broker: Broker, release: Release, key: SigningKey
+) -> None:
+    bundle = release_of(release(1), key, release=1, url=URL)
+    broker.offer(bundle)
+    car.step()
+    car.downloads.finish(bytes(len(payload_of(bundle))))
+    car.settle()
+    assert car.standing.reason == "incomplete"
+    for _ in range(10):
+        car.step(1.0)
+    car.settle()
+    assert car.reads(bundle)
+    assert car.downloads.asked == [URL]
