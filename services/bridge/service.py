@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +17,10 @@ from services.bridge import documents, trouble
 from services.bridge.connection import Limits
 from services.bridge.cursor import CursorStore
 from services.bridge.discovery import Discovery
-from services.bridge.documents import CarState, CarStatus, car_prefix
+from services.bridge.documents import CarStatus, car_prefix
 from services.bridge.door import CommandDoor
 from services.bridge.follower import Follower
+from services.bridge.herald import Herald
 from services.bridge.mirror import Mirror, mirrored, switched_off
 from services.bridge.outbox import FIRST_REFUSAL_CODE, Outbox
 from services.bridge.rival import Rival
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
 TICK_S = 0.25
 LOOK_INTO_JOURNALS_S = 1.0
 SAVE_S = 1.0
-METRICS_S = 10.0
-FIRST_METRICS_S = 2.0
-"""After the connection: every service has said something by then."""
 
 
 class BridgeService(Service):
@@ -59,30 +55,27 @@ class BridgeService(Service):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.prefix = car_prefix(settings.car.name)
-        self._began = datetime.now(UTC)
-        self._id = new_ulid()
-        self._session_id = ""
-        self._last_status: CarStatus | None = None
         self._status_handle: int | None = None
-        self._metrics_due = 0.0
         self._reason_now = ""
         self._trouble = ""
         self._disk_problem = ""
         self._subscription_problem = ""
         client_id = f"smartcar-{settings.car.name}"
+        own_id = new_ulid()
         self._session = Session(
             settings.mqtt,
             client_id=client_id,
             will_topic=self.prefix + documents.STATUS,
-            will=self._will,
+            will=lambda session_id: self._herald.will(session_id),
             listener=self,
             wake=lambda: self.call_soon(self._dispatch),
         )
         self._rival_reason = trouble.rival(client_id, settings.mqtt).reason
-        self._rival = Rival(self._id)
+        self._rival = Rival(own_id)
         self._voice = Voice(self._session, self.prefix, self.metrics)
         self._mirror = Mirror(self._voice.publish)
         self._verdict = Verdict(self.runtime, SERVICES, self.name)
+        self._herald = Herald(settings, own_id, self._verdict, self._voice)
         self._cursors = CursorStore(settings.paths.state / self.name / "cursor.json")
         journals = {
             row.owner: journal_path(settings, row.owner)
@@ -120,8 +113,7 @@ class BridgeService(Service):
         self._session.tick()
 
     def stop(self) -> None:
-        last_words = self._status("stopped").encoded()
-        self._session.close(self.prefix + documents.STATUS, last_words)
+        self._session.close(self.prefix + documents.STATUS, self._herald.last_words())
         self._door.close()
         self._asker.close()
         if self.settings.mqtt.host:
@@ -142,7 +134,7 @@ class BridgeService(Service):
 
     def _take(self, row: Topic, message: Message) -> None:
         if isinstance(message, Heartbeat) and self._verdict.take(message):
-            self._publish_status()
+            self._say_status()
         if isinstance(message, ModelState):
             self._discovery.models(message)
         self._mirror.take(row, message)
@@ -150,24 +142,20 @@ class BridgeService(Service):
     # from the session
 
     def session_up(self, session_id: str, limits: Limits) -> None:
-        self._session_id, self._voice.limits = session_id, limits
+        self._voice.limits = limits
         self._trouble = ""
         self._subscription_problem = ""
         self._judge_self()
         self._session.subscribe(self.prefix + documents.STATUS)
         if self.settings.mqtt.commands:
             self._session.subscribe(self._door.pattern, keep_retain_flag=True)
-        self._last_status = None
-        self._status_handle = self._publish_status()
+        self._status_handle = self._herald.session_up(session_id, self.state, self._reason_now)
         if self._status_handle is None:
             self._broker_answers()  # it is denied the status: its acknowledgement can't be waited for
-        about = documents.info(self.settings, session_id, self._began)
-        self._voice.publish(documents.INFO, about.encoded(), 1, retain=True)
         for topic in switched_off(SERVICES, images=self.settings.mqtt.images):
             self._voice.publish(topic, b"", 1, retain=True)
         self._mirror.republish()
         self._follower.session_up()
-        self._metrics_due = time.monotonic() + FIRST_METRICS_S
 
     def _broker_answers(self) -> None:
         """The session has proved good: what breaks now is not the broker's start-up."""
@@ -179,6 +167,7 @@ class BridgeService(Service):
     def session_down(self, why: Trouble) -> None:
         self._trouble = why.reason
         self._status_handle = None
+        self._herald.session_down()
         self._voice.session_over()
         self._follower.session_down()
         self._outbox.close(why)
@@ -224,48 +213,17 @@ class BridgeService(Service):
             status = CarStatus.model_validate_json(bytes(message.payload))
         except ValidationError:
             return
-        if status.session == self._session_id:
+        if status.session == self._herald.session_id:
             return
         if status.state == "lost" and not message.retain:
-            self._last_status = None
-            self._publish_status()
+            self._herald.contradicted()
+            self._say_status()
         if self._rival.must_yield(status, first_session=self._session.sessions == 1):
             self._session.give_way(trouble.rival(self._session.client_id, self.settings.mqtt))
 
     def _dispatch(self) -> None:
         self._session.dispatch()
         self._outbox.pump()
-
-    # to the session
-
-    def _status(self, state: CarState, reason: str = "", services: dict[str, str] | None = None) -> CarStatus:
-        return CarStatus(
-            state=state, session=self._session_id, bridge=self._id, reason=reason, services=services or {}
-        )
-
-    def _will(self, session_id: str) -> bytes:
-        return CarStatus(
-            state="lost", session=session_id, bridge=self._id, reason="the connection to the car broke"
-        ).encoded()
-
-    def _publish_status(self) -> int | None:
-        """Where it has changed; returns the handle."""
-        if not self._session.connected:
-            return None
-        state, reason, services = self._verdict.judge(self.state, self._reason_now)
-        status = self._status(state, reason, services)
-        if status == self._last_status:
-            return None
-        self._last_status = status
-        payload = status.model_copy(update={"since": datetime.now(UTC)}).encoded()
-        return self._voice.publish(documents.STATUS, payload, 1, retain=True)
-
-    def _publish_metrics(self) -> None:
-        if not self._session.connected or time.monotonic() < self._metrics_due:
-            return
-        self._metrics_due = time.monotonic() + METRICS_S
-        figures = documents.metrics(self.settings.car.name, self._session_id, self._verdict.heartbeats)
-        self._voice.publish(documents.METRICS, figures.encoded(), 0)
 
     # by the clock
 
@@ -274,12 +232,15 @@ class BridgeService(Service):
         self._asker.expire()
         self._follower.tick()
         self._mirror.flush()
-        self._publish_status()
-        self._publish_metrics()
+        self._say_status()
+        self._herald.metrics()
         self._discovery.tick()
         if self._discovery.note:
             self.details["home_assistant"] = self._discovery.note
         self._judge_self()
+
+    def _say_status(self) -> None:
+        self._herald.status(self.state, self._reason_now)
 
     def _look_into_journals(self) -> None:
         self._outbox.wake()
