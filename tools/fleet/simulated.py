@@ -29,7 +29,8 @@ from models import importing
 from models.bundle import Bundle
 from models.proof import Proof
 from models.store import bundle_folder
-from services.bridge import service as bridge
+from services.bridge import herald
+from services.bridge.service import BridgeService
 from services.config import Car, Models, Paths, Settings
 from services.service import Service
 from services.table import SERVICES
@@ -161,13 +162,11 @@ def main() -> None:
     for name in SERVICES.keys() - set(SIMULATED):
         del SERVICES[name]  # nobody waits for them, nor calls their silence a fault
     importing.prove = _passes
-    bridge.METRICS_S = orders.metrics_s
+    herald.METRICS_S = orders.metrics_s
     threads = []
     for name in orders.cars:
         settings = settings_of(orders, name)
-        threads += [
-            _Thread(each, settings) for each in (SimulatedRecognizer, UpdaterService, bridge.BridgeService)
-        ]
+        threads += [_Thread(each, settings) for each in (SimulatedRecognizer, UpdaterService, BridgeService)]
     sys.stdin.read()
     for thread in threads:
         thread.stop()
