@@ -116,6 +116,20 @@ class Car:
         return done.stdout + done.stderr
 
 
+def doctor(car: Car, *checks: str, user: str = "") -> dict[str, list[dict[str, Any]]]:
+    """What `smartcar doctor` finds, by check."""
+    said = car.machine.run("smartcar", "doctor", "--json", *checks, user=user, check=False).stdout
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in said.splitlines():
+        entry = json.loads(line)
+        found.setdefault(entry["check"], []).append(entry)
+    return found
+
+
+def levels(findings: list[dict[str, Any]]) -> list[str]:
+    return [finding["level"] for finding in findings]
+
+
 def eventually(condition: Callable[[], object], what: str, within_s: float = 30) -> None:
     """Wait for what a process in the container takes a while to do."""
     wait_for(lambda: bool(condition()), within_s, what)

@@ -33,7 +33,7 @@ from tools.bench.processes import began_s
 from tools.bench.report import Figure
 from tools.doctor.broker import account, in_force
 from tools.doctor.car import Car
-from tools.doctor.units import TARGET
+from tools.doctor.units import TARGET, unit_of
 from tools.glance import WELL
 from tools.problems import Problem
 
@@ -143,7 +143,7 @@ def _installed_car() -> AbstractContextManager[_Start]:
 
     @contextmanager
     def started() -> Iterator[_Start]:
-        _systemctl("stop", TARGET)
+        _systemctl("stop", TARGET, *map(unit_of, SERVICES))  # naming them waits for each
         began = time.monotonic()
         _systemctl("start", "--no-block", TARGET)
         yield _Start(
