@@ -49,7 +49,8 @@ class Saying:
             return
         self._told[name] = verdict
         reason = printable(reason)
-        told = f"{name} {_WORDS[verdict]}" + (f": {reason}" if reason else "")
+        words = "reads with it, but" if verdict is Verdict.SETTLING and reason else _WORDS[verdict]
+        told = f"{name} {words}" + (f": {reason}" if reason else "")
         self._say({"event": "car", "car": name, "verdict": verdict, "reason": reason}, told)
 
     def back(self, name: str) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import wait_for
+from tests.conftest import REPOSITORY, wait_for
 from tests.services.bridge.kit import Client, Mosquitto, find_mosquitto
-from tests.services.processes import service
-from tests.tools.car import objects, smartcar
+from tests.services.processes import environment, service
+from tests.tools.car import command, objects, smartcar
 
 
 @pytest.fixture
@@ -50,6 +51,8 @@ def test_the_cars_on_a_broker_are_listed_as_they_are(broker: Mosquitto, runtime:
         with Client(broker.port) as desk:
             desk.client.subscribe("smartcar/+/status", 1)
             wait_for(lambda: {each.topic for each in desk.inbox.messages} >= topics(running), 30)
+            watched = cars.enter_context(watching(broker, runtime))
+            wait_for(lambda: changes(watched, "car3"), 30, "car3 to be seen")
             running["car3"].send_signal(signal.SIGKILL)
             running["car10"].send_signal(signal.SIGTERM)
             desk.client.publish("smartcar/ghost/status", b"\x1b[2J\xff", 1, retain=True)
@@ -65,6 +68,7 @@ def test_the_cars_on_a_broker_are_listed_as_they_are(broker: Mosquitto, runtime:
                 )
 
             wait_for(ended, 30)
+        wait_for(lambda: "lost" in changes(watched, "car3"), 30, "car3's loss to be seen")
         found = listed(broker, runtime, "--listen", "3")
         assert list(found) == ["car2", "car3", "car10", "grave"]
         assert found["car2"]["state"] in ("starting", "degraded")  # it is a bridge alone
@@ -72,6 +76,28 @@ def test_the_cars_on_a_broker_are_listed_as_they_are(broker: Mosquitto, runtime:
         assert [found[name]["state"] for name in ("car3", "car10")] == ["lost", "stopped"]
         # A car that nobody hears: what a broker was told before all went dark.
         assert found["grave"]["heard_s"] is None
+
+
+@contextmanager
+def watching(broker: Mosquitto, runtime: Path) -> Iterator[Path]:
+    """`smartcar fleet --watch` for the length of a block, and the file of what it says."""
+    file = runtime / "watched"
+    with file.open("wb") as out:
+        process = subprocess.Popen(
+            command("fleet", "--broker", f"127.0.0.1:{broker.port}", "--watch", "--json"),
+            cwd=REPOSITORY,
+            env=environment(runtime),
+            stdout=out,
+        )
+    yield file
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+
+
+def changes(watched: Path, car: str) -> list[str]:
+    """The states that were shown of a car."""
+    whole = watched.read_text().rpartition("\n")[0]
+    return [each["state"] for each in objects(whole) if each["car"] == car]
 
 
 def topics(names: Any) -> set[str]:
