@@ -33,6 +33,8 @@ class Orders(BaseModel):
     trial_s: float = 1.0
     metrics_s: float = 10.0
     """How often they publish `metrics`."""
+    hertz: int = 30
+    """Frames that each counts a second; 0: as if the camera were paused."""
 
 
 class Herd:

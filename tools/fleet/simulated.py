@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import ClassVar
 
 from messages.command import CommandRefused
 from messages.model_commands import (
@@ -37,7 +38,6 @@ from services.table import SERVICES
 from services.updater.service import UpdaterService
 from tools.fleet.herd import Orders
 
-HERTZ = 30
 INFERENCES_PER_S = 150
 SIMULATED = ("recognizer", "updater", "bridge")
 FAULTS = {
@@ -54,6 +54,7 @@ class SimulatedRecognizer(Service):
     """Has every model on trial read well, unless its version says otherwise."""
 
     name = "recognizer"
+    hertz: ClassVar[int] = 30
 
     def start(self) -> None:
         self._trial = ""
@@ -101,7 +102,7 @@ class SimulatedRecognizer(Service):
 
     def _read(self) -> None:
         if not self._version(self._reading).endswith("-blind"):
-            self.metrics.count("frames", HERTZ)
+            self.metrics.count("frames", self.hertz)
 
     def _version(self, digest: str) -> str:
         if digest and digest not in self._versions:
@@ -163,6 +164,7 @@ def main() -> None:
         del SERVICES[name]  # nobody waits for them, nor calls their silence a fault
     importing.prove = _passes
     herald.METRICS_S = orders.metrics_s
+    SimulatedRecognizer.hertz = orders.hertz
     threads = []
     for name in orders.cars:
         settings = settings_of(orders, name)

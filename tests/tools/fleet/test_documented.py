@@ -72,6 +72,7 @@ def test_a_classroom_with_accounts(broker: Mosquitto, tmp_path: Path, runtime: P
                 trust=(key.public.text,),
                 trial_s=0.2,
                 metrics_s=0.5,
+                hertz=0,
             )
             running.enter_context(herd(orders))
         options = ("--key", str(tmp_path / "teacher.key"), "--waves", "1,all", "--settle", "0")
@@ -121,6 +122,7 @@ def test_a_rollout_reaches_cars_behind_the_bridge_of_a_site(tmp_path: Path, runt
             trust=(key.public.text,),
             trial_s=0.2,
             metrics_s=0.5,
+            hertz=0,
         )
         running.enter_context(herd(orders))
         with Client(upper.port) as onlooker:
