@@ -43,6 +43,7 @@ LOOK_S = 0.5
 MEASURE_AFTER_S = 5.0
 """The others have started by then."""
 TICK_S = 0.05
+SHOW_S = 0.25
 REMEMBERED_STEPS = 100
 
 
@@ -95,6 +96,7 @@ class UpdaterService(Service):
         self.subscribe({"health": self._heard, "bridge.cursor": self._on_cursor})
         self.every(LOOK_S, self._look)
         self.every(TICK_S, self._tick)
+        self.every(SHOW_S, self._show_offers)
         self.after(MEASURE_AFTER_S, self._lifecycle.measure_active)
         self._sweep()
         self._offers.recover()
@@ -210,10 +212,13 @@ class UpdaterService(Service):
         self._offers.tick()
         self._desk.tick()
         self._want()
-        if self._offers.shown() != self._shown:
-            self._show()
 
     # what is offered
+
+    def _show_offers(self) -> None:
+        """Where it is otherwise than shown."""
+        if self._offers.shown() != self._shown:
+            self._show()
 
     def _want(self) -> None:
         """Tell the bridge what to bring, where that has changed."""

@@ -6,8 +6,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from services.config import Settings
+from services.config import Car, Settings
 from services.config_file import ConfigError, as_toml, load
 
 
@@ -98,3 +99,8 @@ def test_every_key_is_documented() -> None:
         assert section.annotation is not None
         for key, field in section.annotation.model_fields.items():
             assert field.description, f"{name}.{key} explains itself nowhere"
+
+
+def test_no_car_is_called_as_what_all_cars_share() -> None:
+    with pytest.raises(ValidationError, match="models"):
+        Car(name="models")

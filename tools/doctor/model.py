@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models.bundle import Bundle
 from models.importing import prove
+from models.keys import PublicKey
 from models.refusal import Refusal
 from models.store import FACTORY_FOLDER
 from tools.doctor.car import Car, may, user_name
@@ -21,6 +22,7 @@ def model(car: Car) -> Iterator[Finding]:
     """The bundle in force is loaded and proven in a throw-away process, as a new one is."""
     yield from _bundle(car)
     yield from _inbox(car)
+    yield from _followed(car)
 
 
 def _bundle(car: Car) -> Iterator[Finding]:
@@ -73,3 +75,24 @@ def _inbox(car: Car) -> Iterator[Finding]:
         )
     else:
         yield ok(f"the data folder {inbox} holds {len(files)} files")
+
+
+def _followed(car: Car) -> Iterator[Finding]:
+    """Whether what is published of the names that the car follows could be taken."""
+    models, names = car.settings.models, ", ".join(car.settings.models.follow)
+    try:
+        keys = [PublicKey.parse(text) for text in models.trust]
+    except Refusal as refusal:
+        yield error(f"models.trust: {refusal}", "put the line there that smartcar keys show prints")
+        return
+    if not models.follow:
+        return
+    if not keys:
+        yield error(
+            f"models.follow names {names}, but no key is trusted: nothing of it is taken",
+            "put the publisher's public key into models.trust (smartcar keys show prints it)",
+        )
+    elif not car.settings.mqtt.host:
+        yield warning(f"models.follow names {names}, but there is no broker to hear of it", "set mqtt.host")
+    else:
+        yield ok(f"{names}: what is published is taken if one of {len(keys)} trusted keys signed it")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+from messages.offers import MAX_CHUNK_BYTES
 from models.bundle import Bundle
 from models.keys import SigningKey
 from models.manifest import MAX_FILE_BYTES
@@ -25,6 +26,8 @@ class Release:
     bundle: Bundle
     standing: RolloutOffer | None = None
     previous: tuple[RolloutOffer, Bundle] | None = None
+    chunk_bytes: int = MAX_CHUNK_BYTES
+    """As the broker takes them."""
 
 
 def release_for(link: Link, subject: str, key: Path | None, url: str | None = None) -> Release:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from services.config import Mqtt
@@ -23,7 +23,7 @@ from tools.fleet.roster import PATTERNS, Car, Roster
 from tools.fleet.saying import Saying
 from tools.problems import Problem
 from tools.publish.link import Came, Link, LinkLost
-from tools.publish.publication import Publication, look, withdraw
+from tools.publish.publication import Publication, largest_chunk, look, withdraw
 from tools.publish.shelf import Shelf
 
 LISTEN_S = 12.0
@@ -61,6 +61,7 @@ def roll_out(subject: str, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> i
     try:
         with Link.open(ways) as link:
             release = release_for(link, subject, wish.key, wish.url)
+            release = replace(release, chunk_bytes=largest_chunk(link))
     except LinkLost as error:
         raise Problem(f"{error}; try again") from None
     if wish.payload is not None:
@@ -101,11 +102,8 @@ class _Rollout:
         self._name, self._digest = release.bundle.manifest.name, release.bundle.digest
         self._target = release.bundle.manifest.target
         standing = release.standing
-        self._publication = Publication(release.bundle, heard=self._hear)
-        if standing is not None:
-            self._publication = Publication(
-                release.bundle, chunk_bytes=standing.chunk_bytes, heard=self._hear
-            )
+        chunk_bytes = release.chunk_bytes if standing is None else standing.chunk_bytes
+        self._publication = Publication(release.bundle, chunk_bytes=chunk_bytes, heard=self._hear)
         self._offer = standing or RolloutOffer.model_validate(
             {**self._publication.offer.model_dump(), "cars": ()}
         )

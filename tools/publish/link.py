@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -77,7 +78,7 @@ class Link:
                 return cls(mqtt)
             except Trouble as error:
                 first = first or error
-        raise Problem(first.reason if first is not None else "no broker is named")
+        raise Problem(_in_options(first.reason) if first is not None else "no broker is named")
 
     def __enter__(self) -> Link:
         return self
@@ -229,3 +230,17 @@ class Link:
     def _on_log(self, _: object, __: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self._last_error = text.removeprefix("failed to receive on socket: ")
+
+
+def _in_options(sentence: str) -> str:
+    """The remedy for a command line: what the settings call mqtt.username is --username there."""
+    for setting, option in (
+        ("mqtt.host and mqtt.port", "--broker"),
+        ("mqtt.tls = true", "--broker mqtts://…"),
+        ("mqtt.tls = false", "mqtt://…"),
+        ("mqtt.protocol = ", "--protocol "),
+    ):
+        sentence = sentence.replace(setting, option)
+    sentence = re.sub(r"mqtt\.(host|port|tls)", "--broker", sentence)
+    sentence = re.sub(r"mqtt\.([a-z_]+)", lambda found: f"--{found[1].replace('_', '-')}", sentence)
+    return sentence.replace("set --", "give --")

@@ -210,7 +210,7 @@ class FollowingCar(Car):
             self.lifecycle, self.offers, root / "incoming", lambda: self.told, lambda: self.seconds
         )
         self.session = Session(broker)
-        self.follower = Follower(self.session, self._ask, Metrics(), lambda: self.seconds)
+        self.follower = self._new_follower()
         self._boot_id = new_boot_id()
         self._wanted: ModelWanted | None = None
         self.replies: list[Reply] = []
@@ -231,6 +231,18 @@ class FollowingCar(Car):
         self.session.patterns.clear()
         self.session.came.clear()
         self.follower.session_up()
+
+    def replace_bridge(self) -> None:
+        """It was killed, and another runs: the bus tells it what was wanted last."""
+        self.session.patterns.clear()
+        self.session.came.clear()
+        self.follower = self._new_follower()
+        self.follower.session_up()
+        if self._wanted is not None:
+            self.follower.want(self._wanted.model_copy(update={"boot_id": self._boot_id}))
+
+    def _new_follower(self) -> Follower:
+        return Follower(self.session, self._ask, Metrics(), lambda: self.seconds)
 
     def step(self, seconds: float = 0.05) -> None:
         """Let a message come and so much time pass, and do what is due."""

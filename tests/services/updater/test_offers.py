@@ -334,7 +334,10 @@ def test_what_was_asked_for_and_does_not_come_is_told(
 # Broken in the middle
 
 
-def test_the_broker_goes_away_after_each_chunk(car: FollowingCar, broker: Broker, release: Release) -> None:
+@pytest.mark.parametrize("what", ["broker", "bridge"])
+def test_the_broker_or_the_bridge_goes_away_after_each_chunk(
+    car: FollowingCar, broker: Broker, release: Release, what: str
+) -> None:
     """What is here stays; only what is missing is asked for again."""
     bundle = release(1)
     broker.offer(bundle)
@@ -344,7 +347,10 @@ def test_the_broker_goes_away_after_each_chunk(car: FollowingCar, broker: Broker
         length = car.fetcher.partial.length
         if car.fetcher.now is not None and length // CHUNK > breaks:
             breaks = length // CHUNK
-            car.reconnect()
+            if what == "broker":
+                car.reconnect()
+            else:
+                car.replace_bridge()
         assert car.seconds < 100
     assert breaks > 1
     assert car.session.asked_for.count(chunk_topic(NAME, bundle.digest, 0)) <= 2

@@ -74,6 +74,8 @@ def test_without_a_car_it_says_so_and_tries_the_source_itself(runtime: Path) -> 
         ("camera", {"CAPTURE__SOURCE": "/dev/video77"}, "there is no camera /dev/video77"),
         ("camera", {"CAPTURE__SOURCE": "folder:/no/such"}, "there is no folder /no/such"),
         ("model", {"RECOGNIZER__BUNDLE": "/no/such/bundle"}, "the model of recognizer.bundle can't be used"),
+        ("model", {"MODELS__FOLLOW": '["digits"]'}, "models.follow names digits, but no key is trusted"),
+        ("model", {"MODELS__TRUST": '["the lab"]'}, "models.trust"),
         ("configuration", {"CAPTURE__HERTZ": "fast"}, "environment variable SMARTCAR_CAPTURE__HERTZ"),
     ],
 )

@@ -19,11 +19,13 @@ from services.config import Mqtt
 from tests.conftest import REPOSITORY
 from tests.models.making import rewritten
 from tests.services.bridge.kit import Mosquitto, free_port
+from tests.services.bridge.test_trouble import Authority, openssl
 from tests.tools.publish.test_publication import new_name, standing
 from tools.model import publish as publishing
 from tools.problems import Problem
 from tools.publish import publication
 from tools.publish.broker import Access, broker_of
+from tools.publish.link import Link
 
 
 def publish(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -110,6 +112,37 @@ def test_a_broker_that_forbids_it_is_not_tried_for_ever(
     ways = broker_of(f"127.0.0.1:{broker.port}", Access(protocol=protocol), Mqtt())
     with pytest.raises(Problem, match="ACL"):
         publishing.publish(signed, ways, publishing.Wish(), json=True)
+    broker.stop()
+
+
+@openssl
+def test_a_broker_with_tls_and_a_login(signed: Path, tmp_path: Path) -> None:
+    """What is missing is said as the option that gives it."""
+    authority = Authority(tmp_path / "authority")
+    (tmp_path / "passwords").write_text("")
+    subprocess.run(
+        ["mosquitto_passwd", "-b", tmp_path / "passwords", "teacher", "right"],
+        check=True,
+        capture_output=True,
+    )
+    (tmp_path / "passwords").chmod(0o644)
+    broker = Mosquitto(
+        tmp_path, f"allow_anonymous false\npassword_file {tmp_path / 'passwords'}", authority.listener()
+    )
+    broker.start()
+    (tmp_path / "right").write_text("right\n")
+    (tmp_path / "wrong").write_text("wrong\n")
+    ca, address = authority.certificate, f"127.0.0.1:{broker.port}"
+    for access, said in (
+        (Access(), "mqtts://"),
+        (Access(ca_file=ca), "give --username and --password-file"),
+        (Access("teacher", tmp_path / "wrong", ca), "refused the login as 'teacher'"),
+        (Access("teacher", tmp_path / "none", ca), "--password-file"),
+    ):
+        with pytest.raises(Problem, match=said):
+            Link.open(broker_of(address, access, Mqtt()))
+    ways = broker_of(address, Access("teacher", tmp_path / "right", ca), Mqtt())
+    assert publishing.publish(signed, ways, publishing.Wish(), json=True) == 0
     broker.stop()
 
 
