@@ -10,7 +10,6 @@ from pathlib import Path
 from messages.journal import JournalError
 from messages.lock import AlreadyOwned
 from services.config_file import ConfigError, load
-from services.credentials import with_credentials
 from services.log import set_up
 from services.service import CannotStart
 from services.supervision import FailureNote
@@ -25,7 +24,7 @@ def run(name: str, config: Path | None) -> int:
     log = logging.getLogger("services")
     complaints: list[str] = []
     try:
-        settings = with_credentials(load(config, complaints.append))
+        settings = load(config, complaints.append)
     except ConfigError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return EXIT_CANNOT_START

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from services.config import Section, Settings
+from services.credentials import with_credentials
 
 ENV_PREFIX = "SMARTCAR_"
 INSTALLED_FILE = Path("/etc/smartcar/installed.toml")
@@ -81,7 +82,7 @@ def load(path: Path | None = None, complain: Callable[[str], None] = log.warning
             complain(f"{error}; nothing of that file holds until this is corrected")
     variables = _Layer(Path(), tree={})
     origin = _overlay_environment(variables.tree)
-    return _settings([*layers, variables], origin)
+    return with_credentials(_settings([*layers, variables], origin))
 
 
 def _read(file: Path) -> _Layer:

@@ -309,6 +309,11 @@ def _private_folder(folder: Path, setting: str) -> None:
     if folder.stat().st_uid not in (0, os.getuid()) and not os.access(folder.parent, os.W_OK):
         raise CannotStart(f"the folder {folder} belongs to another user; set {setting}")
     if not os.access(folder, os.W_OK | os.X_OK):
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            raise CannotStart(
+                f"the disk that holds {folder} is read-only; a card does that at its end: "
+                f"see what dmesg says, and save what is on it"
+            )
         raise CannotStart(
             f"the folder {folder} can't be written to by {_user()}; give it to that user, or set {setting}"
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from services import config_file, credentials
 from services.config import Car, Settings
 from services.config_file import ConfigError, as_toml, load
 
@@ -104,3 +106,79 @@ def test_every_key_is_documented() -> None:
 def test_no_car_is_called_as_what_all_cars_share() -> None:
     with pytest.raises(ValidationError, match="models"):
         Car(name="models")
+
+
+@pytest.fixture
+def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """The files of an installed car, elsewhere: what the installer wrote, the card's, the owner's."""
+    files = {name: tmp_path / f"{name}.toml" for name in ("INSTALLED_FILE", "CARD_FILE", "SYSTEM_FILE")}
+    for name, file in files.items():
+        monkeypatch.setattr(config_file, name, file)
+    return files
+
+
+def test_the_owners_file_wins_over_the_card_and_the_card_over_the_installer(layers: dict[str, Path]) -> None:
+    layers["INSTALLED_FILE"].write_text('[capture]\nsource = "camera:"\nhertz = 5\n[overlay]\nport = 1\n')
+    layers["CARD_FILE"].write_text('[car]\nname = "card"\n[capture]\nhertz = 6\nwidth = 320\n')
+    layers["SYSTEM_FILE"].write_text("[capture]\nwidth = 640\n")
+    settings = load()
+    assert (settings.car.name, settings.overlay.port) == ("card", 1)
+    capture = settings.capture
+    assert (capture.source, capture.hertz, capture.width) == ("camera:", 6, 640)
+
+
+def test_a_mistake_is_named_in_the_file_that_makes_it(layers: dict[str, Path]) -> None:
+    layers["INSTALLED_FILE"].write_text("[overlay]\nport = 80\n")
+    layers["SYSTEM_FILE"].write_text("[overlay]\nhertz = 5\nport = -1\n")
+    with pytest.raises(ConfigError, match=r"SYSTEM_FILE\.toml, line 3: overlay\.port: "):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            '[car]\nname = "seven"\nwifi = "x"\n',
+            r"line 3: unknown key car\.wifi; known here: name; nothing of",
+        ),
+        ('[car]\nname = "sev\0', "not valid TOML"),
+    ],
+)
+def test_a_broken_file_on_the_card_stops_nothing_and_is_said(
+    layers: dict[str, Path], text: str, says: str
+) -> None:
+    layers["CARD_FILE"].write_text(text)
+    layers["SYSTEM_FILE"].write_text("[capture]\nwidth = 320\n")
+    complaints: list[str] = []
+    settings = load(complain=complaints.append)
+    assert (settings.car.name != "seven", settings.capture.width) == (True, 320)
+    assert len(complaints) == 1
+    assert re.search(says, complaints[0])
+    assert "CARD_FILE.toml" in complaints[0]
+
+
+def test_a_file_that_is_named_stands_alone(layers: dict[str, Path], tmp_path: Path) -> None:
+    layers["SYSTEM_FILE"].write_text("[capture]\nwidth = 320\n")
+    assert load(write(tmp_path, "")).capture.width == 640
+
+
+def test_secrets_come_from_systemd_where_no_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mqtt-password").write_text("secret\n")
+    (tmp_path / "page-key").write_text("\n")  # what the unit gives where there is none
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    settings = load()
+    assert settings.mqtt.password_file == tmp_path / "mqtt-password"
+    assert (settings.mqtt.key_file, settings.overlay.key_file) == (None, None)
+    monkeypatch.setenv("SMARTCAR_MQTT__PASSWORD_FILE", "/own")
+    assert load().mqtt.password_file == Path("/own")
+
+
+def test_whoever_may_read_a_secret_uses_it_from_the_command_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "FOLDER", tmp_path)
+    assert load().mqtt.password_file is None
+    (tmp_path / "mqtt-password").write_text("secret\n")
+    assert load().mqtt.password_file == tmp_path / "mqtt-password"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
+import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from services.table import SERVICES
@@ -60,7 +61,11 @@ class Car:
             found = self.pids()
             return found if all(found.values()) else None
 
-        up = wait_for(all_up, within_s, "all services active")
+        try:
+            up = wait_for(all_up, within_s, "all services active")
+        except pytest.fail.Exception as failure:
+            shown = self.machine.run("systemctl", "--no-pager", "status", "smartcar-*", check=False).stdout
+            pytest.fail(f"{failure}\n{shown}")
         assert up is not None
         return up
 
