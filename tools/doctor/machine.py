@@ -183,6 +183,8 @@ def power(car: Car) -> Iterator[Finding]:
         yield ok(f"{name}, {warmth:.0f} °C")
     elif found.under_voltage is None and firmware is None:
         yield ok("this machine tells neither its temperature nor its voltage")
+    elif not found.under_voltage:
+        yield ok(f"{name}, its power supply suffices")
 
 
 def _ask_firmware() -> Throttling | None:

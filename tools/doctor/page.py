@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from messages.bus import socket_path
 from tools.doctor.car import Car
-from tools.doctor.finding import Finding, error, ok, warning
+from tools.doctor.finding import Finding, as_error, error, ok, warning
 
 _TIMEOUT_S = 4.0
 
@@ -22,7 +22,8 @@ def page(car: Car) -> Iterator[Finding]:
         yield from _port(car)
         return
     if overlay.state != "ready":
-        return  # the check of the services has its words
+        yield as_error(overlay.reason or f"the page isn't up: the overlay is {overlay.state}")
+        return
     if "warning" in overlay.details:
         yield warning(
             overlay.details["warning"].partition(": ")[0], "use TLS, or a tunnel: overlay.host = '127.0.0.1'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from messages.journal_reader import JournalReader
@@ -62,6 +63,9 @@ def journals(car: Car) -> Iterator[Finding]:
         first, last = reader.bounds()
         reader.close()
         kept += last - first + 1 if last else 0
+        if not reader.id and os.access(path, os.R_OK):
+            keep = f"restart {service}: it keeps {path} aside and begins a new one"
+            problems.append(error(f"the journal {path} is damaged", keep))
     backlog = car.glance.backlog
     if backlog >= MUCH_BACKLOG:
         problems.append(

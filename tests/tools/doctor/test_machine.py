@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from services.service import journal_path
 from tests.conftest import REPOSITORY
 from tests.tools.doctor.conftest import MakeCar, found, levels, put
 from tools.doctor import machine, software
@@ -32,6 +33,7 @@ ZONE = "sys/class/thermal/thermal_zone0"
         ({f"{ZONE}/type": "cpu-thermal", f"{ZONE}/temp": "86000"}, "error", "86 °C"),
         ({THROTTLED: "1"}, "error", "too little voltage"),
         ({THROTTLED: "4"}, "warning", "slowed down"),
+        ({THROTTLED: "0"}, "ok", "suffices"),
         ({}, "ok", "neither"),
     ],
 )
@@ -142,3 +144,13 @@ def test_every_check_can_be_loaded_and_is_documented() -> None:
     for check in CHECKS.values():
         assert callable(check.load())
         assert f"| `{check.name}` | {check.about} |" in documented
+
+
+def test_a_journal_that_is_none_is_an_error(make_car: MakeCar) -> None:
+    car = make_car()
+    journal = journal_path(car.settings, "pad")
+    journal.parent.mkdir(parents=True)
+    journal.write_text("this is no database, " * 100)
+    [finding] = found("journals", car)
+    assert finding.level == "error"
+    assert str(journal) in finding.sentence
