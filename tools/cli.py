@@ -286,7 +286,9 @@ def evaluate(
     ] = None,
     sets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SET]...", help="mnist, pen, optdigits, photos, sheets.  [default: all]"),
+        typer.Argument(
+            metavar="[SET]...", help="mnist, pen, optdigits, photos, sheets, pages.  [default: all]"
+        ),
     ] = None,
     data: Annotated[
         str | None,

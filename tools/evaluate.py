@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
+from tools.bench.pages import Look, enlarged, page
 from tools.candidates import FACTORY_BUNDLE, Candidate, of_bundle
 from tools.scores import Outcome, Score, wilson
 from tools.train import pen
@@ -24,6 +25,9 @@ CODE = 5
 """Digits in a code: the pad's boxes."""
 _PLACING_SEED = 26
 _T10K = 10_000
+PAGES = 20
+"""Drawn pages of each look."""
+_ROWS = 3
 
 
 def evaluate(
@@ -122,6 +126,32 @@ def lines(read: Reads, data: Path) -> Score:
     return Score.of("lines on photographed sheets (tuning set)", np.array(right))
 
 
+LOOKS = {
+    "apart": Look(),
+    "in a shadow, on squared paper": Look(shadow=True, ruling="squares", tall=52),
+    "tilted, on ruled paper": Look(tilt=6, ruling="lines"),
+    "some digits touch": Look(gap=(-0.06, 0.2)),
+    "all digits touch": Look(gap=(-0.03, 0.02)),
+}
+"""How the drawn pages look, by what their score is called."""
+
+
+def pages(read: Reads, data: Path, count: int = PAGES) -> list[Score]:
+    """Rows of five digits by unseen writers on drawn pages: right where a whole row is read."""
+    digits = pendigits(data, "test")
+    scores = []
+    for number, (name, look) in enumerate(LOOKS.items()):
+        rng = np.random.default_rng([_PLACING_SEED, number])
+        right: list[bool] = []
+        for _ in range(count):
+            rows = [[digits[index] for index in rng.integers(0, len(digits), CODE)] for _ in range(_ROWS)]
+            inks = [[enlarged(pen.on_pad(each.strokes, rng)) for each in row] for row in rows]
+            found = read(page(inks, look, rng))
+            right += ["".join(str(each.label) for each in row) in found for row in rows]
+        scores.append(Score.of(f"rows of five on a page, {name}", np.array(right)))
+    return scores
+
+
 def spread(count: int, limit: int | None) -> NDArray[np.int64]:
     """All indices below `count`, or `limit` of them, evenly spread."""
     return np.linspace(0, count - 1, min(count, limit or count)).round().astype(np.int64)
@@ -132,6 +162,13 @@ def _photos(candidate: Candidate, data: Path) -> list[Score]:
 
     reader = Reader(candidate.classifier)
     return [photos(lambda photo: [line.text for line in reader.read(photo)], data)]
+
+
+def _pages(candidate: Candidate, data: Path) -> list[Score]:
+    from services.recognizer.pipeline import Reader
+
+    reader = Reader(candidate.classifier)
+    return pages(lambda photo: [line.text for line in reader.read(photo)], data)
 
 
 def _sheets(candidate: Candidate, data: Path) -> list[Score]:
@@ -145,4 +182,5 @@ SETS: dict[str, Callable[[Candidate, Path], list[Score]]] = {
     **{name: partial(_scores, name) for name in DIGIT_SETS},
     "photos": _photos,
     "sheets": _sheets,
+    "pages": _pages,
 }

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.evaluate import DIGIT_SETS, lines, photos, spread
+from tools.evaluate import DIGIT_SETS, lines, pages, photos, spread
 from tools.scores import Score
 
 Pixels = NDArray[np.uint8]
@@ -66,6 +66,8 @@ def scores(peer: Peer, data: Path, sets: tuple[str, ...], limit: int) -> list[Sc
             found.append(Score.of(title, np.array(right)))
         elif name == "photos":
             found.append(photos(peer.read_lines, data, limit))
+        elif name == "pages":
+            found += pages(peer.read_lines, data, max(1, limit // 60))
         else:
             found.append(lines(partial(_any_way_up, peer.read_lines), data))
     return found

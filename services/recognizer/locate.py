@@ -43,7 +43,7 @@ class LocateSettings:
     """Ink nearer than this to the frame's edge touches it."""
     keep_touching: bool = False
     """Whether ink that touches the edge may be a digit, or was cut off by it."""
-    again: int = 600_000
+    again: int = 1_200_000
     """Pixels a frame that are looked at again where ink is too large for a digit; each look counts."""
     levels: int = 2
     """Rising thresholds tried there, at most."""
