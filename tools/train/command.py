@@ -71,6 +71,9 @@ def train(
         str | None,
         typer.Option(help="smartcar: float32, or mixed_bfloat16, a fifth faster where the processor has it."),
     ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=1e-6, max=1, help="smartcar: at its highest.  [default: 0.002]")
+    ] = None,
     commit: Annotated[
         str | None, typer.Option(help="smartcar: commit of the code, for the manifest.")
     ] = None,
@@ -111,6 +114,7 @@ def train(
         return
     changes: dict[str, Any] = {"epochs": epochs, "minutes": minutes, "width": width}
     changes |= {"start": None if start is None else str(start), "dtype": dtype}
+    changes |= {"learning_rate": learning_rate}
     job = Job(
         preset=preset,
         data=data,
@@ -128,8 +132,10 @@ def train(
         return
     if preset not in (OURS, *PRESETS):
         raise Problem(_no_preset(preset))
-    if preset != OURS and (minutes or width or start or dtype or scale != 1.0):
-        raise Problem("--minutes, --width, --start, --dtype and --scale belong to the preset smartcar.")
+    if preset != OURS and (minutes or width or start or dtype or learning_rate or scale != 1.0):
+        raise Problem(
+            "--minutes, --width, --start, --dtype, --learning-rate and --scale belong to the preset smartcar."
+        )
     if preset == OURS and limit:
         raise Problem("--limit belongs to the course's presets; --scale makes an epoch of smartcar smaller.")
     _begin(job, run)

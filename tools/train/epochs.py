@@ -59,8 +59,8 @@ def epoch(sources: Sources, mixture: Mixture, seed: int, number: int) -> tuple[P
     labels = np.empty(mixture.total, np.uint8)
     places = iter(rng.permutation(mixture.total))
 
-    def add(ink: Pixels, label: int) -> None:
-        if rng.random() < mixture.photographed:
+    def add(ink: Pixels, label: int, photographed: float = mixture.photographed) -> None:
+        if rng.random() < photographed:
             ink = raster.photographed(ink, rng)
         at = next(places)
         crops[at], labels[at] = normalise(ink), label
@@ -71,7 +71,7 @@ def epoch(sources: Sources, mixture: Mixture, seed: int, number: int) -> tuple[P
             at = next(places)
             crops[at], labels[at] = normalise(image), label
         else:
-            add(raster.varied(image, rng), label)
+            add(raster.varied(image, rng), label, mixture.photographed / 2)
     for index in _picks(len(sources.pen), mixture.pen, rng):
         digit = sources.pen[index]
         add(pen.varied(digit.strokes, rng), digit.label)
