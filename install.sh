@@ -107,7 +107,7 @@ if [ -n "$missing" ]; then
     set --
     [ -z "$wheels" ] || for each in "$wheels"/*.deb; do [ ! -e "$each" ] || set -- "$@" "$each"; done
     if [ $# -gt 0 ]; then
-        apt install -y --no-install-recommends --no-download "$@" \
+        apt install -y --no-install-recommends "$@" >/dev/null \
             || stop "the packages in $wheels can't be installed; see the lines above."
     elif [ -n "$wheels" ]; then
         # shellcheck disable=SC2086

@@ -32,8 +32,9 @@ PACKAGES = (
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
 _CGROUPS = Path("/sys/fs/cgroup")
 _HIERARCHIES = ("systemd", "unified", "devices", "pids", "cpu", "cpuacct")
-BOOT_S = 60.0
+BOOT_S = 120.0
 _PR_SET_PDEATHSIG = 1
+_FOLDER = "smartcar-system-"
 CHECKOUT = "/home/pi/smartcar"
 WHEELS = "/mnt/wheels"
 _SOURCES = (
@@ -107,7 +108,7 @@ class Container:
     def __init__(self, layers: Sequence[Path], number: int) -> None:
         self.name = f"sc{os.getpid() % 100000}-{number}"
         self.booted = False
-        self._folder = Path(tempfile.mkdtemp(prefix="smartcar-system-", dir="/tmp"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir="/tmp"))
         self.root = self._folder / "root"
         self.address = f"10.{200 + number % 50}.{os.getpid() % 250}.2"
         self._host_address = f"{self.address[:-1]}1"
@@ -186,7 +187,7 @@ class Container:
     # use
 
     def run(
-        self, *words: str, check: bool = True, user: str = "", within_s: float = 60
+        self, *words: str, check: bool = True, user: str = "", within_s: float = 120
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in it, as root or as another user; fails the test where it fails."""
         if user:
@@ -284,11 +285,25 @@ def container(*layers: Path, number: int = 1) -> Iterator[Container]:
 
     Those that run at the same time need different numbers.
     """
+    _sweep()
     machine = Container([debian(), *layers], number)
     try:
         yield machine
     finally:
         machine.remove()
+
+
+def _sweep() -> None:
+    """Take away what tests left behind that were killed."""
+    for folder in Path("/tmp").glob(f"{_FOLDER}*-*"):
+        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            for mounted in (folder / "root", folder):
+                subprocess.run(["umount", "--quiet", mounted], check=False)
+            try:
+                folder.rmdir()
+            except OSError:
+                pass  # somebody looks at it; the next one takes it
 
 
 def _run(*words: str | Path) -> None:

@@ -17,7 +17,7 @@ from services.table import SERVICES
 from tests.conftest import wait_for
 from tests.system.container import CHECKOUT, WHEELS, Container
 
-UP_S = 60.0
+UP_S = 120.0
 UNITS = {service: f"smartcar-{service}.service" for service in SERVICES}
 SETTINGS = '[capture]\nsource = "scene:"\nhertz = 10\n[recognizer]\nforget_seconds = 0.3\n'
 """A container has no camera."""
