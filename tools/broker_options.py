@@ -12,15 +12,38 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from tools.options import Broker, CaFile, CertFile, Config, KeyFile, PasswordFile, Protocol, Username
+import typer
+
+from tools.options import Config
 
 if TYPE_CHECKING:
     from services.config import Mqtt
 
 Ways: TypeAlias = "tuple[Mqtt, ...]"
 """How to reach the broker: what to try, in its order."""
+
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST[:PORT]|URL",
+        help="mqtt://host:port or mqtts://host:port.  [default: the settings' mqtt]",
+    ),
+]
+Username = Annotated[str | None, typer.Option(help="Log in as that user.")]
+PasswordFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The file whose first line is the password.")
+]
+CaFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Who signed the broker's certificate; TLS.")
+]
+CertFile = Annotated[Path | None, typer.Option(metavar="FILE", help="A certificate to log in with.")]
+KeyFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")]
+Protocol = Annotated[
+    str | None, typer.Option(metavar="5|3.1.1", help="MQTT version.  [default: 5, else 3.1.1]")
+]
 
 
 def _ways(

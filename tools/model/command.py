@@ -9,17 +9,8 @@ from typing import Annotated
 import typer
 
 from tools import problems
-from tools.options import (
-    Broker,
-    CaFile,
-    CertFile,
-    Config,
-    Json,
-    KeyFile,
-    PasswordFile,
-    Protocol,
-    Username,
-)
+from tools.broker_options import Ways, with_broker
+from tools.options import Config, Json
 
 app = typer.Typer(help="Models: take, try, go back; bundle and sign.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys to sign bundles with.", no_args_is_help=True)
@@ -200,7 +191,9 @@ def verify(
 
 
 @app.command()
+@with_broker
 def publish(
+    ways: Ways,
     bundle: Annotated[
         Path | None, typer.Argument(metavar="[BUNDLE]", help="A bundle's folder or zip.", show_default=False)
     ] = None,
@@ -232,27 +225,15 @@ def publish(
     wait: Annotated[
         float, typer.Option(min=0, help="Listen to the cars for so many seconds at most.")
     ] = 120.0,
-    broker: Broker = None,
-    username: Username = None,
-    password_file: PasswordFile = None,
-    ca_file: CaFile = None,
-    cert_file: CertFile = None,
-    key_file: KeyFile = None,
-    protocol: Protocol = None,
     json: Json = False,
-    config: Config = None,
 ) -> None:
     """Offer a signed bundle to every car of a broker, and show what they answer."""
     from datetime import UTC
 
-    from services.config_file import load
     from tools.model import publish as publishing
-    from tools.publish.broker import Access, broker_of
 
     if (bundle is None) == (withdraw is None):
         problems.stop("give a BUNDLE, or --withdraw NAME", exit_code=2)
-    access = Access(username, password_file, ca_file, cert_file, key_file, protocol)
-    ways = broker_of(broker, access, load().mqtt)
     if bundle is None:
         problems.finish(publishing.take_back(withdraw or "", ways, json=json))
         return
