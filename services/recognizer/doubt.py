@@ -46,6 +46,8 @@ class DoubtSettings:
     sure_bar: float = 0.9
     unread: float = 1 / 3
     """Of a line's digits, so many may be none by the gate, between others."""
+    mean_around: float = 0.85
+    """Over the others of such a line, at least."""
     lone: float = 0.95
     """For a digit alone."""
     lone_bar: float = 0.985
@@ -229,6 +231,8 @@ def _is_code(
         least = settings.bars
     else:
         least = settings.mean + settings.few * max(0, 4 - len(code))
+    if len(read) < len(code):
+        least = max(least, settings.mean_around)
     if mean < least:
         return False
     return _strangers(code, candidates, scores, settings) <= settings.strangers * len(code)

@@ -348,10 +348,12 @@ def _overlap(first: BoundingBox, second: BoundingBox) -> float:
 def _at_edge(line: Line, size: tuple[int, int]) -> bool:
     """Whether another digit could lie outside: less than a height is left between an end and its side.
 
-    A single one may be cut off above or below as well: the rest of a letter, of a ring.
+    What ends at the upper or lower side may be the rest of letters that it cuts off; a single digit needs
+    more room there.
     """
     x, y, w, h = line.box
     height = max(digit.box[3] for digit in line.digits)
-    if len(line.digits) == 1 and (y < 0.25 * height or y + h > size[1] - 0.25 * height):
+    room = (0.25 if len(line.digits) == 1 else 0.08) * height
+    if y < room or y + h > size[1] - room:
         return True
     return x < 0.9 * height or x + w > size[0] - 0.9 * height
