@@ -42,7 +42,7 @@ class TouchingSettings:
     """What each height that a part is wider than `usual` costs, in units of doubt."""
     part: float = 0.15
     """Of every part, at least."""
-    mean: float = 0.55
+    mean: float = 0.75
     """Over the parts, at least."""
     cut: float = 0.2
     """What a cut must bring, in units of doubt: so that a digit isn't cut for nothing."""
