@@ -2,7 +2,7 @@
 
 A ten-class model must answer one of ten, whatever it is shown; the gate lets it be asked only about digits.
 It is the recognizer's own, a small network independent of the models: `gate/gate.tflite`, trained by
-`tools/train/gate.py`.
+`tools/train/gate`.
 """
 
 from __future__ import annotations
