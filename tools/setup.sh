@@ -91,6 +91,7 @@ if [ "$what" = system ]; then
     need mmdebstrap has mmdebstrap
     need qemu-system-x86 has qemu-system-x86_64 # a machine with a camera, whose power can be cut
     need busybox-static has_static_busybox
+    need qemu-user-static has qemu-aarch64-static # the Raspberry Pi's processor
     need kmod test -x /sbin/depmod
 fi
 if [ "$what" != run ] && [ "$what" != train ]; then
