@@ -150,7 +150,7 @@ class Discovery:
     def _remember(self) -> None:
         try:
             if not self._kept.exists() or self._kept.read_text(encoding="utf-8") != self._topic:
-                self._kept.parent.mkdir(parents=True, exist_ok=True)
+                self._kept.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
                 self._kept.write_text(self._topic, encoding="utf-8")
         except OSError:
             pass  # a full disk; `smartcar mqtt forget` takes it back all the same
