@@ -147,7 +147,12 @@ class Container:
         )
         console.close()
         self._leader = wait_for(self._find_leader, 20, "systemd in the container")
-        wait_for(self._is_up, BOOT_S, "the boot")
+        try:
+            wait_for(self._is_up, BOOT_S, "the boot")
+        except pytest.fail.Exception as failure:
+            jobs = self.run("systemctl", "list-jobs", "--no-pager", check=False).stdout
+            said = self.run("journalctl", "-b", "-p", "5", "-n", "40", "--no-pager", check=False).stdout
+            pytest.fail(f"{failure}\n{jobs}\n{said}")
         _run("ip", "address", "add", f"{self._host_address}/24", "dev", f"ve-{self.name}")
         _run("ip", "link", "set", f"ve-{self.name}", "up")
         self.run("ip", "address", "add", f"{self.address}/24", "dev", "host0")
