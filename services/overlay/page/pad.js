@@ -60,6 +60,7 @@ export class Pad {
   #known = false;
   #asked = 0;
   #told = "";
+  #inOrder = Promise.resolve();
   #announcing = 0;
   #fading = 0;
 
@@ -235,7 +236,8 @@ export class Pad {
     const { brush, automatic } = this.#ink;
     Object.assign(this.#ink, settings);
     this.#showSettings();
-    if (await this.#ask(verb, content)) return;
+    this.#inOrder = this.#inOrder.then(() => this.#ask(verb, content)); // or the last one might come first
+    if (await this.#inOrder) return;
     Object.assign(this.#ink, { brush, automatic });
     this.#showSettings();
   }

@@ -232,7 +232,7 @@ def page(browser: Any) -> Iterator[Any]:
     """A fresh browser profile's page that must not complain."""
     context = browser.new_context(viewport={"width": 1360, "height": 900})
     tab = context.new_page()
-    tab.set_default_timeout(15_000)
+    tab.set_default_timeout(30_000)
     complaints: list[str] = []
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)

@@ -89,7 +89,8 @@ def test_a_page_that_is_open_to_the_network_says_so(launch: Launch) -> None:
     answer = overlay.ask("GET", "/api/status", overlay.cookie)
     assert "without encryption" in answer.json["warning"]
     assert "without encryption" in overlay.log.read_text()
-    assert overlay.status()["overlay"]["details"]["address"] == f"http://127.0.0.1:{overlay.port}/"
+    told = wait_for(lambda: overlay.status()["overlay"]["details"].get("address"), 10, "the next heartbeat")
+    assert told == f"http://127.0.0.1:{overlay.port}/"
 
 
 def test_a_state_folder_that_cannot_be_used_is_one_sentence(launch: Launch, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def tabs(pad: Pad, served: Overlay, browser: Any) -> Iterator[Any]:
         context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(served.address)
         page.wait_for_selector("#pad-erase:enabled")
