@@ -126,7 +126,7 @@ def _rapidocr() -> Peer | Absent:
         return _digits("".join(found.txts or ()))
 
     def read_lines(photo: Pixels) -> list[str]:
-        found = engine(photo)
+        found = engine(photo, use_det=True, use_cls=True, use_rec=True)  # it keeps what it was asked last
         boxes = getattr(found, "boxes", None)  # a small picture is taken for one line and has none
         if boxes is None:
             return [_digits("".join(found.txts or ()))]
