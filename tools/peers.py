@@ -26,6 +26,8 @@ Pixels = NDArray[np.uint8]
 _LETTER_HEIGHT = 48
 """Digits are handed over at about the size of print in a scan, in pixels."""
 _MARGIN = 24
+_CELL = 100
+"""Pictures up to this side are read as one line, which favours RapidOCR."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ def _rapidocr() -> Peer | Absent:
         return _digits("".join(found.txts or ()))
 
     def read_lines(photo: Pixels) -> list[str]:
-        found = engine(photo, use_det=True, use_cls=True, use_rec=True)  # it keeps what it was asked last
+        detect = max(photo.shape) > _CELL  # it keeps what it was asked last, so that is said each time
+        found = engine(photo, use_det=detect, use_cls=detect, use_rec=True)
         boxes = getattr(found, "boxes", None)  # a small picture is taken for one line and has none
         if boxes is None:
             return [_digits("".join(found.txts or ()))]
