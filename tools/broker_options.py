@@ -2,16 +2,17 @@
 
     @app.command()
     @with_broker
-    def show(ways: Ways, json: Json = False) -> None: ...
+    def show(ways: FindWays, json: Json = False) -> None: ...
 
-gives `show` the options below in the place of `ways`.
+gives `show` the options below in the place of `ways`. What they say is looked at once `ways` is called, so
+that a command can complain of its own first.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Ways: TypeAlias = "tuple[Mqtt, ...]"
 """How to reach the broker: what to try, in its order."""
+FindWays: TypeAlias = Callable[[], Ways]
 
 Broker = Annotated[
     str | None,
@@ -72,7 +74,7 @@ def with_broker(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def wrapped(**given: Any) -> None:
         chosen = {name: given.pop(name) for name in options.parameters}
-        command(ways=_ways(**chosen), **given)
+        command(ways=partial(_ways, **chosen), **given)
 
     kept = [each for name, each in own.parameters.items() if name not in ("ways", "config")]
     every = (*kept, *options.parameters.values())

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from tools import problems
-from tools.broker_options import Ways, with_broker
+from tools.broker_options import FindWays, with_broker
 from tools.options import Json
 
 
@@ -30,7 +30,7 @@ app = typer.Typer(
 @app.command("list")
 @with_broker
 def list_cars(
-    ways: Ways,
+    ways: FindWays,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
     listen: Annotated[
         float, typer.Option(min=0.5, metavar="SECONDS", help="So long at most, until all were heard.")
@@ -41,7 +41,7 @@ def list_cars(
     from tools.fleet import listing
 
     problems.finish(
-        listing.watch(ways, json=json) if watch else listing.show(ways, listen_s=listen, json=json)
+        listing.watch(ways(), json=json) if watch else listing.show(ways(), listen_s=listen, json=json)
     )
 
 
@@ -51,7 +51,7 @@ def rollout(
     subject: Annotated[
         str, typer.Argument(metavar="BUNDLE|NAME", help="A bundle, or the name of an offer that stands.")
     ],
-    ways: Ways,
+    ways: FindWays,
     waves: Annotated[
         str, typer.Option(help="How many cars in all are to have it, wave after wave: 1,5,all or 1,10%,all.")
     ] = "1,5,all",
@@ -99,4 +99,4 @@ def rollout(
         url=url,
         payload=payload,
     )
-    problems.finish(roll_out(subject, ways, wish, json=json))
+    problems.finish(roll_out(subject, ways(), wish, json=json))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tools import problems
-from tools.broker_options import Ways, with_broker
+from tools.broker_options import FindWays, with_broker
 from tools.options import Config, Json
 
 app = typer.Typer(help="Models: take, try, go back; bundle and sign.", no_args_is_help=True)
@@ -193,7 +193,7 @@ def verify(
 @app.command()
 @with_broker
 def publish(
-    ways: Ways,
+    ways: FindWays,
     bundle: Annotated[
         Path | None, typer.Argument(metavar="[BUNDLE]", help="A bundle's folder or zip.", show_default=False)
     ] = None,
@@ -235,11 +235,11 @@ def publish(
     if (bundle is None) == (withdraw is None):
         problems.stop("give a BUNDLE, or --withdraw NAME", exit_code=2)
     if bundle is None:
-        problems.finish(publishing.take_back(withdraw or "", ways, json=json))
+        problems.finish(publishing.take_back(withdraw or "", ways(), json=json))
         return
     until = expires.replace(tzinfo=UTC) if expires is not None else None
     wish = publishing.Wish(key, to, release, until, url, payload, wait, chunk_kib << 10)
-    problems.finish(publishing.publish(bundle, ways, wish, json=json))
+    problems.finish(publishing.publish(bundle, ways(), wish, json=json))
 
 
 @app.command()

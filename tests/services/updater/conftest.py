@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -126,6 +127,18 @@ class Car:
     def drop(self, name: str, content: bytes) -> None:
         """Put a file into the data folder."""
         (self.inbox / name).write_bytes(content)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """On tmpfs: a kill doesn't need the disk to be waited for, as a power cut would."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def key() -> SigningKey:
+    return SigningKey.generate()
 
 
 @pytest.fixture

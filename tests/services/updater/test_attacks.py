@@ -6,7 +6,6 @@ anything but what its owner signed, go back, or fill its disk or memory.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,17 +25,6 @@ from tests.services.updater.offering import CHUNK, NAME, TODAY, Broker, Followin
 from tools.publish.signing import release_of
 
 Release = Callable[..., Bundle]
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture(scope="module")
-def key() -> SigningKey:
-    return SigningKey.generate()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -223,6 +222,8 @@ def test_once_cancelled_nothing_is_written(server: Server, tmp_path: Path) -> No
     running.cancel()
     length = (tmp_path / "file").stat().st_size if (tmp_path / "file").exists() else 0
     go_on.set()
-    time.sleep(0.1)
+    for thread in threading.enumerate():
+        if thread.name == "download":
+            thread.join(10)
     assert ((tmp_path / "file").stat().st_size if (tmp_path / "file").exists() else 0) == length
     assert not said

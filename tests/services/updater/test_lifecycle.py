@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,6 @@ from tests.models.making import rewritten
 from tests.services.updater.simulation import Car, Recognizer
 
 DONE = 42
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """On tmpfs: a kill doesn't need the disk to be waited for, as a power cut would."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture(scope="module")

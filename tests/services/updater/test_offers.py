@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import signal
-import tempfile
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -29,17 +28,6 @@ from tools.publish.signing import release_of
 
 DONE = 42
 Release = Callable[..., Bundle]
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture(scope="module")
-def key() -> SigningKey:
-    return SigningKey.generate()
 
 
 @pytest.fixture(scope="module")
