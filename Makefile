@@ -22,7 +22,7 @@ test: ## lint, check types and run all tests (make test PYTEST_ARGS=tests/messag
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy .
-	@.venv/bin/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-system: ## install, boot, kill and remove the car in a container with real systemd (needs root)
 	@sh tools/setup.sh system

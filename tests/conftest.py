@@ -29,6 +29,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests begin first: at the end they would be waited for."""
+    items.sort(key=lambda item: "tests/system/" not in item.nodeid)
+
+
 def wait_for(condition: Callable[[], Value], within_s: float = 10.0, what: str = "") -> Value:
     """The first true value of `condition()`; fails the test where none comes in time."""
     deadline = time.monotonic() + within_s

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tools.broker_options import Ways, with_broker
+from tools.broker_options import FindWays, Ways, with_broker
 from tools.options import Json
 
 
@@ -26,8 +26,8 @@ def run(seen: list[tuple[str, Ways, bool]], *arguments: str) -> None:
 
     @app.command()
     @with_broker
-    def show(name: str, ways: Ways, json: Json = False) -> None:
-        seen.append((name, ways, json))
+    def show(name: str, ways: FindWays, json: Json = False) -> None:
+        seen.append((name, ways(), json))
 
     result = CliRunner().invoke(app, ["digits", *arguments])
     assert result.exit_code == 0, result.output
