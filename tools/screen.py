@@ -1,17 +1,19 @@
-"""Whether there is a screen to open a window on."""
+"""A screen to open OpenCV's windows on."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import socket
 
 from tools.problems import Problem
 
 
-def require_screen(otherwise: str) -> None:
-    """Raises Problem where no window can be opened here; `otherwise` says what to do instead.
+def prepare_screen(otherwise: str) -> None:
+    """To be called before a window is opened; raises Problem where none can be.
 
-    Asked beforehand, because OpenCV's windows end the process where they can't reach the screen.
+    `otherwise` says what to do instead. OpenCV itself would end the process.
     """
     display = os.environ.get("DISPLAY", "")
     if os.environ.get("WAYLAND_DISPLAY") and not display:
@@ -22,6 +24,18 @@ def require_screen(otherwise: str) -> None:
     number = rest.partition(".")[0]
     if host in ("", "unix") and number.isdigit() and not _answers(f"/tmp/.X11-unix/X{number}"):
         raise Problem(f"the screen {display} (DISPLAY) can't be reached: {otherwise}")
+    _let_qt_see_all_events()
+
+
+def _let_qt_see_all_events() -> None:
+    """Keep windows from staying black.
+
+    OpenCV's wheels bring a libX11-xcb of their own. Built for an older libX11 than the system's, it fails to
+    tell it that Qt takes the events; Xlib then takes some, at times the one that says that the window is
+    there. The system's own, loaded first, is used instead.
+    """
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def _answers(path: str) -> bool:

@@ -17,7 +17,7 @@ from services.config import Settings
 from services.table import SERVICES
 from tools.output import silence_libraries
 from tools.problems import Problem
-from tools.screen import require_screen
+from tools.screen import prepare_screen
 
 Pixels = NDArray[np.uint8]
 
@@ -32,7 +32,7 @@ _AROUND = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 
 def show(settings: Settings) -> int:
     """Show frames with their readings until the window is closed, or q. Raises Problem without a screen."""
-    require_screen("run it on the desktop, or look at the page, whose address `smartcar status` prints")
+    prepare_screen("run it on the desktop, or look at the page, whose address `smartcar status` prints")
     silence_libraries()  # Qt complains about fonts
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     ring = RingReader(socket_path(settings.paths.runtime, "capture", "ring"))

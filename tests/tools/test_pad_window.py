@@ -7,7 +7,6 @@ import os
 import shutil
 import struct
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ from tests.tools.car import command, smartcar
 __all__ = ["pad", "running_pad"]  # fixtures
 
 TITLE, SHOW_TITLE = "smartcar pad", "what the model sees"
-OPENINGS = 4
-PAINTED_WITHIN_S = 10.0
 
 
 @dataclass
@@ -168,24 +165,14 @@ def window(pad: Pad, screen: Screen) -> Iterator[Window]:
 
 @contextmanager
 def opened(runtime: Path, screen: Screen) -> Iterator[Window]:
-    """The window, painted.
-
-    Without a window manager Qt 5 misses now and then that its window was mapped: it stays black for good, and
-    is opened again.
-    """
-    for _ in range(OPENINGS):
-        process = start(runtime, screen)
-        try:
-            made = Window(screen, process)
-            deadline = time.monotonic() + PAINTED_WITHIN_S
-            while time.monotonic() < deadline and not made.is_painted():
-                time.sleep(0.02)
-            if made.is_painted():
-                yield made
-                return
-        finally:
-            end(process, screen)
-    pytest.fail(f"the window stayed black, {OPENINGS} times")
+    """The window, painted."""
+    process = start(runtime, screen)
+    try:
+        made = Window(screen, process)
+        wait_for(made.is_painted, 30, "paper in the window")
+        yield made
+    finally:
+        end(process, screen)
 
 
 def start(runtime: Path, screen: Screen) -> subprocess.Popen[str]:

@@ -31,7 +31,7 @@ from messages.pad_follower import PadFollower
 from services.config import Settings
 from tools.pad import painting
 from tools.problems import Problem
-from tools.screen import require_screen
+from tools.screen import prepare_screen
 
 TITLE = "smartcar pad"
 SHOW_TITLE = "what the model sees"
@@ -46,7 +46,7 @@ _OPENED_AFTER_S = 1.0
 
 def show(settings: Settings) -> int:
     """Until q or until the window is closed. Raises Problem without a screen."""
-    require_screen("draw on the page, whose address `smartcar status` prints, or with `smartcar pad write`")
+    prepare_screen("draw on the page, whose address `smartcar status` prints, or with `smartcar pad write`")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         window = PadWindow(context, settings)
