@@ -7,6 +7,8 @@ import ctypes
 import os
 import socket
 
+import cv2
+
 from tools.problems import Problem
 
 
@@ -25,6 +27,14 @@ def prepare_screen(otherwise: str) -> None:
     if host in ("", "unix") and number.isdigit() and not _answers(f"/tmp/.X11-unix/X{number}"):
         raise Problem(f"the screen {display} (DISPLAY) can't be reached: {otherwise}")
     _let_qt_see_all_events()
+
+
+def is_open(title: str) -> bool:
+    """Whether a window is still there, or was closed by hand."""
+    try:
+        return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # it is gone, says OpenCV 5
+        return False
 
 
 def _let_qt_see_all_events() -> None:

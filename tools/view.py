@@ -17,7 +17,7 @@ from services.config import Settings
 from services.table import SERVICES
 from tools.output import silence_libraries
 from tools.problems import Problem
-from tools.screen import prepare_screen
+from tools.screen import is_open, prepare_screen
 
 Pixels = NDArray[np.uint8]
 
@@ -73,7 +73,7 @@ def _look(subscriber: Subscriber, ring: RingReader) -> None:
             cv2.imshow(TITLE, canvas)
         if cv2.waitKey(1) & 0xFF in _KEYS_THAT_END:
             return
-        if picture is not None and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+        if not is_open(TITLE):
             return
 
 

@@ -31,7 +31,7 @@ from messages.pad_follower import PadFollower
 from services.config import Settings
 from tools.pad import painting
 from tools.problems import Problem
-from tools.screen import prepare_screen
+from tools.screen import is_open, prepare_screen
 
 TITLE = "smartcar pad"
 SHOW_TITLE = "what the model sees"
@@ -93,7 +93,7 @@ class PadWindow:
                 return
             if key >= 0:
                 self._press(chr(key & 0xFF))
-            if not _is_open() and time.monotonic() - opened > _OPENED_AFTER_S:
+            if not is_open(TITLE) and time.monotonic() - opened > _OPENED_AFTER_S:
                 return
 
     # the hand
@@ -215,10 +215,3 @@ class PadWindow:
 
     def _line(self) -> str:
         return self._trouble or self._said
-
-
-def _is_open() -> bool:
-    try:
-        return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
-    except cv2.error:  # it was closed, says OpenCV 5
-        return False
