@@ -50,9 +50,10 @@ class Verdict:
         return {name: beat for name, (beat, _) in self._heard.items() if not self._silent(name)}
 
     def judge(self, own: ServiceState, own_reason: str) -> tuple[CarState, str, dict[str, str]]:
-        """`own`, `own_reason`: how the judging service itself is."""
+        """`own`, `own_reason`: how the judging service itself is. What is off on purpose is told."""
         states: dict[str, str] = {}
         troubles: list[str] = []
+        intended: list[str] = []
         for name in self._services:
             if name == self._own:
                 states[name], trouble = _weigh(own, own_reason)
@@ -60,11 +61,12 @@ class Verdict:
                 states[name], trouble = self._judge(name)
             if trouble:
                 troubles.append(f"{name}: {trouble}")
+            elif states[name] == "off" and name in self._heard:
+                intended.append(f"{name}: {self._heard[name][0].reason}")
         if troubles:
             return "degraded", "; ".join(troubles), states
-        if "starting" in states.values():
-            return "starting", "", states
-        return "ready", "", states
+        state: CarState = "starting" if "starting" in states.values() else "ready"
+        return state, "; ".join(intended), states
 
     def _judge(self, name: str) -> tuple[str, str]:
         """(state, what is wrong with it)"""

@@ -113,7 +113,7 @@ class CaptureService(Service):
     def _pause(self, _: Command) -> None:
         self._paused = True
         self._stop_reader()
-        self.report("off", "paused; resume with the command capture.resume")
+        self.report("off", "the camera is switched off; switch it on with the command capture.resume")
 
     def _resume(self, _: Command) -> None:
         if self._paused or self._ended:
@@ -150,7 +150,9 @@ class CaptureService(Service):
 
     def _restart(self) -> None:
         self._stop_reader()
-        self._paused = self._ended = False
+        if self._paused or self._ended:
+            self._paused = self._ended = False
+            self.report("starting")
         self._failures = 0
         self._failures_of.clear()
         self._start_reader()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import models
 from messages.bus import socket_path
 from messages.commands import BoxReading, CommandRefused, RecognizerRead, Result
-from messages.health import JournalCursor
+from messages.health import Heartbeat, JournalCursor
 from messages.message import MalformedMessage, decode, new_ulid
 from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerModel, RecognizerTry
 from messages.requests import AnyCommand, Handler, Later
@@ -65,13 +65,14 @@ class RecognizerService(Service):
         )
         self._event_ids: dict[int, str] = {}
         self._ring = RingReader(socket_path(self.runtime, "capture", "ring"))
-        self._heard_at = time.monotonic()
+        self._heard_at = self._capture_beat_at = time.monotonic()
+        self._capture_off = ""
         self._end_interrupted_events()
         self.handle(RecognizerRead, self._read_boxes)
         self.handle(RecognizerTry, self._swap(self._models.attempt))
         self.handle(RecognizerAdopt, self._swap(self._adopt))
         self.handle(RecognizerDrop, self._swap(self._models.drop))
-        self.subscribe({"frame": self._on_frame, "bridge.cursor": self._on_cursor})
+        self.subscribe({"frame": self._on_frame, "health": self._on_health, "bridge.cursor": self._on_cursor})
         self.every(TICK_S, self._tick)
         gc.collect()
         gc.freeze()  # what was loaded stays; collections then look only at what a frame leaves
@@ -199,6 +200,12 @@ class RecognizerService(Service):
         self._models.count(sum(len(line.digits) for line in lines))
         return lines
 
+    def _on_health(self, beat: Heartbeat) -> None:
+        """Frames that aren't wanted are not missed."""
+        if beat.source == "capture":
+            self._capture_beat_at = time.monotonic()
+            self._capture_off = beat.reason if beat.state == "off" else ""
+
     def _count_skipped(self, frame: FrameReady) -> None:
         last = self._last_frame
         if last is not None and last.boot_id == frame.boot_id and frame.frame_id > last.frame_id + 1:
@@ -223,10 +230,12 @@ class RecognizerService(Service):
                 "degraded",
                 "events can't be written to the journal; is the disk full? They are kept in memory",
             )
-        elif time.monotonic() - self._heard_at > IDLE_AFTER_S:
-            self.report("degraded", "no frames come; see the state of capture")
-        else:
+        elif time.monotonic() - self._heard_at <= IDLE_AFTER_S:
             self.report("ready")
+        elif self._capture_off and time.monotonic() - self._capture_beat_at <= IDLE_AFTER_S:
+            self.report("ready", f"no frames come: {self._capture_off}")
+        else:
+            self.report("degraded", "no frames come; see the state of capture")
 
     # events and their journal
 

@@ -28,7 +28,7 @@ def camera(car: Car) -> Iterator[Finding]:
     if capture.state == "ready":
         yield ok(f"{source} delivers {capture.rates.get('frames', 0.0):.0f} frames a second")
     elif capture.state == "off":
-        yield warning(f"{source}: {capture.reason.partition(';')[0]}", "smartcar send capture.resume")
+        yield ok(f"{source}: {capture.reason}")
     elif capture.state == "starting":
         yield warning(f"{source} is being opened", "look again in a moment")
     else:

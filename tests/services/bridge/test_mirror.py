@@ -151,6 +151,20 @@ def test_the_car_is_degraded_when_a_service_is_and_says_which_and_why(
         assert "recognizer: the model is tired; let it rest" in status["reason"]
 
 
+def test_what_is_off_on_purpose_is_told_and_the_car_is_well(
+    make_mosquitto: MakeMosquitto, make_bridge: MakeBridge, recognizer: Publisher
+) -> None:
+    broker = make_mosquitto()
+    with Client(broker.port).subscribe("status") as client:
+        bridge = make_bridge(port=broker.port)
+        bridge.wait("ready")
+        off = Heartbeat(state="off", reason="switched off; switch it on", pid=1, uptime_s=1)
+        say(recognizer, ("health", off))
+        status = json.loads(client.wait("status", lambda each: b"switched off" in each.payload).payload)
+        assert status["services"]["recognizer"] == "off"
+        assert "recognizer: switched off; switch it on" in status["reason"]
+
+
 class Paper:
     """Where a mirror writes, with a clock to turn."""
 

@@ -142,7 +142,7 @@ def test_pause_switch_and_resume(context: Context, runtime: Path, photos: Path) 
     with service("capture", runtime, CAPTURE__SOURCES=sources):
         onlooker.wait_state("capture", "ready")
         assert onlooker.commands.send(CapturePause()).status == "ok"
-        onlooker.wait_state("capture", "off", "paused")
+        onlooker.wait_state("capture", "off", "switched off")
         assert onlooker.commands.send(CaptureResume()).status == "ok"
         onlooker.wait_state("capture", "ready")
         for on, state in ((False, "off"), (True, "ready")):  # the same, as one command

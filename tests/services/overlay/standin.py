@@ -222,7 +222,10 @@ class StandIn(threading.Thread):
     def _pause(self, _: CapturePause) -> None:
         self.commands.append("pause")
         self.sending = False
-        self.states["capture"] = ("off", "paused; resume with the command capture.resume")
+        self.states["capture"] = (
+            "off",
+            "the camera is switched off; switch it on with the command capture.resume",
+        )
 
     def _resume(self, _: CaptureResume) -> None:
         self.commands.append("resume")

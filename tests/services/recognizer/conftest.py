@@ -12,6 +12,7 @@ import zmq
 from numpy.typing import NDArray
 
 from messages.bus import Publisher, socket_path
+from messages.health import Heartbeat, ServiceState
 from messages.ring import RingWriter
 from messages.vision import FrameReady
 from services.capture.scene import Scene
@@ -48,6 +49,11 @@ class Camera:
         )
         self._publisher.answer_subscriptions()
         return self._frame_id
+
+    def say(self, state: ServiceState, reason: str = "") -> None:
+        """How it is, as capture would say it."""
+        self._publisher.publish("health", Heartbeat(state=state, reason=reason, pid=1, uptime_s=1))
+        self._publisher.answer_subscriptions()
 
     def close(self) -> None:
         self._writer.close()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from messages.bus import Publisher
 from messages.commands import GreyImage, RecognizerRead
-from messages.health import JournalCursor
+from messages.health import JournalCursor, ServiceState
 from messages.journal_reader import JournalReader
 from messages.message import decode
 from messages.vision import Box, ReadingEvent
@@ -160,6 +160,28 @@ def test_without_frames_it_says_so_and_recovers(context: Context, runtime: Path,
         onlooker.wait_state("recognizer", "degraded", "no frames come")
         camera.show(EMPTY)
         onlooker.wait_state("recognizer", "ready")
+
+
+def test_a_camera_that_is_switched_off_is_not_missed(context: Context, runtime: Path, camera: Camera) -> None:
+    onlooker = Onlooker(context, runtime)
+
+    def until(capture: ServiceState, state: str, reason: str) -> None:
+        """While capture says again and again how it is."""
+
+        def is_so() -> bool:
+            camera.say(capture, "the camera is switched off" if capture == "off" else "")
+            beat = onlooker.health["recognizer"]
+            return beat.state == state and reason in beat.reason
+
+        onlooker.wait(is_so, f"{state}: {reason}")
+
+    with service("recognizer", runtime):
+        wait_until_reading(onlooker, camera)
+        until("off", "ready", "no frames come: the camera is switched off")
+        assert "degraded" not in {beat.state for beat in onlooker.of("health")}
+        until("degraded", "degraded", "no frames come; see the state of capture")
+        until("off", "ready", "switched off")
+        onlooker.wait_state("recognizer", "degraded", "see the state of capture")  # nobody says so any more
 
 
 def test_a_model_that_cannot_be_used_is_named_and_reading_goes_on(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.supervision import FailureNote
+from tests.conftest import wait_for
 from tests.services.bridge.kit import free_port
 from tests.tools.car import Car, objects, running_car, smartcar
 from tools.doctor.table import CHECKS
@@ -54,6 +55,19 @@ def test_it_leaves_the_car_as_it_was(car: Car) -> None:
     after = car.status()
     for name, status in after.items():
         assert (status["state"], status["pid"]) == ("ready", before[name]["pid"])
+
+
+def test_a_camera_that_is_switched_off_is_said_and_is_no_fault(car: Car) -> None:
+    assert smartcar(car.runtime, "send", "capture.camera", '{"on": false}').returncode == 0
+    wait_for(lambda: "no frames come" in car.status()["recognizer"]["reason"])
+    assert smartcar(car.runtime, "status").returncode == 0, "all are well"
+    lines = objects(smartcar(car.runtime, "doctor", "services", "camera", "--json").stdout)
+    assert {line["level"] for line in lines} == {"ok"}
+    assert "the camera is switched off" in next(
+        line["sentence"] for line in lines if line["check"] == "camera"
+    )
+    assert smartcar(car.runtime, "send", "capture.camera", '{"on": true}').returncode == 0
+    wait_for(lambda: {status["state"] for status in car.status().values()} == {"ready"})
 
 
 def test_without_a_car_it_says_so_and_tries_the_source_itself(runtime: Path) -> None:
