@@ -18,7 +18,11 @@ from services.recognizer.boxes import BoxReader
 from services.recognizer.pipeline import Reader
 
 BATCH = 5
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_SPARE_BYTES = 8 << 20
+"""Several times what reading a frame takes."""
+_PICTURE_BYTES = 4 << 20
+"""Pictures are no larger; what is, a large model, goes back to the system at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +62,14 @@ def load(folder: Path, settings: Recognizer) -> LoadedModel:
     )
 
 
-def share_one_heap() -> None:
-    """Have glibc keep one heap for all threads: a model loaded in a thread uses what the last one left.
+def keep_memory() -> None:
+    """Have glibc keep what a frame gives back for the next one, in one heap for all threads (mallopt(3)).
 
-    Otherwise each swap spreads over several heaps that never shrink (mallopt(3), M_ARENA_MAX). Another libc
-    has no such setting, and needs none.
+    Otherwise every picture on the way is made of new pages, which the kernel must clear; and each swap, its
+    model loaded in a thread, spreads over several heaps that never shrink. Another libc has no such setting.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _SPARE_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _PICTURE_BYTES)
         mallopt(_M_ARENA_MAX, 1)

@@ -25,7 +25,7 @@ from models.refusal import Reason, Refusal
 from models.runtime import ModelError
 from models.store import bundle_folder
 from services.log import fields
-from services.recognizer.model import LoadedModel, load, share_one_heap
+from services.recognizer.model import LoadedModel, keep_memory, load
 from services.recognizer.reading import Line
 from services.recognizer.reports import EndReason, event_of, image_of, reading_of
 from services.recognizer.steadiness import STEADY_AFTER_S, TRIES, Steadiness
@@ -51,7 +51,7 @@ class RecognizerService(Service):
 
     def start(self) -> None:
         cv2.setNumThreads(1)  # the other cores belong to the other services
-        share_one_heap()
+        keep_memory()
         recognizer = self.settings.recognizer
         self._model_problem = self._unsteady = ""
         self._steadiness = Steadiness(self.settings.paths.state / self.name / "starts.json")
