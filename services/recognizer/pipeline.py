@@ -118,8 +118,8 @@ class Reader:
         most = _sense(best)
         if most > 4 and most > 0.7 * sum(len(line.digits) for line in best):
             return best
-        for turns in (1, 3):
-            lines = self.read(np.ascontiguousarray(np.rot90(picture, turns)))
+        for turns, turn in ((1, cv2.ROTATE_90_COUNTERCLOCKWISE), (3, cv2.ROTATE_90_CLOCKWISE)):
+            lines = self.read(np.asarray(cv2.rotate(picture, turn), dtype=np.uint8))
             if _sense(lines) > 1.5 * most + 1:
                 best, most = [_turned_back(line, turns, picture.shape) for line in lines], _sense(lines)
         return best
