@@ -123,7 +123,8 @@ def contrast(grey: Pixels, side: int) -> Pixels:
     ground = cv2.resize(cv2.blur(ground, (3, 3)), (width, height), interpolation=cv2.INTER_LINEAR)
     below = cv2.subtract(ground, grey)
     # In the dark the same contrast is more noise: a floor under the ground's brightness.
-    return np.asarray(cv2.divide(below, np.maximum(ground, 48), scale=255), dtype=np.uint8)
+    cv2.max(ground, 48, dst=ground)  # type: ignore[call-overload]
+    return np.asarray(cv2.divide(below, ground, dst=below, scale=255), dtype=np.uint8)
 
 
 def _candidates(grey: Pixels, settings: LocateSettings, light: bool) -> list[Candidate]:
@@ -234,7 +235,7 @@ def _calm(relief: Pixels, faint: float, piece: Piece, strong: float) -> float:
     around = relief[y0:y1, x0:x1]
     _, bare = cv2.threshold(around, faint, 255, cv2.THRESH_BINARY_INV)
     mean = cv2.mean(around, bare)[0]
-    return float(np.clip(1.0 - 2.5 * mean / strong, 0.0, 1.0))
+    return min(max(1.0 - 2.5 * mean / strong, 0.0), 1.0)
 
 
 def _promise(candidate: Candidate) -> float:
