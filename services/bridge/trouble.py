@@ -20,7 +20,7 @@ _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHIL
 
 # X509_V_ERR_… of OpenSSL's x509_vfy.h
 _NOT_YET_VALID, _EXPIRED = 9, 10
-_UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
+_UNKNOWN_AUTHORITY = (2, 7, 18, 19, 20, 21, 30)  # 7 and 30: an authority of the same name
 _OTHER_HOST = (62, 64)
 
 
@@ -164,19 +164,19 @@ def unanswered(mqtt: Mqtt, detail: str) -> Trouble:
 def from_disconnect(code: int, words: str, client_id: str, mqtt: Mqtt) -> Trouble:
     """The broker closed a session, saying why (MQTT 5)."""
     if code == SESSION_TAKEN_OVER:
-        return rival(client_id, mqtt)
+        return rival(client_id, mqtt, lasting=False)  # of two cars, the later then gives way
     return Trouble(
         f"the broker {where(mqtt)} closed the connection ({words}); it is tried again",
         disconnect_code=code,
     )
 
 
-def rival(client_id: str, mqtt: Mqtt) -> Trouble:
+def rival(client_id: str, mqtt: Mqtt, *, lasting: bool = True) -> Trouble:
     """Another client has our id: the broker lets only one of the two stay connected."""
     return Trouble(
         f"another client connects to {where(mqtt)} as {client_id} and takes the session over; "
         f"two cars must not have one name: set car.name, or stop the other one",
-        lasting=True,
+        lasting=lasting,
         disconnect_code=SESSION_TAKEN_OVER,
     )
 

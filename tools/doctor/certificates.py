@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 
+from services.bridge.login import trusting
 from services.bridge.trouble import from_error, where
 from services.config import Mqtt
 from tools.doctor.broker import in_force
@@ -46,7 +46,7 @@ def _files(car: Car) -> dict[str, Path]:
 
 def _of_broker(mqtt: Mqtt) -> Iterator[Finding]:
     try:
-        context = ssl.create_default_context(cafile=mqtt.ca_file)
+        context = trusting(mqtt.ca_file)
         if mqtt.cert_file is not None:
             context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
         with (

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -29,6 +28,7 @@ from messages.health import Heartbeat
 from messages.journal import Journal
 from messages.message import encode, new_boot_id, new_ulid
 from messages.vision import Box, ModelInfo, ReadingEvent
+from services.bridge.login import trusting
 from tests.conftest import REPOSITORY, wait_for
 
 CAR = "testcar"
@@ -149,7 +149,7 @@ class Client:
         if login is not None:
             self.client.username_pw_set(*login)
         if ca is not None:
-            self.client.tls_set_context(ssl.create_default_context(cafile=ca))
+            self.client.tls_set_context(trusting(ca))
         if will is not None:
             self.client.will_set(*will, qos=1)
         self.client.on_connect = lambda *_: self.connected.set()

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import zmq
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from messages.message import new_ulid
 from services.bridge.session import Backoff
-from services.bridge.trouble import from_disconnect
+from services.bridge.trouble import from_disconnect, rival
 from services.config import Mqtt
 from tests.conftest import wait_for
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import CAR, Bridge, Client, Mosquitto, Producer, free_port, sequences
 
-openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+LOOPBACK = x509.IPAddress(ip_address("127.0.0.1"))
 
 
 def test_without_a_broker_in_the_settings_it_is_off(make_bridge: MakeBridge) -> None:
@@ -95,38 +101,50 @@ def test_a_password_file_that_is_missing_is_said(
 
 
 class Authority:
-    """Signs certificates for brokers."""
+    """Signs certificates for brokers. As people make them, its own does not name its key's usage."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir()
+        folder.mkdir(mode=0o755)
         self._folder = folder
-        self.certificate = folder / "ca.crt"
-        self._openssl(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test-authority "
-            "-addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.crt"
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        self.certificate = self._write(
+            "ca.crt",
+            self._signed(self._name, self._key, 2, x509.BasicConstraints(ca=True, path_length=None)),
         )
 
-    def listener(self, name: str = "IP:127.0.0.1", days: int = 2) -> str:
+    def listener(self, name: x509.GeneralName = LOOPBACK, days: int = 2) -> str:
         """The lines of a listener whose certificate is for `name`."""
-        self._openssl(
-            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=broker "
-            "-keyout broker.key -out broker.csr"
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
+        certificate = self._signed(subject, key, days, x509.SubjectAlternativeName([name]))
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return f"certfile {self._write('broker.crt', certificate)}\nkeyfile {self._write('broker.key', pem)}"
+
+    def _signed(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int, extension: x509.ExtensionType
+    ) -> bytes:
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=10))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(extension, critical=False)
+            .sign(self._key, hashes.SHA256())
         )
-        (self._folder / "extensions").write_text(f"subjectAltName={name}\nextendedKeyUsage=serverAuth\n")
-        self._openssl(
-            "x509 -req -in broker.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out broker.crt "
-            f"-days {days} -extfile extensions"
-        )
-        for file in self._folder.iterdir():
-            file.chmod(0o644)
-        self._folder.chmod(0o755)
-        return f"certfile {self._folder / 'broker.crt'}\nkeyfile {self._folder / 'broker.key'}"
+        return certificate.public_bytes(Encoding.PEM)
 
-    def _openssl(self, arguments: str) -> None:
-        subprocess.run(["openssl", *arguments.split()], cwd=self._folder, check=True, capture_output=True)
+    def _write(self, name: str, content: bytes) -> Path:
+        file = self._folder / name
+        file.write_bytes(content)
+        file.chmod(0o644)
+        return file
 
 
-@openssl
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_events_go_over_tls(
     protocol: str, tmp_path: Path, make_mosquitto: MakeMosquitto, make_bridge: MakeBridge, producer: Producer
@@ -139,7 +157,6 @@ def test_events_go_over_tls(
         wait_for(lambda: len(sequences(client)) == 100)
 
 
-@openssl
 def test_a_broker_signed_by_a_stranger_is_not_trusted(
     tmp_path: Path, make_mosquitto: MakeMosquitto, make_bridge: MakeBridge
 ) -> None:
@@ -149,17 +166,15 @@ def test_a_broker_signed_by_a_stranger_is_not_trusted(
     bridge.wait("degraded", "can't be trusted", f"{ours.certificate} did not sign it", "mqtt.ca_file")
 
 
-@openssl
 def test_a_certificate_for_another_name_is_refused(
     tmp_path: Path, make_mosquitto: MakeMosquitto, make_bridge: MakeBridge
 ) -> None:
     authority = Authority(tmp_path / "authority")
-    broker = make_mosquitto(listener=authority.listener("DNS:elsewhere"))
+    broker = make_mosquitto(listener=authority.listener(x509.DNSName("elsewhere")))
     bridge = make_bridge(port=broker.port, tls="true", ca_file=authority.certificate)
     bridge.wait("degraded", "is for another name than 127.0.0.1", "mqtt.host")
 
 
-@openssl
 def test_an_expired_certificate_is_refused(
     tmp_path: Path, make_mosquitto: MakeMosquitto, make_bridge: MakeBridge
 ) -> None:
@@ -169,7 +184,6 @@ def test_an_expired_certificate_is_refused(
     bridge.wait("degraded", "has expired", "clock")
 
 
-@openssl
 def test_tls_where_the_broker_speaks_none_and_none_where_it_does(
     tmp_path: Path, make_mosquitto: MakeMosquitto, make_bridge: MakeBridge
 ) -> None:
@@ -206,10 +220,15 @@ def test_of_two_cars_with_one_name_the_later_gives_way_and_says_why(
             second.close()
 
 
-def test_the_broker_s_word_that_another_took_the_session_is_not_tried_again_soon() -> None:
+def test_a_session_that_the_broker_gave_to_another_is_tried_again_ever_more_seldom() -> None:
+    """Soon at first, so that two cars of one name see each other and the later gives way."""
     why = from_disconnect(142, "Session taken over", "smartcar-car", Mqtt(host="broker"))
     assert "as smartcar-car" in why.reason
-    assert Backoff().take(why) > 40
+    backoff = Backoff()
+    waits = [backoff.take(why) for _ in range(8)]
+    assert waits[0] < 2
+    assert waits[-1] > 20
+    assert Backoff().take(rival("smartcar-car", Mqtt(host="broker"))) > 40, "the one that gave way"
 
 
 def test_a_second_client_that_is_no_car_is_guessed(
@@ -221,7 +240,8 @@ def test_a_second_client_that_is_no_car_is_guessed(
         bridge.wait("ready")
         with Client(broker.port, client_id=f"smartcar-{CAR}"):
             bridge.wait("degraded")
-    bridge.wait("degraded", "again and again", f"smartcar-{CAR}", "set car.name")
+    # Newer Mosquittos say that another took the session; with others, a car that is thrown out often guesses.
+    bridge.wait("degraded", "another client connects", f"as smartcar-{CAR}", "set car.name")
 
 
 def test_the_will_says_lost_and_a_clean_stop_says_stopped(

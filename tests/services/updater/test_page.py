@@ -73,8 +73,8 @@ def test_another_model_reads_the_same_strokes_beside_the_active_one(page: Any, c
     wait_for(lambda: boxes.nth(2).locator(".digit-beside").inner_text() == "-", 10, "the other's reading")
     said = page.locator("#pad-beside-words").inner_text
     wait_for(lambda: said().startswith(f"{kept.name} {kept.version} reads ") and "-" in said(), 10)
-    labels = boxes.locator(".digit-label").all_inner_texts()
-    assert labels == list("06-34"), "the active model reads on, and its reading stands first"
+    labels = boxes.locator(".digit-label").all_inner_texts
+    wait_for(lambda: labels() == list("06-34"), 10, "the active model's reading, before the other's")
 
     car.ask(PadErase())  # what changes is read by both, too
     wait_for(lambda: said().endswith("-----"), 10, "its reading of the new strokes")

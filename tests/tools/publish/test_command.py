@@ -19,7 +19,7 @@ from services.config import Mqtt
 from tests.conftest import REPOSITORY
 from tests.models.making import rewritten
 from tests.services.bridge.kit import Mosquitto, free_port
-from tests.services.bridge.test_trouble import Authority, openssl
+from tests.services.bridge.test_trouble import Authority
 from tests.tools.publish.test_publication import new_name, standing
 from tools.model import publish as publishing
 from tools.problems import Problem
@@ -115,7 +115,6 @@ def test_a_broker_that_forbids_it_is_not_tried_for_ever(
     broker.stop()
 
 
-@openssl
 def test_a_broker_with_tls_and_a_login(signed: Path, tmp_path: Path) -> None:
     """What is missing is said as the option that gives it."""
     authority = Authority(tmp_path / "authority")
