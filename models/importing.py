@@ -26,8 +26,7 @@ from typing import Any, Literal
 from models import durable, zipped
 from models.bundle import Bundle
 from models.digits import GOLDEN_FILE
-from models.keras import MAX_BYTES
-from models.manifest import MANIFEST_FILE, MAX_FILE_BYTES, MODEL_FILE
+from models.manifest import MANIFEST_FILE, MAX_FILE_BYTES, MAX_SOURCE_BYTES, MODEL_FILE
 from models.proof import Proof, Terms
 from models.refusal import Reason, Refusal
 
@@ -172,9 +171,9 @@ def _opened(path: Path) -> Iterator[int]:
             raise Refusal(Reason.NOT_A_FILE, f"{path.name} is no regular file; put the model itself there.")
         if status.st_size == 0:
             raise Refusal(Reason.EMPTY, f"{path.name} is empty; copy it again.")
-        if status.st_size > MAX_BYTES:
+        if status.st_size > MAX_SOURCE_BYTES:
             raise Refusal(
-                Reason.TOO_LARGE, f"{path.name} has {status.st_size} bytes; {MAX_BYTES} are allowed."
+                Reason.TOO_LARGE, f"{path.name} has {status.st_size} bytes; {MAX_SOURCE_BYTES} are allowed."
             )
         yield descriptor
     finally:

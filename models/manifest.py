@@ -20,6 +20,9 @@ MAX_MANIFEST_BYTES = 64 << 10
 MAX_SIGNATURE_BYTES = 4 << 10
 MAX_FILE_BYTES = {MODEL_FILE: 32 << 20, GOLDEN_FILE: MAX_GOLDEN_BYTES}
 """The files a bundle may hold beside its manifest and signature, and how large each may be."""
+MAX_SOURCE_BYTES = 128 << 20
+"""Of a file that becomes a bundle, and of what it unpacks to: weights of 28 MB, three times for Keras's
+optimizer, and some."""
 
 _NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 _SEMANTIC_VERSION = re.compile(

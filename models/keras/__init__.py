@@ -4,6 +4,6 @@
 throw-away process for a file that nobody knows (`models.importing`).
 """
 
-from models.keras.saved import MAX_BYTES, read
+from models.keras.saved import read
 
-__all__ = ["MAX_BYTES", "read"]
+__all__ = ["read"]

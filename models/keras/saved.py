@@ -10,19 +10,18 @@ from models import zipped
 from models.keras.hdf5 import SIGNATURE, File
 from models.keras.layer import Layer
 from models.keras.topology import Entry, bad, layers, network, refuse_code
+from models.manifest import MAX_SOURCE_BYTES
 from models.network import Network
 from models.refusal import Reason, Refusal
 
-MAX_BYTES = 128 << 20
-"""Of a Keras file, and of what it unpacks to: weights of 28 MB, three times for their optimizer, and some."""
 _MAX_JSON = 4 << 20
-_PARTS = {"config.json": _MAX_JSON, "metadata.json": _MAX_JSON, "model.weights.h5": MAX_BYTES}
+_PARTS = {"config.json": _MAX_JSON, "metadata.json": _MAX_JSON, "model.weights.h5": MAX_SOURCE_BYTES}
 
 
 def read(content: bytes) -> Network:
     """The network in a Keras file's `content`. Raises Refusal."""
-    if len(content) > MAX_BYTES:
-        raise Refusal(Reason.TOO_LARGE, f"The file has {len(content)} bytes; {MAX_BYTES} are allowed.")
+    if len(content) > MAX_SOURCE_BYTES:
+        raise Refusal(Reason.TOO_LARGE, f"The file has {len(content)} bytes; {MAX_SOURCE_BYTES} are allowed.")
     if content.startswith(SIGNATURE):
         return _read_h5(content)
     if content.startswith(zipped.SIGNATURE):

@@ -23,6 +23,7 @@ from models.conversion import Source, convert
 from models.digits import Golden
 from models.importing import Limits, import_file, prove, source_digest
 from models.keras import hdf5
+from models.manifest import MAX_SOURCE_BYTES
 from models.refusal import Reason, Refusal
 from tests.models.forked import outcomes
 from tests.models.making import FACTORY, rewritten
@@ -458,7 +459,7 @@ def test_a_file_that_is_still_being_copied(tmp_path: Path) -> None:
 )
 def test_limits_hold(tmp_path: Path, limits: Limits, reason: str) -> None:
     """A zip of 200 KB that unpacks to as much as is allowed, in a process that may use less."""
-    parts = {"config.json": b"{}", "metadata.json": b"{}", "model.weights.h5": bytes(keras.MAX_BYTES)}
+    parts = {"config.json": b"{}", "metadata.json": b"{}", "model.weights.h5": bytes(MAX_SOURCE_BYTES)}
     path = tmp_path / "large.keras"
     path.write_bytes(packed(parts, zipfile.ZIP_DEFLATED))
     assert refusal(lambda: take(path, tmp_path / "b", limits)) == reason
