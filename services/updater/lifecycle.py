@@ -206,7 +206,6 @@ class Lifecycle:
         elif self.store.active == digest:
             self._finish()
         else:
-            self.measure_active()
             self.tick()
 
     def scored(self, digest: str, score: Score | None) -> None:
@@ -285,6 +284,7 @@ class Lifecycle:
             if change.step != "trial" and self.change is not None and self.change.step != "trial":
                 self._note(step="trial")
                 self._tell("trial")
+                self.measure_active()  # not before: it would hold up the first reading
             enough = report.inferences >= self._terms.inferences and report.seconds >= self._terms.seconds
             if enough and not self._scoring:
                 self._commit()

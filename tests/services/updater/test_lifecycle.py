@@ -70,6 +70,17 @@ def test_both_scores_are_told_when_it_is_active(car: Car, root: Path, bundles: l
     assert "99.0%" in last.sentence
 
 
+def test_the_active_model_is_measured_once_the_other_reads(
+    car: Car, root: Path, bundles: list[Bundle]
+) -> None:
+    car.take(zipped(root, bundles[0]))
+    while car.steps[-1] != "trial":
+        assert car.store.factory not in car.ledger.now.scores
+        car.calls.popleft()() if car.calls else car.lifecycle.tick()
+    car.settle()
+    assert car.store.factory in car.ledger.now.scores
+
+
 def test_one_change_at_a_time(car: Car, root: Path, bundles: list[Bundle]) -> None:
     car.take(zipped(root, bundles[0]), "first")
     with pytest.raises(Refusal) as refused:
@@ -105,6 +116,8 @@ def test_a_clean_stop_of_the_recognizer_is_no_failure(car: Car, root: Path, bund
     car.take(zipped(root, bundles[0]))
     while car.steps[-1] != "trial":
         car.calls.popleft()() if car.calls else car.lifecycle.tick()
+    while car.calls:  # what the workshop measures is told
+        car.calls.popleft()()
     for _ in range(5):
         car.recognizer.restart()
         car.lifecycle.recognizer_stopped()
