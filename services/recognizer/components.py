@@ -218,13 +218,14 @@ def joined(pieces: list[Piece], limits: Limits) -> list[Piece]:
     if not ordered:
         return []
     boxes = np.array([(piece.x, piece.y, piece.w, piece.h) for piece in ordered])
-    gap = _gap_within_a_digit(boxes, smallest)
     x, y, w, h = boxes.T
+    bodies = np.flatnonzero(h >= smallest)
+    gap = _gap_within_a_digit(boxes, bodies)
     gap[(x < edge) | (y < edge) | (x + w > width - edge) | (y + h > height - edge)] = np.inf
     whole: list[Piece | None] = list(ordered)
     home = list(range(len(ordered)))
     for number in np.flatnonzero(np.isfinite(gap).any(axis=1)).tolist():
-        body = int(np.argmin(gap[number]))
+        body = int(bodies[np.argmin(gap[number])])
         target = whole[home[body]]
         if target is not None:
             home[number] = home[body]
@@ -234,21 +235,24 @@ def joined(pieces: list[Piece], limits: Limits) -> list[Piece]:
     return [piece for piece in whole if piece is not None and piece.h >= smallest]
 
 
-def _gap_within_a_digit(boxes: NDArray[np.int64], smallest: int) -> NDArray[np.float64]:
-    """(n, n): how far piece i is from the larger piece j, infinity where both can't be one digit."""
-    x, y, w, h = boxes.T
-    left, top = np.minimum(x[:, None], x), np.minimum(y[:, None], y)
-    right, bottom = np.maximum((x + w)[:, None], x + w), np.maximum((y + h)[:, None], y + h)
+def _gap_within_a_digit(boxes: NDArray[np.int64], bodies: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n, bodies): how far piece i is from a larger piece, infinity where both can't be one digit.
+
+    `bodies` are the indices of what is tall enough to be a digit itself.
+    """
+    own_x, own_y, own_w, own_h = boxes.T[:, :, None]
+    x, y, w, h = boxes[bodies].T
+    left, top = np.minimum(own_x, x), np.minimum(own_y, y)
+    right, bottom = np.maximum(own_x + own_w, x + w), np.maximum(own_y + own_h, y + h)
     wide, tall = right - left, bottom - top
-    shared = w[:, None] + w - wide  # of both along x; a gap where below 0
-    gap = np.maximum(-shared, tall - h[:, None] - h)
-    own_w, own_h = w[:, None], h[:, None]
+    shared = own_w + w - wide  # of both along x; a gap where below 0
+    gap = np.maximum(-shared, tall - own_h - h)
     possible = (
-        (gap <= 0.16 * h + 2)
-        & (h >= smallest)
+        (bodies < np.arange(len(boxes))[:, None])  # the larger ones come first
+        & (gap <= 0.16 * h + 2)
         & ~((own_h > 0.6 * tall) & (own_w < 2 * own_h))  # two of one height are neighbours
         & (wide <= 1.15 * tall)
         & (tall <= 1.6 * h)
         & (shared >= 0.45 * np.minimum(own_w, w))
     )
-    return np.where(np.tril(possible, -1), gap.astype(np.float64), np.inf)
+    return np.where(possible, gap.astype(np.float64), np.inf)
