@@ -7,7 +7,7 @@ gate takes most surely for digits is chosen, if all of them may be.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -22,6 +22,8 @@ Scores = Callable[[Pixels], NDArray[np.float32]]
 """Crops (n, 28, 28) in, how likely each is a digit (n,) out."""
 Part = tuple[Candidate, Pixels, float]
 """A digit that was cut off: its ink, its crop, how likely it is one."""
+Cutting = Generator[Pixels, NDArray[np.float32] | None, list[Part]]
+"""Asks by crops (n, 28, 28), is sent how likely each is a digit (n,), and comes to the digits it found."""
 
 
 @dataclass(frozen=True)
@@ -81,21 +83,34 @@ def parted(
     settings: TouchingSettings,
 ) -> list[Part]:
     """The digits into which wide candidates fall."""
-    found: list[Part] = []
-    tried = 0
+    wide = []
     for candidate, own in zip(candidates, scores, strict=True):
         _, _, w, h = candidate.box
         fits = settings.wide * h <= w <= settings.widest * h
-        if not fits or own >= settings.whole or candidate.calm < settings.calm:
-            continue
-        tried += 1
-        if tried > settings.most:
-            break
-        found += _digits_of(candidate, score, settings)
-    return found
+        if fits and own < settings.whole and candidate.calm >= settings.calm:
+            wide.append(candidate)
+    return _all_at_once([_digits_of(candidate, settings) for candidate in wide[: settings.most]], score)
 
 
-def _digits_of(candidate: Candidate, score: Scores, settings: TouchingSettings) -> list[Part]:
+def _all_at_once(cuttings: Sequence[Cutting], score: Scores) -> list[Part]:
+    """Carry them all out, a step at a time: what they ask in one step goes through the gate together."""
+    found: list[list[Part]] = [[] for _ in cuttings]
+    answers: dict[int, NDArray[np.float32] | None] = dict.fromkeys(range(len(cuttings)))  # None: begin
+    while True:
+        asked: dict[int, Pixels] = {}
+        for number, answer in answers.items():
+            try:
+                asked[number] = cuttings[number].send(answer)
+            except StopIteration as end:
+                found[number] = end.value
+        if not asked:
+            return [part for parts in found for part in parts]
+        likely = score(np.concatenate([*asked.values()]))
+        ends = np.cumsum([len(crops) for crops in asked.values()])
+        answers = dict(zip(asked, np.split(likely, ends[:-1]), strict=True))
+
+
+def _digits_of(candidate: Candidate, settings: TouchingSettings) -> Cutting:
     scale = min(1.0, _LOOKED_AT / candidate.ink.shape[0])
     ink = candidate.ink
     if scale < 1:
@@ -115,18 +130,20 @@ def _digits_of(candidate: Candidate, score: Scores, settings: TouchingSettings) 
 
     parts: dict[tuple[int, int], Part] = {}
 
-    def judge(wanted: list[tuple[int, int]]) -> None:
+    def judge(wanted: list[tuple[int, int]]) -> Generator[Pixels, NDArray[np.float32] | None, None]:
         cut = {span: between(ink, ends[span[0]], ends[span[1]]) for span in wanted}
         held = {span: _within(candidate, *part, scale) for span, part in cut.items() if part is not None}
         if held:
             crops = np.stack([normalise(part.ink) for part in held.values()])
-            for (span, part), crop, likely in zip(held.items(), crops, score(crops), strict=True):
+            scores = yield crops
+            assert scores is not None
+            for (span, part), crop, likely in zip(held.items(), crops, scores.tolist(), strict=True):
                 if likely >= settings.part:
-                    parts[span] = part, crop, float(likely)
+                    parts[span] = part, crop, likely
 
     # Most ink that is no code doesn't begin or end with a digit, which is seen at once.
     for ending in (spans([0], range(1, last + 1)), spans(range(1, last), [last])):
-        judge(ending)
+        yield from judge(ending)
         if not any(span in parts for span in ending):
             return []
     doubt = {0: 0.0}
@@ -135,7 +152,7 @@ def _digits_of(candidate: Candidate, score: Scores, settings: TouchingSettings) 
         if a not in doubt:
             continue
         if a:
-            judge(spans([a], range(a + 1, last)))
+            yield from judge(spans([a], range(a + 1, last)))
         for b in range(a + 1, last + 1):
             if (a, b) in parts:
                 sum_ = doubt[a] + _doubt(parts[a, b][2], ends[a], ends[b], height, settings)
