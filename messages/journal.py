@@ -13,19 +13,20 @@ import time
 from collections import deque
 from pathlib import Path
 
+from messages.disk import make_private, why_not
 from messages.journal_file import (
     COLUMNS,
     Damaged,
     Entry,
     facts_of,
     is_damage,
-    is_refusal,
     move_aside,
     newest,
     open_to_write,
     set_fact,
 )
-from messages.lock import OwnerLock
+from messages.journal_reader import JournalReader
+from messages.lock import AlreadyOwned, OwnerLock
 
 BACKLOG = 1000
 """Entries kept in memory while the disk refuses them."""
@@ -39,15 +40,12 @@ _CLOCK_WAS_SET = 1_704_067_200.0
 _MAX_CURSOR_AHEAD = 1_000_000
 
 
-class JournalError(RuntimeError):
-    """The journal can't be used; the message says why and what to do."""
-
-
 class Journal:
-    """A producer's own file. Used from one thread. Raises AlreadyOwned or JournalError on opening.
+    """A producer's own file. Used from one thread. Raises AlreadyOwned on opening.
 
-    `id` is made with the file, and a reader's cursor belongs to it; it is empty while a full disk lets none
-    be made. `recovered_from` is where a damaged file has been moved to.
+    What the disk doesn't take waits in memory, at the start as later: `problem` says why, and `flush` tries
+    again. `id` is made with the file, and a reader's cursor belongs to it; it is empty until then.
+    `recovered_from` is where a damaged file has been moved to.
     """
 
     def __init__(
@@ -61,6 +59,8 @@ class Journal:
     ) -> None:
         self.path = path
         self.id = ""
+        self.problem = ""
+        """Why the file takes nothing now, and what to do; empty where all is well."""
         self.recovered_from: Path | None = None
         self.backlog: deque[tuple[str, float, bytes]] = deque()
         self.lost = 0
@@ -75,24 +75,11 @@ class Journal:
         self._checked_at = time.monotonic()
         self._flusher: threading.Timer | None = None
         self._database: sqlite3.Connection | None = None
-        try:
-            self._lock = OwnerLock(
-                path.with_name(path.name + ".lock"), f"the writer of {path}", "paths.state"
-            )
-        except OSError as error:
-            raise JournalError(
-                f"the journal {path} can't be written ({error.strerror}); give the folder {path.parent} to "
-                f"this user, or set another (paths.state)"
-            ) from error
+        self._lock: OwnerLock | None = None
         try:
             self._start()
         except (sqlite3.Error, OSError) as error:
-            if not is_refusal(error, path.parent):
-                self._lock.release()
-                raise JournalError(
-                    f"the journal {path} can't be opened ({error}); is something else in its place, or the "
-                    f"folder read-only?"
-                ) from error
+            self.problem = why_not(path, error)
 
     def append(self, topic: str, payload: bytes) -> int | None:
         """Write one entry; its number, or None where the disk refuses and it waits in the backlog."""
@@ -104,17 +91,18 @@ class Journal:
 
     def flush(self) -> int | None:
         """Write what waits, in order; the newest number, or None where the disk refuses or nothing waits."""
-        if not self.backlog:
+        if not self.backlog and self._database is not None:
             return None
         try:
             number = self._write_backlog()
-        except (sqlite3.Error, OSError) as error:
-            if not self._failed(error):
-                return None
-            try:
-                number = self._write_backlog()
-            except (sqlite3.Error, OSError):
-                return None
+        except sqlite3.ProgrammingError:
+            raise  # used from another thread, or after it was closed
+        except (sqlite3.Error, OSError, AlreadyOwned) as error:
+            self.problem = str(error) if isinstance(error, AlreadyOwned) else why_not(self.path, error)
+            return None
+        self.problem = ""
+        if number is None:
+            return None
         self._appends += len(self.backlog)
         self._bytes_since_check += sum(len(payload) for _, _, payload in self.backlog)
         self.backlog.clear()
@@ -165,7 +153,7 @@ class Journal:
     def tail(self, topic: str, limit: int) -> list[Entry]:
         """The newest entries of a topic, oldest first; none where they can't be read."""
         if self._database is None:
-            return []
+            return self._tail_of_old(topic, limit)
         try:
             rows = self._database.execute(
                 f"SELECT {COLUMNS} FROM entries WHERE topic = ? ORDER BY number DESC LIMIT ?",
@@ -175,6 +163,14 @@ class Journal:
             self._failed(error)
             return []
         return [Entry(*row) for row in reversed(rows)]
+
+    def _tail_of_old(self, topic: str, limit: int) -> list[Entry]:
+        """From the file as it was left, which can't be opened to write."""
+        reader = JournalReader(self.path)
+        try:
+            return [entry for entry in reader.tail(limit) if entry.topic == topic]
+        finally:
+            reader.close()
 
     def __len__(self) -> int:
         if self._database is None:
@@ -189,12 +185,20 @@ class Journal:
             self._flusher.cancel()
         if self._database is not None:
             self._database.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     # opening
 
     def _start(self) -> None:
-        """Open the file, a new one in place of a damaged one, and learn how it was left."""
+        """Open the file, a new one in place of a damaged one, and learn how it was left.
+
+        Raises AlreadyOwned, sqlite3.Error, OSError.
+        """
+        if self._lock is None:
+            make_private(self.path.parent)
+            lock = self.path.with_name(self.path.name + ".lock")
+            self._lock = OwnerLock(lock, f"the writer of {self.path}", "paths.state")
         try:
             self._learn(open_to_write(self.path))
         except sqlite3.DatabaseError as error:
@@ -235,17 +239,26 @@ class Journal:
 
     # writing
 
-    def _write_backlog(self) -> int:
+    def _write_backlog(self) -> int | None:
+        """As `flush`; into a new file where the old one is found to be damaged. Raises as `_start` does."""
+        try:
+            return self._write()
+        except sqlite3.Error as error:
+            if not self._failed(error):
+                raise
+            return self._write()
+
+    def _write(self) -> int | None:
         if self._database is None:
             self._start()
         assert self._database is not None
+        cursor = None
         with self._database as database:
             for topic, wall, payload in self.backlog:
                 cursor = database.execute(
                     "INSERT INTO entries (topic, wall, payload) VALUES (?, ?, ?)", (topic, wall, payload)
                 )
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+        return cursor.lastrowid if cursor is not None else None
 
     def _flush_to_disk_soon(self) -> None:
         if self._flusher is None or not self._flusher.is_alive():

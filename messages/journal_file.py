@@ -14,8 +14,6 @@ _KEPT_CORRUPT = 2
 _OPEN_BUSY_S = 2.0
 _BUSY_MS = 50
 """The writer's loop waits no longer for the file."""
-_FULL_DISK = 64 << 10
-_REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY AUTOINCREMENT, "
     "topic TEXT NOT NULL, wall REAL NOT NULL, payload BLOB NOT NULL)",
@@ -41,7 +39,7 @@ class Damaged(sqlite3.DatabaseError):
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """Open or make the file; it has its id then. Raises sqlite3.Error: see `is_damage` and `is_refusal`."""
+    """Open or make the file; it has its id then. Raises sqlite3.Error: see `is_damage`."""
     database = sqlite3.connect(path, timeout=_OPEN_BUSY_S)
     try:
         database.text_factory = as_text
@@ -49,15 +47,16 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA synchronous=NORMAL")
         database.execute("PRAGMA wal_autocheckpoint=256")
         database.execute(f"PRAGMA journal_size_limit={1 << 20}")
-        problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            raise Damaged(problem)
         with database:
             # In one transaction: a reader sees the file with its id or none.
             database.execute("BEGIN IMMEDIATE")
             for statement in _TABLES:
                 database.execute(statement)
             _sign(database)
+        # Takes long, so after what a disk that takes nothing refuses: that is tried again and again.
+        problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise Damaged(problem)
         database.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
     except sqlite3.OperationalError as error:
         database.close()
@@ -72,7 +71,18 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 def open_to_read(path: Path) -> sqlite3.Connection:
     """Open a journal that another process may write. Raises sqlite3.Error, here or at the first query."""
-    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_OPEN_BUSY_S)
+    return _connect(path, "mode=ro")
+
+
+def open_at_rest(path: Path) -> sqlite3.Connection:
+    """The same for a journal on a disk that takes nothing, where SQLite can't make what it would notice a
+    writer by. What a writer adds later is not seen.
+    """
+    return _connect(path, "immutable=1")
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=_OPEN_BUSY_S)
     database.text_factory = as_text
     return database
 
@@ -116,14 +126,6 @@ def move_aside(path: Path) -> Path:
 def is_damage(error: Exception) -> bool:
     """Whether another file would help."""
     return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def is_refusal(error: Exception, folder: Path) -> bool:
-    """Whether the disk doesn't take it now: it is full, or fails."""
-    if _code(error) in _REFUSED:
-        return True
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize < _FULL_DISK
 
 
 def _code(error: Exception) -> int:

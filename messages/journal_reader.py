@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from messages.journal_file import COLUMNS, Damaged, Entry, facts_of, open_to_read
+from messages.journal_file import COLUMNS, Damaged, Entry, facts_of, open_at_rest, open_to_read
 
 
 class JournalReader:
@@ -19,6 +19,7 @@ class JournalReader:
         """Of the file that the last `read` saw; empty where there was none."""
         self._database: sqlite3.Connection | None = None
         self._inode = 0
+        self._at_rest = False
 
     def read(self, after: int, limit: int = 500) -> list[Entry]:
         """The entries numbered above `after`, oldest first. Check `id` before trusting `after`."""
@@ -47,7 +48,10 @@ class JournalReader:
             self._follow()
             if self._database is None:
                 return []
-            return self._database.execute(statement, values).fetchall()
+            rows = self._database.execute(statement, values).fetchall()
+            if self._at_rest:
+                self.close()  # the disk may take something by the next call, and a writer come
+            return rows
         except sqlite3.ProgrammingError:
             raise
         except sqlite3.Error:
@@ -66,9 +70,19 @@ class JournalReader:
             return
         self.close()
         self.id = ""
-        self._database = open_to_read(self.path)
+        self._database, facts = self._open()
         self._inode = inode
-        facts = facts_of(self._database)
         if "id" not in facts:
             raise Damaged("it has no id")
         self.id = facts["id"]
+
+    def _open(self) -> tuple[sqlite3.Connection, dict[str, str]]:
+        self._at_rest = False
+        database = open_to_read(self.path)
+        try:
+            return database, facts_of(database)
+        except sqlite3.OperationalError:
+            database.close()
+        self._at_rest = True
+        database = open_at_rest(self.path)
+        return database, facts_of(database)

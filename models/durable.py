@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -97,8 +97,8 @@ def remove_link(link: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Take a folder away, read-only or not; what others removed meanwhile is no error."""
-    with _step("remove", path):
+    """Take a folder away, read-only or not. What others removed meanwhile is no error, nor what stays."""
+    with _step("remove", path), suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
             shutil.rmtree(path, ignore_errors=True)

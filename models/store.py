@@ -6,6 +6,8 @@
 
 A folder is made beside its place and renamed into it; a link is made beside its place and renamed over it. So
 at every instant `active` is one whole bundle. One process owns a store; others read `active` by Bundle.load.
+
+On a disk that takes nothing a store can be read: what it holds, and the shipped bundle in any case.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Literal
 
 import models
+from messages.disk import why_not
 from models import durable
 from models.bundle import Bundle, BundleError
 from models.manifest import Manifest
@@ -72,23 +75,58 @@ class Entry:
 
 
 class Store:
-    """The store at `root`, made where there is none. Not for use by two threads at once."""
+    """The store at `root`, made where there is none. Not for use by two threads at once.
+
+    `problem` says why nothing can be changed; empty where it can.
+    """
 
     def __init__(self, root: str | os.PathLike[str], factory: Path = FACTORY_FOLDER) -> None:
-        """Open and recover. Raises Refusal: store_locked, store_damaged, no_space."""
+        """Open and recover, as far as the disk lets it. Raises Refusal: store_locked."""
         self.root = Path(root)
-        with _said(self.root):
+        self.recovery = Recovery()
+        self.problem = ""
+        self._shipped = Bundle.load(factory)
+        self._unsound: frozenset[str] = frozenset()
+        """Digests of bundles that don't load, while nothing can be swept."""
+        self._lock = -1
+        self._open()
+        if self.problem:
+            log.error("the model store %s can't be changed: %s", self.root, self.problem)
+            whole = {folder for folder in self._folders() if self._is_whole(folder)}
+            unsound = {*self._folders()} - whole
+            self._unsound = frozenset(folder.name.removeprefix(_PREFIX) for folder in unsound)
+
+    def try_again(self) -> None:
+        """Open and recover, where the disk hasn't let it so far."""
+        if self.problem:
+            try:
+                self._open()
+            except Refusal as locked:
+                self.problem = str(locked)
+
+    def _open(self) -> None:
+        try:
             self.root.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.root)
-            try:
-                self.recovery = self._recover(Bundle.load(factory))
-            except BaseException:
-                os.close(self._lock)
-                raise
+        except OSError as error:
+            self.problem = why_not(self.root / ".lock", error)
+            return
+        before, self.problem, self._unsound = self._unsound, "", frozenset()
+        try:
+            self.recovery = self._recover(self._shipped)
+        except (Refusal, OSError) as error:
+            self.close()
+            self.problem = str(error) if isinstance(error, Refusal) else why_not(self.root / "active", error)
+            self._unsound = before
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let another process have it."""
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     # --- what is there
 
@@ -105,12 +143,13 @@ class Store:
     @property
     def factory(self) -> str:
         """The digest of the shipped model."""
-        return self._target("factory") or ""
+        return self._target("factory") or self._shipped.digest
 
     @property
     def digests(self) -> tuple[str, ...]:
         """Of all bundles, in no order."""
-        return tuple(folder.name.removeprefix(_PREFIX) for folder in self._folders())
+        found = {folder.name.removeprefix(_PREFIX) for folder in self._folders()} - self._unsound
+        return tuple(found | {self._shipped.digest})
 
     @property
     def active_folder(self) -> Path:
@@ -119,13 +158,15 @@ class Store:
 
     def load(self, digest: str) -> Bundle:
         """The bundle of that digest, every byte checked. Raises Refusal."""
-        if not self._has(digest):
-            raise Refusal(Reason.UNKNOWN_MODEL, f"There is no model {digest[:12]} in the store {self.root}.")
-        return Bundle.load(self._folder(digest))
+        if self._has(digest):
+            return Bundle.load(self._folder(digest))
+        if digest == self._shipped.digest:
+            return self._shipped
+        raise Refusal(Reason.UNKNOWN_MODEL, f"There is no model {digest[:12]} in the store {self.root}.")
 
     def entries(self) -> tuple[Entry, ...]:
         """All bundles, the newest first."""
-        found = [self._entry(Bundle.load(folder)) for folder in self._folders()]
+        found = [self._entry(self.load(digest)) for digest in self.digests]
         return tuple(sorted(found, key=lambda entry: (entry.added, entry.digest), reverse=True))
 
     # --- changes
@@ -135,6 +176,7 @@ class Store:
 
         Raises Refusal: no_space, store_damaged.
         """
+        self._must_be_open()
         if self._has(bundle.digest) and self._is_whole(self._folder(bundle.digest)):
             return bundle.digest
         free = shutil.disk_usage(self.root).free
@@ -166,6 +208,7 @@ class Store:
         """
         if digest == self.active:
             return
+        self._must_be_open()
         self.load(digest)
         with _said(self.root):
             durable.replace_link(self.root / "next", self._name(digest))
@@ -181,6 +224,7 @@ class Store:
 
     def remove(self, digest: str) -> None:
         """Take a bundle away. Raises Refusal: unknown_model, in_use."""
+        self._must_be_open()
         if not self._has(digest):
             raise Refusal(Reason.UNKNOWN_MODEL, f"There is no model {digest[:12]} in the store {self.root}.")
         state = self._state(digest)
@@ -199,6 +243,7 @@ class Store:
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """An empty folder on the store's disk, gone afterwards, and at the next opening at the latest."""
+        self._must_be_open()
         folder = self.root / f".work-{secrets.token_hex(8)}"
         with _said(self.root):
             durable.make_folder(folder)
@@ -208,6 +253,10 @@ class Store:
             durable.remove_tree(folder)
 
     # --- how it is done
+
+    def _must_be_open(self) -> None:
+        if self.problem:
+            raise Refusal(Reason.STORE_DAMAGED, f"No model can be changed: {self.problem}.")
 
     def _recover(self, factory: Bundle) -> Recovery:
         swept = self._sweep()
@@ -276,7 +325,7 @@ class Store:
         return digest if name.startswith(_PREFIX) and self._has(digest) else None
 
     def _has(self, digest: str) -> bool:
-        return digest.isalnum() and self._folder(digest).is_dir()
+        return digest.isalnum() and digest not in self._unsound and self._folder(digest).is_dir()
 
     def _is_whole(self, folder: Path) -> bool:
         try:
@@ -292,7 +341,7 @@ class Store:
         return bundle_folder(self.root, digest)
 
     def _folders(self) -> list[Path]:
-        return [path for path in self.root.iterdir() if path.name.startswith(_PREFIX)]
+        return [*self.root.glob(f"{_PREFIX}*")]
 
     def _state(self, digest: str) -> State:
         linked: dict[str | None, State] = {

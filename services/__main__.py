@@ -7,7 +7,6 @@ import logging
 import sys
 from pathlib import Path
 
-from messages.journal import JournalError
 from messages.lock import AlreadyOwned
 from services.config_file import ConfigError, load
 from services.log import set_up
@@ -39,7 +38,7 @@ def run(name: str, config: Path | None) -> int:
     except AlreadyOwned as error:
         log.error("%s", error)  # the one that runs is well: leave no failure note beside it
         return EXIT_CANNOT_START
-    except (CannotStart, JournalError) as error:
+    except CannotStart as error:
         log.error("%s", error)
         FailureNote.write(settings.paths.runtime, name, str(error))
         return EXIT_CANNOT_START

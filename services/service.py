@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 import zmq
 
 from messages.bus import Publisher, Subscriber
+from messages.disk import make_private, why_not
 from messages.health import Heartbeat, ServiceState
-from messages.journal import Journal
+from messages.journal import BACKLOG, Journal
 from messages.message import Message
 from messages.requests import AnyCommand, CommandServer, Handler
 from services.config import Settings
@@ -28,6 +29,8 @@ from services.supervision import FailureNote, Starts, notify
 from services.table import SERVICES
 
 HEARTBEAT_S = 1.0
+JOURNAL_AGAIN_S = 0.5
+"""A journal that took nothing is tried again."""
 MEMORY_EVERY_BEATS = 10
 KEEP_DELIVERED = 500
 """Events that stay in a journal after the broker has them: for `smartcar events`, the page, a restart."""
@@ -65,7 +68,7 @@ class Service:
         self.details: dict[str, str] = {}
         """Goes out with every heartbeat: versions, addresses, what a person wants to know."""
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        _private_folder(self.runtime / self.name, "paths.runtime")
+        _own_folder(self.runtime / self.name)
         self.publisher = Publisher(self.context, self.runtime, self.name)
         self.journal = self._open_journal() if self.has_journal else None
         self.publisher.journal = self.journal
@@ -90,6 +93,7 @@ class Service:
         self.on_readable(self.commands.socket, lambda: _ignore(self.commands.serve()))
         self.on_readable(self._woken, self._wake)
         self.every(HEARTBEAT_S, self._beat)
+        self.every(JOURNAL_AGAIN_S, self._try_journal_again)
 
     # what a subclass fills in
 
@@ -164,6 +168,16 @@ class Service:
     @property
     def state(self) -> ServiceState:
         return self._state
+
+    @property
+    def journal_problem(self) -> str:
+        """Why events can't be written down now, and what becomes of them; empty where they can."""
+        if self.journal is None or not self.journal.problem:
+            return ""
+        return (
+            f"events can't be written to the journal: {self.journal.problem}. They are sent as they happen, "
+            f"and the newest {BACKLOG} wait in memory, which a restart would lose"
+        )
 
     def request_stop(self) -> None:
         """Leave the loop soon; may be called from any thread and from a signal handler."""
@@ -250,6 +264,10 @@ class Service:
             self._count_journal(self.journal)
         self._publish_heartbeat(*self.metrics.take())
 
+    def _try_journal_again(self) -> None:
+        if self.journal is not None and self.journal.problem:
+            self.journal.flush()
+
     def _count_journal(self, journal: Journal) -> None:
         """What of the journal did not go as it should."""
         counters = self.metrics.counters
@@ -287,40 +305,27 @@ def journal_path(settings: Settings, service: str) -> Path:
 
 
 def open_journal(settings: Settings, service: str) -> Journal:
-    """The journal of `service`, for its one writer. Raises CannotStart."""
-    path = journal_path(settings, service)
-    _private_folder(path.parent, "paths.state")
+    """The journal of `service`, for its one writer. Raises AlreadyOwned."""
     return Journal(
-        path,
+        journal_path(settings, service),
         max_bytes=settings.journals.max_megabytes << 20,
         max_age_s=settings.journals.max_days * 86400,
         keep_delivered=KEEP_DELIVERED,
     )
 
 
-def _private_folder(folder: Path, setting: str) -> None:
+def _own_folder(folder: Path) -> None:
+    """Make the folder of the sockets, or see that it is ours. Raises CannotStart."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        folder.mkdir(exist_ok=True, mode=0o750)
+        make_private(folder)
     except OSError as error:
         raise CannotStart(
-            f"the folder {error.filename} can't be made ({error.strerror}); make it, or set {setting}"
+            f"the folder {error.filename} can't be made ({error.strerror}); make it, or set paths.runtime"
         ) from error
     if folder.stat().st_uid not in (0, os.getuid()) and not os.access(folder.parent, os.W_OK):
-        raise CannotStart(f"the folder {folder} belongs to another user; set {setting}")
+        raise CannotStart(f"the folder {folder} belongs to another user; set paths.runtime")
     if not os.access(folder, os.W_OK | os.X_OK):
-        if os.statvfs(folder).f_flag & os.ST_RDONLY:
-            raise CannotStart(
-                f"the disk that holds {folder} is read-only; a card does that at its end: "
-                f"see what dmesg says, and save what is on it"
-            )
-        raise CannotStart(
-            f"the folder {folder} can't be written to by {_user()}; give it to that user, or set {setting}"
-        )
-
-
-def _user() -> str:
-    return os.environ.get("USER") or f"user {os.getuid()}"
+        raise CannotStart(why_not(folder / "lock", PermissionError(), "paths.runtime"))
 
 
 def _key(readable: Any) -> Any:

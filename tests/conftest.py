@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import pytest
 import zmq
 
+from tests.disk import Disk
+
 Value = TypeVar("Value")
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -58,6 +60,20 @@ def runtime() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="sc-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def make_disk(runtime: Path) -> Iterator[Callable[[int], Disk]]:
+    """Makes disks of so many megabytes."""
+    made: list[Disk] = []
+
+    def make(megabytes: int) -> Disk:
+        made.append(Disk(runtime / f"disk{len(made)}", megabytes))
+        return made[-1]
+
+    yield make
+    for disk in made:
+        disk.unmount()
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ class Discovery:
         elif handle == self._taken_back:
             self._taken_back = None
             if code < FIRST_REFUSAL_CODE and not self._topic:
-                self._kept.unlink(missing_ok=True)
+                self._forget()
 
     def models(self, state: ModelState) -> None:
         """What is offered has perhaps changed."""
@@ -146,6 +146,12 @@ class Discovery:
             return
         if before != self._topic and before.endswith(f"/device/smartcar-{self._settings.car.name}/config"):
             self._taken_back = self._publish(before, b"", 1, retain=True)
+
+    def _forget(self) -> None:
+        try:
+            self._kept.unlink(missing_ok=True)
+        except OSError:
+            pass  # a disk that takes nothing: it is taken back once more
 
     def _remember(self) -> None:
         try:

@@ -19,11 +19,12 @@ from services.overlay.access import Guard, HostNames, is_loopback, is_wildcard
 from services.overlay.pad import CHANGES_EVERY_S, PadDesk
 from services.overlay.picture import LivePicture
 from services.overlay.server import PageServer
-from services.overlay.token import obtain, write_private
+from services.overlay.token import Token, write_private
 from services.overlay.viewers import FRAME, Hub
 from services.service import CannotStart, Service, journal_path
 
 CHECK_S = 0.5
+TOKEN_AGAIN_S = 5.0
 BOARD_S = 1.0
 JOURNAL_TAIL = 4 * board.REMEMBERED_SIGNS
 
@@ -41,7 +42,8 @@ class OverlayService(Service):
 
     def start(self) -> None:
         overlay = self.settings.overlay
-        self._token = self._obtain_token()
+        self._server_problem = ""
+        self._token = Token(self.settings.paths.state / self.name / "token")
         self._address_file = socket_path(self.runtime, self.name, "address")
         self._address_file.unlink(missing_ok=True)
         self._tls = self._load_certificate()
@@ -63,7 +65,7 @@ class OverlayService(Service):
         self._page = PageServer(
             Guard(
                 application.build(self._hub, self._desk, lambda: self._status),
-                self._token,
+                self._token.value,
                 HostNames(overlay.host),
             ),
             overlay.host,
@@ -87,6 +89,7 @@ class OverlayService(Service):
         self._fill_events()
         self.every(CHECK_S, self._check)
         self.every(BOARD_S, self._show_board)
+        self.every(TOKEN_AGAIN_S, self._keep_token)
         self._page.start()
 
     def stop(self) -> None:
@@ -105,15 +108,10 @@ class OverlayService(Service):
 
     # the server
 
-    def _obtain_token(self) -> str:
-        path = self.settings.paths.state / self.name / "token"
-        try:
-            return obtain(path)
-        except OSError as error:
-            raise CannotStart(
-                f"the page's token can't be kept in {path} ({error.strerror}); "
-                f"give that folder to the user of this service, or set paths.state"
-            ) from error
+    def _keep_token(self) -> None:
+        """The disk may take it by now."""
+        if self._token.problem and self._token.keep():
+            self._report_state()
 
     def _load_certificate(self) -> ssl.SSLContext | None:
         overlay = self.settings.overlay
@@ -143,19 +141,21 @@ class OverlayService(Service):
 
     def _listening(self, port: int) -> None:
         addresses = self._addresses(port)
-        lines = "".join(f"{address}?token={self._token}\n" for address in addresses)
+        lines = "".join(f"{address}?token={self._token.value}\n" for address in addresses)
         try:
             shared = shared_with_group(self._address_file.parent)
             write_private(self._address_file, lines, 0o640 if shared else 0o600)
         except OSError as error:
-            self.report("degraded", f"the page's address can't be written to {self._address_file}: {error}")
+            self._server_problem = f"the page's address can't be written to {self._address_file}: {error}"
+            self._report_state()
             return
         self.details["address"] = addresses[0]
         if self._warning:
             self.details["warning"] = self._warning
             log.warning("%s", self._warning)
         log.info("the page is at %s", addresses[0])
-        self.report("ready")
+        self._server_problem = ""
+        self._report_state()
 
     def _addresses(self, port: int) -> list[str]:
         """Where the page is: from this machine first, then from the network."""
@@ -167,7 +167,14 @@ class OverlayService(Service):
 
     def _trouble(self, sentence: str) -> None:
         self.details.pop("address", None)
-        self.report("degraded", sentence)
+        self._server_problem = sentence
+        self._report_state()
+
+    def _report_state(self) -> None:
+        if problem := self._server_problem or self._token.problem:
+            self.report("degraded", problem)
+        elif "address" in self.details:
+            self.report("ready")
 
     def _check(self) -> None:
         self._page.check()  # raises where its thread hangs: then this process had better begin anew

@@ -8,19 +8,43 @@ import re
 import secrets
 from pathlib import Path
 
+from messages.disk import why_not
+
 _WHOLE = re.compile(rb"[A-Za-z0-9_-]{43}")  # 32 bytes, url-safe
 
 log = logging.getLogger(__name__)
 
 
-def obtain(path: Path) -> str:
+class Token:
     """The token in the file `path`; a file that is absent, empty or half-written gets a fresh one.
 
-    Raises OSError where it can neither be read nor made.
+    Where it can neither be read nor made, there is one for this run alone, and `problem` says why.
     """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.value = secrets.token_urlsafe(32)
+        self.problem = ""
+        try:
+            self.value = _obtain(path, self.value)
+        except OSError as error:
+            why = why_not(path, error)
+            self.problem = f"the page's token can't be kept, so each start gives it another address: {why}"
+
+    def keep(self) -> bool:
+        """Try again; whether it is kept. One that can be read again holds from the next start on."""
+        try:
+            _obtain(self._path, self.value)
+        except OSError:
+            return False
+        self.problem = ""
+        return True
+
+
+def _obtain(path: Path, fresh: str) -> str:
     token = _read(path)
     if token is None:
-        token = secrets.token_urlsafe(32)
+        token = fresh
         write_private(path, token + "\n")
     return token
 

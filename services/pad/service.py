@@ -285,14 +285,8 @@ class PadService(Service):
             self._report_state()
 
     def _report_state(self) -> None:
-        assert self.journal is not None
-        if self._disk_problem:
-            self.report("degraded", self._disk_problem)
-        elif self.journal.backlog:
-            self.report(
-                "degraded",
-                "results can't be written to the journal; is the disk full? They are kept in memory",
-            )
+        if problem := self.journal_problem or self._disk_problem:
+            self.report("degraded", problem)
         elif not self._reader.is_there:
             self.report(
                 "degraded", "the recognizer is not running: strokes are kept, and read when it is back"

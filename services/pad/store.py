@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from messages.disk import make_private, why_not
 from messages.pad import BRUSH, Brush, PadStroke
 
 MAX_FILE_BYTES = 256 << 10
@@ -67,6 +68,7 @@ class CanvasStore:
     def _write(self, kept: Kept) -> None:
         fresh = self._path.with_name(f".{self._path.name}.new")
         try:
+            make_private(self._path.parent)
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(kept.model_dump_json().encode())
@@ -74,9 +76,6 @@ class CanvasStore:
                 os.fsync(file.fileno())
             fresh.replace(self._path)
         except OSError as error:
-            self._done(
-                f"the canvas can't be kept in {self._path} ({error.strerror}) and a restart would lose it; "
-                f"make room, or let this service write there"
-            )
+            self._done(f"the canvas can't be kept, and a restart would lose it: {why_not(self._path, error)}")
         else:
             self._done("")

@@ -212,24 +212,15 @@ class RecognizerService(Service):
             self.metrics.count("frames_skipped", frame.frame_id - last.frame_id - 1)
 
     def _tick(self) -> None:
-        """Codes leave also when no more frames come; what the disk refused is tried again."""
-        assert self.journal is not None
-        if self.journal.backlog:
-            self.journal.flush()
+        """Codes leave also when no more frames come."""
         self._models.tick()
         if self._last_frame is not None and time.monotonic() - self._heard_at > TICK_S:
             self._publish_events(self._last_frame, self._tracker.expire(time.monotonic_ns()), None)
         self._report_state()
 
     def _report_state(self) -> None:
-        assert self.journal is not None
-        if self._model_problem:
-            self.report("degraded", self._model_problem)
-        elif self.journal.backlog:
-            self.report(
-                "degraded",
-                "events can't be written to the journal; is the disk full? They are kept in memory",
-            )
+        if problem := self._model_problem or self.journal_problem:
+            self.report("degraded", problem)
         elif time.monotonic() - self._heard_at <= IDLE_AFTER_S:
             self.report("ready")
         elif self._capture_off and time.monotonic() - self._capture_beat_at <= IDLE_AFTER_S:

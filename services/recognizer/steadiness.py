@@ -25,7 +25,10 @@ class Steadiness:
 
     def is_steady(self) -> None:
         """It runs, or was told to stop: the count begins anew."""
-        self._path.unlink(missing_ok=True)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            pass  # what the disk doesn't take now, the next start does
 
     def _starts(self, digest: str) -> int:
         try:

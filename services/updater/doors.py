@@ -82,6 +82,7 @@ class Desk:
     def install(self, command: ModelInstall) -> ModelChange | Later:
         if (known := self._known(command)) is not None:
             return known
+        self._must_be_possible()
         if command.offer is not None:
             return self._install_offer(command, command.offer)
         if command.url is not None:
@@ -122,6 +123,7 @@ class Desk:
 
     def upload(self, command: ModelUpload) -> ModelUploaded:
         """A part of a file that a later command names. Raises CommandRefused."""
+        self._must_be_possible()
         path = self._upload(command.upload)
         try:
             if command.offset == 0:
@@ -154,14 +156,23 @@ class Desk:
         )
 
     def pin(self, _: ModelPin) -> ModelPins:
+        self._must_be_possible()
         self._lifecycle.pin(pinned=True)
         self._offers.look()
         return self._pins()
 
     def unpin(self, _: ModelUnpin) -> ModelPins:
+        self._must_be_possible()
         self._lifecycle.pin(pinned=False)
         self._offers.unpinned()
         return self._pins()
+
+    def _must_be_possible(self) -> None:
+        """Raises CommandRefused where the disk takes no change."""
+        try:
+            self._lifecycle.must_be_possible()
+        except Refusal as refusal:
+            raise CommandRefused(refusal.reason, str(refusal)) from refusal
 
     def remove(self, command: ModelRemove) -> ModelPins:
         change, digest = self._lifecycle.change, self._found(command.model)

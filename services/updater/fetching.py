@@ -59,7 +59,6 @@ class Fetcher:
         clock: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
-        """Raises OSError."""
         self.partial = Partial(root)
         self.failure: Refusal | None = None
         """Why it waits; None while it goes on."""

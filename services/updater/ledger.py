@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from messages.disk import make_private, why_not
 from messages.models import Origin, Step
 from models import durable
 
@@ -130,16 +131,20 @@ class Ledger(Entry):
 
 
 class LedgerFile:
-    """The ledger and its file. Raises OSError where that can't be read or made.
+    """The ledger and its file.
 
-    What the disk refuses is kept in memory and written by `flush`; `problem` says why.
+    What the disk refuses is kept in memory and written by `flush`; `problem` says why. While the file can't
+    be read, nothing takes its place: what is written meanwhile is forgotten when it can be. A damaged one is
+    kept as `damaged`.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        self.now = self._read()
+        self.now = Ledger()
         self.problem = ""
+        self.damaged: Path | None = None
+        self._is_read = False
+        self.flush()
 
     def write(self, **changed: Any) -> None:
         """Replace some of it."""
@@ -150,11 +155,15 @@ class LedgerFile:
         """Put it on the disk, whole."""
         new = self._path.with_suffix(".new")
         try:
+            if not self._is_read:
+                make_private(self._path.parent)
+                self.now = self._read()
+                self._is_read = True
             new.unlink(missing_ok=True)
             durable.write_file(new, self.now.model_dump_json().encode(), 0o640)
             durable.rename(new, self._path)
         except OSError as error:
-            self.problem = f"{self._path} can't be written ({error.strerror}); is the disk full?"
+            self.problem = why_not(self._path, error)
         else:
             self.problem = ""
 
@@ -164,8 +173,10 @@ class LedgerFile:
         except FileNotFoundError:
             return Ledger()
         except ValidationError as error:
-            log.error("%s can't be read and is begun anew: %s", self._path, error.errors()[0]["msg"])
-            self._path.replace(self._path.with_suffix(".damaged"))
+            damaged = self._path.with_suffix(".damaged")
+            self._path.replace(damaged)
+            self.damaged = damaged
+            log.error("%s was damaged and is begun anew: %s", self._path, error.errors()[0]["msg"])
             return Ledger()
 
 

@@ -125,17 +125,23 @@ class Lifecycle:
         """The one under way."""
         return self.ledger.now.change
 
+    @property
+    def problem(self) -> str:
+        """Why no model can be changed now; empty where one can."""
+        return self.store.problem or self.ledger.problem
+
     # beginning
 
     def begin(
         self, change: Change, content: bytes | None = None, seen: tuple[str, Seen] | None = None
     ) -> None:
-        """Begin a change. Raises Refusal: busy, pinned, no_space.
+        """Begin a change. Raises Refusal: busy, pinned, store_damaged.
 
         `content` is what the file at its path is to hold; `seen` is the file's entry in the ledger.
         """
         if self.change is not None:
             raise Refusal(Reason.BUSY, f"{self.change.file or 'A model'} is just being taken; wait for it.")
+        self.must_be_possible()
         from_afar = change.origin in ("install", "offer") and change.activate and not change.asked
         if from_afar and self.ledger.now.pinned:
             raise Refusal(
@@ -146,10 +152,20 @@ class Lifecycle:
         files = self.ledger.now.files | (dict([seen]) if seen is not None else {})
         self.ledger.write(change=change, files=files)
         if self.ledger.problem:
-            problem = self.ledger.problem
+            refusal = self._impossible()
             self.ledger.write(change=None)
-            raise Refusal(Reason.NO_SPACE, problem[0].upper() + problem[1:])
+            raise refusal
         self._go_on(content)
+
+    def must_be_possible(self) -> None:
+        """Raises Refusal where the disk takes no change."""
+        if self.ledger.problem:
+            self.ledger.flush()
+        if self.problem:
+            raise self._impossible()
+
+    def _impossible(self) -> Refusal:
+        return Refusal(Reason.STORE_DAMAGED, f"No model can be changed: {self.problem}.")
 
     def recover(self) -> None:
         """Go on with what was under way when the process ended. Call once, at the beginning."""

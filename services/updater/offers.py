@@ -246,6 +246,7 @@ class Offers:
 
     def _must_be_free(self) -> None:
         """Raises Refusal."""
+        self._lifecycle.must_be_possible()
         fetch = self._fetcher.now
         if self._lifecycle.change is not None or (fetch is not None and fetch.asked):
             raise Refusal(Reason.BUSY, "Another model is just being taken; wait for it.")

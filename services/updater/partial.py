@@ -20,10 +20,8 @@ class Partial:
     """The one file below `root` that something is fetched into, in a folder named after its digest."""
 
     def __init__(self, root: Path) -> None:
-        """Raises OSError."""
         self._root = root
         self._folder = root / "none"
-        root.mkdir(parents=True, exist_ok=True, mode=0o750)
 
     @property
     def folder(self) -> Path:
@@ -52,6 +50,10 @@ class Partial:
         Raises Refusal: no_space.
         """
         folder = self._named(digest)
+        try:
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o750)
+        except OSError as error:
+            raise no_space(error) from error
         self.sweep({folder})
         self._folder = folder
         needed = 2 * size - self.length + SPARE_BYTES
@@ -92,7 +94,7 @@ class Partial:
 
     def sweep(self, keep: set[Path]) -> None:
         """Take away all folders but these."""
-        for path in self._root.iterdir():
+        for path in self._root.glob("*"):
             if path not in keep:
                 durable.remove_tree(path)
 

@@ -43,6 +43,7 @@ LOOK_S = 0.5
 MEASURE_AFTER_S = 5.0
 """The others have started by then."""
 TICK_S = 0.05
+DISK_AGAIN_S = 2.0
 SHOW_S = 0.25
 REMEMBERED_STEPS = 100
 
@@ -58,15 +59,9 @@ class UpdaterService(Service):
         folder = settings.paths.state / self.name
         try:
             self._store = Store(settings.store)
-            ledger = LedgerFile(folder / "ledger.json")
-            (folder / "incoming").mkdir(exist_ok=True, mode=0o750)
         except Refusal as refusal:
             raise CannotStart(str(refusal)) from refusal
-        except OSError as error:
-            raise CannotStart(
-                f"{error.filename} can't be used ({error.strerror}); "
-                f"give it to the user of this service, or set paths.state"
-            ) from error
+        ledger = LedgerFile(folder / "ledger.json")
         self._asker = Asker(self.context, self.runtime, "recognizer")
         self._recognizer = RecognizerLink(self._asker)
         terms = Terms(car=settings.car.name, groups=models.groups, trusted=models.trust)
@@ -85,22 +80,23 @@ class UpdaterService(Service):
         self._offers = Offers(
             self._lifecycle, self._fetcher, models.follow, terms, self._announce, time.monotonic
         )
-        self._desk = Desk(self._lifecycle, self._offers, folder / "incoming", self._history)
+        self._incoming = folder / "incoming"
+        self._desk = Desk(self._lifecycle, self._offers, self._incoming, self._history)
         self._wanted: ModelWanted | None = None
         self._shown: tuple[StandingOffer, ...] = ()
         self._inbox = Inbox(settings.inbox)
         self._inbox_problem = ""
-        self._make_inbox()
+        self.details["data_folder"] = str(self._inbox.folder)
+        self._going = False
         self._take_commands()
         self.on_readable(self._asker.socket, self._asker.receive)
         self.subscribe({"health": self._heard, "bridge.cursor": self._on_cursor})
         self.every(LOOK_S, self._look)
         self.every(TICK_S, self._tick)
         self.every(SHOW_S, self._show_offers)
+        self.every(DISK_AGAIN_S, self._go_on)
         self.after(MEASURE_AFTER_S, self._lifecycle.measure_active)
-        self._sweep()
-        self._offers.recover()
-        self._lifecycle.recover()
+        self._go_on()
         self._show()
         self._report_state()
 
@@ -137,14 +133,34 @@ class UpdaterService(Service):
 
         return handle
 
+    def _go_on(self) -> None:
+        """Begin with what was left, once the disk takes it: a read-only one may be put right at any time."""
+        if self._going:
+            return
+        self._store.try_again()
+        ledger = self._lifecycle.ledger
+        if ledger.problem:
+            ledger.flush()
+        if ledger.damaged is not None:
+            self.details["ledger"] = f"was damaged; kept as {ledger.damaged}"
+        try:
+            self._lifecycle.must_be_possible()
+            self._incoming.mkdir(exist_ok=True, mode=0o750)
+            self._make_inbox()
+        except (Refusal, OSError):
+            return
+        self._going = True
+        self._sweep()
+        self._offers.recover()
+        self._lifecycle.recover()
+
     # the data folder
 
     def _make_inbox(self) -> None:
-        """Where nothing else is configured it is ours to make."""
+        """Where nothing else is configured it is ours to make. Raises OSError."""
         folder = self._inbox.folder
         if folder.parent == self.settings.paths.state:
             folder.mkdir(exist_ok=True, mode=0o770)
-        self.details["data_folder"] = str(folder)
 
     def _look(self) -> None:
         try:
@@ -156,7 +172,7 @@ class UpdaterService(Service):
             )
         else:
             self._inbox_problem = ""
-            if arrivals and self._lifecycle.change is None:
+            if arrivals and self._going and self._lifecycle.change is None:
                 self._take(arrivals[0])
         self._report_state()
 
@@ -204,12 +220,10 @@ class UpdaterService(Service):
             self.journal.prune(delivered)
 
     def _tick(self) -> None:
-        assert self.journal is not None
-        if self.journal.backlog:
-            self.journal.flush()
         self._asker.expire()
-        self._lifecycle.tick()
-        self._offers.tick()
+        if self._going:
+            self._lifecycle.tick()
+            self._offers.tick()
         self._desk.tick()
         self._want()
 
@@ -222,7 +236,7 @@ class UpdaterService(Service):
 
     def _want(self) -> None:
         """Tell the bridge what to bring, where that has changed."""
-        wanted = self._offers.wanted(self._desk.listens_for)
+        wanted = self._offers.wanted(self._desk.listens_for) if self._going else ModelWanted()
         if wanted != self._wanted:
             self._wanted = wanted
             self.publish("model.wanted", wanted)
@@ -249,18 +263,14 @@ class UpdaterService(Service):
         """Files that came with commands whose change has ended."""
         change = self._lifecycle.change
         wanted = change.path if change is not None else ""
-        for path in (self.settings.paths.state / self.name / "incoming").iterdir():
+        for path in self._incoming.iterdir():
             if str(path) != wanted:
                 path.unlink(missing_ok=True)
 
     def _report_state(self) -> None:
-        assert self.journal is not None
-        if problem := self._lifecycle.ledger.problem or self._inbox_problem:
+        if problem := self._lifecycle.problem:
+            self.report("degraded", f"no model can be changed: {problem}")
+        elif problem := self._inbox_problem or self.journal_problem:
             self.report("degraded", problem)
-        elif self.journal.backlog:
-            self.report(
-                "degraded",
-                "events can't be written to the journal; is the disk full? They are kept in memory",
-            )
         else:
             self.report("ready")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import messages.journal
-from messages.journal import BACKLOG, Journal, JournalError
+from messages.journal import BACKLOG, Journal
 from messages.journal_file import Entry
 from messages.journal_reader import JournalReader
 from messages.lock import AlreadyOwned
 from tests.conftest import REPOSITORY, wait_for
+from tests.disk import Disk
 
 
 @pytest.fixture
@@ -33,14 +35,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def small_disk(runtime: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = runtime / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], check=False).returncode:
-        pytest.skip("only root may mount a file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+def small_disk(make_disk: Callable[[int], Disk]) -> Disk:
+    return make_disk(1)
 
 
 def numbered(path: Path, after: int = 0, limit: int = 100_000) -> list[tuple[int, bytes]]:
@@ -52,19 +48,6 @@ def numbered(path: Path, after: int = 0, limit: int = 100_000) -> list[tuple[int
 
 def payloads(path: Path) -> list[bytes]:
     return [payload for _, payload in numbered(path)]
-
-
-def fill_up(disk: Path) -> Path:
-    """Write until the disk has no byte left; returns what to delete."""
-    ballast = disk / "ballast"
-    for size in (1 << 16, 1 << 12, 1):
-        try:
-            with ballast.open("ab", buffering=0) as file:
-                while True:
-                    file.write(b"x" * size)
-        except OSError:
-            pass
-    return ballast
 
 
 # Appending and reading
@@ -403,9 +386,9 @@ def test_a_cursor_that_cannot_be_changes_nothing(path: Path) -> None:
 # A full disk
 
 
-def test_while_the_disk_is_full_entries_wait_and_go_in_order_when_there_is_room(small_disk: Path) -> None:
-    path = small_disk / "journal"
-    (small_disk / "ballast").write_bytes(bytes(1 << 18))
+def test_while_the_disk_is_full_entries_wait_and_go_in_order_when_there_is_room(small_disk: Disk) -> None:
+    path = small_disk.folder / "journal"
+    (small_disk.folder / "ballast").write_bytes(bytes(1 << 18))
     journal = Journal(path)
     written = 0
     while journal.append("a", b"%d." % written + bytes(2000)) is not None:
@@ -414,17 +397,17 @@ def test_while_the_disk_is_full_entries_wait_and_go_in_order_when_there_is_room(
     for value in range(written + 1, written + 20):
         assert journal.append("a", b"%d." % value + bytes(2000)) is None
     assert len(journal.backlog) == 20
-    (small_disk / "ballast").unlink()
+    (small_disk.folder / "ballast").unlink()
     assert journal.flush() == written + 20
     assert [int(each.split(b".")[0]) for each in payloads(path)] == list(range(written + 20))
     journal.close()
 
 
 def test_a_journal_that_finds_the_disk_full_at_its_start_takes_entries_and_writes_them_later(
-    small_disk: Path,
+    small_disk: Disk,
 ) -> None:
-    path = small_disk / "journal"
-    ballast = fill_up(small_disk)
+    path = small_disk.folder / "journal"
+    ballast = small_disk.fill_up()
     journal = Journal(path)
     assert (journal.id, journal.tail("a", 1), len(journal)) == ("", [], 0)
     assert [journal.append("a", b"%d" % value) for value in range(3)] == [None] * 3
@@ -437,12 +420,12 @@ def test_a_journal_that_finds_the_disk_full_at_its_start_takes_entries_and_write
     journal.close()
 
 
-def test_an_old_journal_on_a_full_disk_goes_on_where_it_was(small_disk: Path) -> None:
-    path = small_disk / "journal"
+def test_an_old_journal_on_a_full_disk_goes_on_where_it_was(small_disk: Disk) -> None:
+    path = small_disk.folder / "journal"
     first = Journal(path)
     first.append("a", b"0")
     first.close()
-    ballast = fill_up(small_disk)
+    ballast = small_disk.fill_up()
     journal = Journal(path)
     assert journal.append("a", b"1") is None
     ballast.unlink()
@@ -452,9 +435,9 @@ def test_an_old_journal_on_a_full_disk_goes_on_where_it_was(small_disk: Path) ->
     journal.close()
 
 
-def test_the_backlog_is_bounded_and_what_falls_out_is_counted(small_disk: Path) -> None:
-    ballast = fill_up(small_disk)
-    journal = Journal(small_disk / "journal")
+def test_the_backlog_is_bounded_and_what_falls_out_is_counted(small_disk: Disk) -> None:
+    ballast = small_disk.fill_up()
+    journal = Journal(small_disk.folder / "journal")
     for value in range(BACKLOG + 5):
         journal.backlog.append(("a", 0.0, b"%d" % value))
         if len(journal.backlog) >= BACKLOG:
@@ -464,7 +447,62 @@ def test_the_backlog_is_bounded_and_what_falls_out_is_counted(small_disk: Path) 
     assert (len(journal.backlog), journal.lost) == (BACKLOG, 5)
     ballast.unlink()
     journal.close()
-    assert payloads(small_disk / "journal")[-1] == b"late 4"
+    assert payloads(small_disk.folder / "journal")[-1] == b"late 4"
+
+
+# A read-only disk
+
+
+def test_a_journal_on_a_read_only_disk_is_read_and_takes_entries_once_that_is_put_right(
+    small_disk: Disk,
+) -> None:
+    path = small_disk.folder / "state" / "journal.sqlite3"
+    old = sample(path, 2)
+    small_disk.read_only()
+    journal, reader = Journal(path), JournalReader(path)
+    assert "is read-only; a card does that at its end" in journal.problem
+    assert [entry.number for entry in journal.tail("a", 5)] == [1, 2]
+    assert (len(reader.read(0)), reader.id) == (2, old)
+    assert [journal.append("a", b"%d" % value) for value in range(3)] == [None] * 3
+    journal.prune(2)
+    small_disk.writable()
+    assert journal.flush() == 5
+    assert (journal.problem, journal.id) == ("", old)
+    assert [entry.payload for entry in reader.read(2)] == [b"0", b"1", b"2"]
+    reader.close()
+    journal.close()
+
+
+@pytest.mark.parametrize("companions", [("-wal", "-shm"), ("-wal",), ()])
+def test_what_a_power_cut_left_is_read_on_a_read_only_disk(
+    small_disk: Disk, companions: tuple[str, ...]
+) -> None:
+    path = small_disk.folder / "state" / "journal.sqlite3"
+    journal = Journal(path)
+    journal.append("a", b"0")
+    kept = {name: Path(f"{path}{name}").read_bytes() for name in ("", "-wal", "-shm")}
+    journal.close()
+    for name in ("", *companions):
+        Path(f"{path}{name}").write_bytes(kept[name])
+    small_disk.read_only()
+    reader = JournalReader(path)
+    found = [entry.payload for entry in reader.read(0)]
+    assert found == ([b"0"] if "-shm" in companions else []), "a log alone can't be read"
+    reader.close()
+
+
+def test_a_damaged_journal_on_a_read_only_disk_waits_to_be_moved_aside(small_disk: Disk) -> None:
+    path = small_disk.folder / "state" / "journal.sqlite3"
+    path.parent.mkdir()
+    path.write_bytes(b"rubbish" * 1000)
+    small_disk.read_only()
+    journal = Journal(path)
+    assert (journal.append("a", b"0"), journal.tail("a", 5)) == (None, [])
+    small_disk.writable()
+    assert journal.flush() == 1
+    assert journal.recovered_from is not None
+    assert payloads(path) == [b"0"]
+    journal.close()
 
 
 # Damage
@@ -635,18 +673,37 @@ def test_a_second_writer_is_refused_and_told_who_the_first_is(path: Path) -> Non
     Journal(path).close()
 
 
-def test_a_folder_that_takes_no_file_is_named_with_the_remedy(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(JournalError, match=r"can't be written .*give the folder .*file.* to this user"):
-        Journal(tmp_path / "file" / "journal")
+@pytest.mark.parametrize(
+    ("in_the_way", "says"),
+    [("journal.sqlite3", "something else in its place"), ("", r"state is no folder; move it away")],
+)
+def test_what_lies_in_its_place_is_named_and_once_it_is_gone_all_is_written(
+    path: Path, in_the_way: str, says: str
+) -> None:
+    obstacle = path.parent / in_the_way if in_the_way else path.parent
+    obstacle.parent.mkdir(exist_ok=True)
+    obstacle.mkdir() if in_the_way else obstacle.touch()
+    journal = Journal(path)
+    assert re.search(says, journal.problem)
+    assert journal.append("a", b"0") is None
+    obstacle.rmdir() if in_the_way else obstacle.unlink()
+    assert journal.flush() == 1
+    assert (journal.problem, payloads(path)) == ("", [b"0"])
+    journal.close()
 
 
-def test_a_folder_in_the_files_place_is_named_and_the_lock_given_back(path: Path) -> None:
-    path.mkdir(parents=True)
-    with pytest.raises(JournalError, match="something else in its place"):
-        Journal(path)
-    path.rmdir()
-    Journal(path).close()
+def test_where_the_lock_comes_too_late_the_other_writer_is_named(small_disk: Disk) -> None:
+    path = small_disk.folder / "state" / "journal.sqlite3"
+    small_disk.read_only()
+    late = Journal(path)
+    late.append("a", b"late")
+    small_disk.writable()
+    first = Journal(path)
+    assert late.flush() is None
+    assert "is already running here" in late.problem
+    first.close()
+    assert late.flush() == 1
+    late.close()
 
 
 def test_a_journal_belongs_to_one_thread(path: Path) -> None:

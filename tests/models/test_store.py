@@ -20,6 +20,7 @@ from models import durable
 from models.bundle import Bundle
 from models.refusal import Reason, Refusal
 from models.store import Store
+from tests.disk import Disk
 from tests.models.making import FACTORY, rewritten
 
 
@@ -139,6 +140,51 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half(
     monkeypatch.setattr(durable, "fault_point", full)
     assert refusal(lambda: store.add(bundles[0])) == "no_space"
     assert sorted(store.root.iterdir()) == before
+
+
+def test_on_a_read_only_disk_what_is_there_can_be_read_and_once_that_is_put_right_changed(
+    make_disk: Callable[[int], Disk], bundles: list[Bundle]
+) -> None:
+    disk = make_disk(64)
+    root = disk.folder / "models"
+    with opened(root) as store:
+        store.activate(store.add(bundles[0]))
+        damaged = store.add(bundles[1])
+        model = root / f"sha256-{damaged}" / "model.tflite"
+        model.chmod(0o644)
+        model.write_bytes(b"cut off")
+    disk.read_only()
+    with opened(root) as store:
+        assert "is read-only" in store.problem
+        assert (store.active, store.load(store.active).digest) == (bundles[0].digest, bundles[0].digest)
+        assert {entry.state for entry in store.entries()} == {"active", "previous"}, "without the damaged one"
+        assert damaged not in store.digests
+        for change in (
+            lambda: store.add(bundles[2]),
+            lambda: store.activate(store.factory),
+            store.rollback,
+            lambda: store.remove(damaged),
+            lambda: store.workspace().__enter__(),
+        ):
+            with pytest.raises(
+                Refusal, match=r"No model can be changed: the disk that holds .* is read-only"
+            ):
+                change()
+        disk.writable()
+        store.try_again()
+        assert (store.problem, store.recovery.swept) == ("", (f"sha256-{damaged}",))
+        assert store.rollback() == store.factory
+
+
+def test_where_no_store_can_be_made_the_shipped_model_is_there(make_disk: Callable[[int], Disk]) -> None:
+    disk = make_disk(64)
+    disk.read_only()
+    with opened(disk.folder / "models") as store:
+        assert [entry.state for entry in store.entries()] == ["active"]
+        assert store.load(store.active).digest == store.factory
+        disk.writable()
+        store.try_again()
+        assert (store.root / "active").is_dir()
 
 
 def test_a_damaged_active_model_gives_way_to_the_previous(tmp_path: Path, bundles: list[Bundle]) -> None:

@@ -121,15 +121,15 @@ def test_what_keeps_a_service_from_starting_is_said_in_one_sentence(
     assert "Traceback" not in said
 
 
-def test_an_unwritable_state_folder_is_said_in_the_log_and_in_a_note(runtime: Path) -> None:
+def test_an_unwritable_state_folder_stops_no_service_and_is_said_until_it_can_be_used(
+    context: Context, runtime: Path
+) -> None:
     (runtime / "file").write_text("not a folder")
-    process = start_service("recognizer", runtime, PATHS__STATE=str(runtime / "file"))
-    _, said = process.communicate(timeout=20)
-    assert process.returncode == 78
-    note = FailureNote.read(runtime / "run", "recognizer")
-    assert note is not None
-    assert note.reason in said
-    assert "paths.state" in note.reason
+    onlooker = Onlooker(context, runtime)
+    with service("updater", runtime, PATHS__STATE=str(runtime / "file")):
+        onlooker.wait_state("updater", "degraded", "set paths.state")
+        (runtime / "file").unlink()
+        onlooker.wait_state("updater", "ready")
 
 
 def test_commands_are_answered_by_the_running_service(context: Context, runtime: Path) -> None:

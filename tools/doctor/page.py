@@ -21,7 +21,7 @@ def page(car: Car) -> Iterator[Finding]:
     if overlay.pid is None:
         yield from _port(car)
         return
-    if overlay.state != "ready":
+    if "address" not in overlay.details:
         yield as_error(overlay.reason or f"the page isn't up: the overlay is {overlay.state}")
         return
     if "warning" in overlay.details:

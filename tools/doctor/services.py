@@ -78,6 +78,11 @@ def journals(car: Car) -> Iterator[Finding]:
 
 def _losses(car: Car, service: str) -> Iterator[Finding]:
     status = car.glance[service]
+    if waiting := status.counters.get("journal_backlog", 0):
+        yield warning(
+            f"{waiting} events of {service} wait in memory, since its journal takes none",
+            "a restart would lose them; see the check disk",
+        )
     if lost := status.counters.get("journal_lost", 0):
         yield error(
             f"{service} could not write {lost} events",

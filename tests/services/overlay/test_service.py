@@ -93,15 +93,17 @@ def test_a_page_that_is_open_to_the_network_says_so(launch: Launch) -> None:
     assert told == f"http://127.0.0.1:{overlay.port}/"
 
 
-def test_a_state_folder_that_cannot_be_used_is_one_sentence(launch: Launch, tmp_path: Path) -> None:
+def test_where_the_token_cannot_be_kept_the_page_opens_and_it_is_kept_once_it_can(
+    launch: Launch, tmp_path: Path
+) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "overlay").write_text("in the way")
-    overlay = launch()
-    assert overlay.process is not None
-    assert overlay.process.wait(20) == 78
-    note = FailureNote.read(overlay.runtime, "overlay")
-    assert note is not None
-    assert "set paths.state" in note.reason
+    overlay = launch().listening()
+    wait_for(lambda: overlay.status()["overlay"]["state"] == "degraded")
+    assert "set paths.state" in overlay.status()["overlay"]["reason"]
+    (tmp_path / "state" / "overlay").unlink()
+    wait_for(lambda: overlay.status()["overlay"]["state"] == "ready")
+    assert (tmp_path / "state" / "overlay" / "token").read_text().strip() == overlay.token
 
 
 def test_every_service_has_a_state_in_words(overlay: Overlay, car: StandIn) -> None:

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from services.overlay.token import obtain, write_private
+from services.overlay.token import Token, write_private
+
+
+def obtain(path: Path) -> str:
+    return Token(path).value
 
 
 def mode(path: Path) -> int:
@@ -50,14 +54,20 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("x" * 43)
     (tmp_path / "token").symlink_to(elsewhere)
-    with pytest.raises(OSError, match="symbolic"):
-        obtain(tmp_path / "token")
+    token = Token(tmp_path / "token")
+    assert token.value != "x" * 43
+    assert "something else in its place" in token.problem
+    assert not token.keep()
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+def test_what_cannot_be_kept_is_kept_as_soon_as_it_can(tmp_path: Path) -> None:
     (tmp_path / "overlay").write_text("a file, not a folder")
-    with pytest.raises(OSError, match="overlay"):
-        obtain(tmp_path / "overlay" / "token")
+    token = Token(tmp_path / "overlay" / "token")
+    assert "overlay is no folder; move it away" in token.problem
+    assert not token.keep()
+    (tmp_path / "overlay").unlink()
+    assert token.keep()
+    assert (token.problem, obtain(tmp_path / "overlay" / "token")) == ("", token.value)
 
 
 def test_private_files_are_replaced_in_one_step(tmp_path: Path) -> None:

@@ -218,7 +218,9 @@ def test_a_full_disk_does_not_stop_reading_and_is_said(
         blocker = sqlite3.connect(path, isolation_level=None)  # refuses writes as a full disk does
         blocker.execute("BEGIN IMMEDIATE")
         read_until(onlooker, camera, card[0], "new")
-        onlooker.wait_state("recognizer", "degraded", "disk full")
+        onlooker.wait_state(
+            "recognizer", "degraded", "can't be written to the journal: another program holds"
+        )
         blocker.execute("ROLLBACK")
         blocker.close()
         onlooker.wait(lambda: any(event.phase == "end" for event in onlooker.of("reading.event")))

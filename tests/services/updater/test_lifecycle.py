@@ -16,6 +16,7 @@ from models.archive import pack
 from models.bundle import Bundle
 from models.refusal import Reason, Refusal
 from services.updater.ledger import Change, LedgerFile
+from tests.disk import Disk
 from tests.models.making import rewritten
 from tests.services.updater.simulation import Car, Recognizer
 
@@ -231,6 +232,38 @@ def test_a_ledger_that_is_no_ledger_is_begun_anew_and_kept_aside(root: Path) -> 
     (root / "ledger.json").write_text('{"pinned": "perhaps"')
     assert LedgerFile(root / "ledger.json").now.change is None
     assert (root / "ledger.damaged").exists()
+
+
+def test_a_ledger_that_can_not_be_read_for_now_is_not_written_over(root: Path) -> None:
+    path = root / "ledger.json"
+    LedgerFile(path).write(pinned=True)
+    kept = path.rename(root / "elsewhere")
+    path.mkdir()  # as good as a disk that fails
+    ledger = LedgerFile(path)
+    assert "something else in its place" in ledger.problem
+    ledger.write(pinned=False)
+    path.rmdir()
+    kept.rename(path)
+    ledger.flush()
+    assert (ledger.problem, ledger.now.pinned) == ("", True)
+
+
+def test_on_a_read_only_disk_no_change_begins(
+    make_disk: Callable[[int], Disk], bundles: list[Bundle], tmp_path: Path
+) -> None:
+    disk = make_disk(64)
+    disk.read_only()
+    car = Car(disk.folder / "updater")
+    file = zipped(tmp_path, bundles[0])
+    with pytest.raises(Refusal, match=r"No model can be changed: the disk that holds .* is read-only"):
+        car.take(file)
+    assert car.lifecycle.change is None
+    disk.writable()
+    car.store.try_again()
+    car.take(file)
+    car.settle()
+    assert car.store.active == bundles[0].digest
+    car.close()
 
 
 # Killed anywhere
