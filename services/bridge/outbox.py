@@ -1,4 +1,4 @@
-"""Events from the journals to the broker: QoS 1, in order, at least once, a bounded number at a time."""
+"""Events to the broker, from the journals: QoS 1, in order, at least once, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from messages.journal_file import Entry
-from messages.topics import BY_NAME
+from messages.message import Message
+from messages.topics import BY_NAME, Topic
 from services.bridge.connection import Limits
 from services.bridge.cursor import CursorStore
 from services.bridge.stream import PAGE, Flight, Stream
@@ -100,6 +101,13 @@ class Outbox:
             self._careful = True
         self._rewind()
 
+    def heard(self, row: Topic, message: Message) -> None:
+        """An event came over the bus."""
+        for stream in self._streams:
+            if stream.service == row.owner:
+                stream.hear(row.name, message)
+        self.wake()
+
     def wake(self) -> None:
         """There may be something new."""
         for stream in self._streams:
@@ -153,7 +161,7 @@ class Outbox:
         """Send up to `room` entries; returns whether there may be more."""
         for entry in stream.read(room):
             row = BY_NAME.get(entry.topic)
-            if row is None or row.mirror is None:
+            if row is None or row.mirror is None or stream.has_gone(entry):
                 flight, _ = stream.take(entry)
                 if row is None:
                     self._give_up(stream, flight, f"nobody knows the topic {entry.topic!r}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from messages.asking import Asker
+from messages.disk import why_not
 from messages.health import Heartbeat, JournalCursor
 from messages.message import Message, new_ulid
 from messages.models import ModelState
@@ -128,7 +129,7 @@ class BridgeService(Service):
         }
         for row in TOPICS:
             if row.journalled:
-                handlers[row.name] = lambda _: self._outbox.wake()
+                handlers[row.name] = partial(self._outbox.heard, row)
         handlers["model.wanted"] = self._follower.want
         self.subscribe(handlers)
 
@@ -253,10 +254,10 @@ class BridgeService(Service):
         try:
             self._cursors.save()
         except OSError as error:
-            folder = self.settings.paths.state / self.name
+            why = why_not(self.settings.paths.state / self.name / "cursor.json", error)
             self._disk_problem = (
-                f"what the broker has acknowledged can't be noted in {folder} ({error.strerror}): after a "
-                f"restart it would be sent again; make room, or let this service write there"
+                f"what the broker has acknowledged can't be noted, and would be sent again after a restart: "
+                f"{why}"
             )
             return
         self._disk_problem = ""

@@ -1,4 +1,4 @@
-"""Reading one producer's journal in order, and knowing how far the broker has acknowledged it."""
+"""Reading one producer's events in order, and knowing how far the broker has acknowledged them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 from messages.journal_file import Entry
 from messages.journal_reader import JournalReader
+from messages.message import Message
 from services.bridge.cursor import CursorStore
+from services.bridge.unwritten import Unwritten, key_of
 
 PAGE = 64
 PAGE_BYTES = 4 << 20
@@ -27,7 +29,8 @@ class Flight:
 
 
 class Stream:
-    """The undelivered end of a journal. At most `PAGE` entries are in memory at once.
+    """The undelivered end of a journal. At most `PAGE` entries are in memory at once, and after them what was
+    heard of and is not in the journal, because its disk takes nothing.
 
     `delivered` is the highest entry without a gap before it that is acknowledged (or was skipped for good).
     """
@@ -48,6 +51,7 @@ class Stream:
         self._accounted = 0
         self._largest = PAGE_BYTES // 8
         self._flights: deque[Flight] = deque()
+        self._unwritten = Unwritten()
 
     @property
     def in_flight(self) -> int:
@@ -59,28 +63,49 @@ class Stream:
         return self._flights[0] if self._flights else None
 
     def backlog(self) -> int:
-        """Entries in the journal that are not acknowledged."""
+        """Entries in the journal, and unwritten ones, that are not acknowledged."""
         oldest, newest = self._reader.bounds()
-        return max(0, newest - max(self.delivered, oldest - 1))
+        return max(0, newest - max(self.delivered, oldest - 1)) + len(self._unwritten)
+
+    def hear(self, topic: str, message: Message) -> None:
+        """An event came over the bus: its producer has written it before, or could not."""
+        newest = self._reader.tail(1)
+        key = key_of(newest[0]) if newest else None
+        if key is None or key[:2] != (topic, message.boot_id) or key[2] < message.sequence:
+            self._unwritten.add((topic, message.boot_id, message.sequence), message)
+        self.exhausted = False
 
     def read(self, limit: int) -> list[Entry]:
-        """The next entries after those in flight, in order; `take` each, or `read` gives it again."""
+        """The next entries after those in flight, in order; `take` each, or `read` gives it again.
+
+        The journal's first: `has_gone` tells those that went before they were in it.
+        """
         limit = max(1, min(limit, PAGE, PAGE_BYTES // self._largest))
         entries = self._reader.read(self._sent, limit)
         if self._reader.id != self._id:
             self._follow()
             entries = self._reader.read(self._sent, limit) if self._id else []
-        self.exhausted = len(entries) < limit
         if entries:
             self._largest = max(1024, *(len(entry.payload) for entry in entries))
             self._notice_gap(entries[0].number)
+        for entry in entries:
+            self._unwritten.is_written(entry)
+        entries += self._unwritten.read(limit - len(entries))
+        self.exhausted = len(entries) < limit
         return entries
+
+    def has_gone(self, entry: Entry) -> bool:
+        """Whether the broker has it already, from before the journal took it."""
+        return entry.number > 0 and self._unwritten.has_delivered(entry)
 
     def take(self, entry: Entry) -> tuple[Flight, bool]:
         """Put the entry in flight; also returns whether it had been sent before in this process."""
         flight = Flight(entry.number, len(entry.payload))
-        again = entry.number <= self._ever_sent
         self._flights.append(flight)
+        if entry.number < 0:
+            self._unwritten.take(entry.number)
+            return flight, False
+        again = entry.number <= self._ever_sent
         self._sent = entry.number
         self._ever_sent = max(self._ever_sent, entry.number)
         return flight, again
@@ -88,15 +113,18 @@ class Stream:
     def settle(self, flight: Flight) -> None:
         """This entry is acknowledged, or given up for good."""
         flight.done = True
+        if flight.number < 0:
+            self._unwritten.settle(flight.number)
         before = self.delivered
         while self._flights and self._flights[0].done:
-            self.delivered = self._flights.popleft().number
+            self.delivered = max(self.delivered, self._flights.popleft().number)
         if self.delivered != before:
             self._cursors.advance(self._id, self.delivered)
 
     def rewind(self) -> None:
         """Send all that was not acknowledged again."""
         self._flights.clear()
+        self._unwritten.rewind()
         self._sent = self.delivered
         self.exhausted = False
 

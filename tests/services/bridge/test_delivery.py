@@ -160,6 +160,6 @@ def test_a_cursor_that_can_not_be_saved_is_said_and_events_still_go(
         bridge = make_bridge(port=broker.port)
         producer.write(5)
         wait_for(lambda: len(sequences(client)) == 5)
-        bridge.wait("degraded", "can't be noted", "make room")
+        bridge.wait("degraded", "can't be noted", "move it away")
         (state / "bridge").unlink()
         bridge.wait("ready")

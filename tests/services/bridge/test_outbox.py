@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from messages.journal import Journal
+from messages.journal import BACKLOG, Journal
+from messages.message import encode
+from messages.topics import topic
+from messages.vision import ReadingEvent
 from services.bridge.connection import Limits
 from services.bridge.cursor import CursorStore
 from services.bridge.outbox import HOLD_S, SUSPECT_BYTES, SUSPECT_TIMES, Outbox
@@ -45,6 +50,24 @@ class Desk:
     def write(self, *payloads: bytes) -> None:
         for payload in payloads:
             self.journal.append("reading.event", payload)
+
+    def say(self, *events: ReadingEvent) -> None:
+        """As a producer does: to the journal, then on the bus."""
+        for event in events:
+            self.journal.append("reading.event", encode(event))
+            self.outbox.heard(topic("reading.event"), event)
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """The journal refuses what is written, as on a full disk."""
+        with closing(sqlite3.connect(self.journal.path, isolation_level=None)) as blocker:
+            blocker.execute("BEGIN IMMEDIATE")
+            yield
+
+    @property
+    def sequences(self) -> list[int]:
+        """Of the events that were sent."""
+        return [ReadingEvent.model_validate_json(payload).sequence for payload in self.sent]
 
     def answer(self, code: int = 0, last: int = 1) -> None:
         """The broker's answer to the message sent `last`."""
@@ -226,3 +249,72 @@ def test_a_real_broker_s_packet_limit_stops_one_event_and_no_other(
         beat = bridge.wait_for(lambda beat: beat.counters.get("delivered") == 2)
         assert beat.counters["skipped"] == 1
         assert sequences(client) == [1, 2]
+
+
+# What the journal can't take
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> list[ReadingEvent]:
+    producer = Producer(tmp_path / "elsewhere")
+    written = producer.write(BACKLOG + 10)
+    producer.close()
+    return written
+
+
+def test_what_the_journal_cannot_take_goes_from_memory_and_not_again_once_it_can(
+    desk: Desk, events: list[ReadingEvent]
+) -> None:
+    desk.outbox.open(Limits())
+    desk.say(events[0])
+    with desk.full_disk():
+        desk.say(*events[1:4])
+        assert desk.sequences == [1, 2, 3, 4]
+        for last in (4, 3, 2):
+            desk.answer(last=last)
+        assert desk.cursor == 1
+        assert desk.outbox.backlog() == 1, "the one that is not acknowledged"
+    desk.say(events[4])
+    assert desk.sequences == [1, 2, 3, 4, 4, 5], "4 may have been lost"
+    for last in (3, 2, 1):
+        desk.answer(last=last)
+    assert (desk.cursor, desk.outbox.backlog()) == (5, 0)
+
+
+def test_what_waits_in_memory_goes_after_what_the_journal_has_and_again_after_a_break(
+    desk: Desk, events: list[ReadingEvent]
+) -> None:
+    desk.say(events[0])
+    with desk.full_disk():
+        desk.say(*events[1:3])
+        assert desk.outbox.backlog() == 3
+        desk.outbox.open(Limits(in_flight=2))
+        desk.outbox.close(Trouble("lost"))
+        desk.outbox.open(Limits())
+        assert desk.sequences == [1, 2, 1], "one at a time: something was wrong"
+        desk.answer()
+        assert desk.sequences == [1, 2, 1, 2, 3]
+    desk.answer(last=2)
+    desk.answer()
+    assert desk.outbox.backlog() == 0
+
+
+def test_of_what_waits_in_memory_the_journal_sends_what_it_takes_meanwhile(
+    desk: Desk, events: list[ReadingEvent]
+) -> None:
+    with desk.full_disk():
+        desk.say(*events[:2])
+    desk.say(events[2])
+    desk.outbox.open(Limits())
+    assert desk.sequences == [1, 2, 3]
+
+
+def test_memory_holds_as_many_as_the_producer(desk: Desk, events: list[ReadingEvent]) -> None:
+    with desk.full_disk():
+        for event in events:
+            desk.outbox.heard(topic("reading.event"), event)
+        assert desk.outbox.backlog() == BACKLOG
+        desk.outbox.open(Limits(in_flight=1))
+        while desk.outbox.backlog():
+            desk.answer()
+    assert desk.sequences == list(range(11, BACKLOG + 11))

@@ -1,0 +1,83 @@
+"""Events that their journal can't take, because its disk takes nothing: sent from memory, as they come."""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import islice
+
+from messages.journal import BACKLOG
+from messages.journal_file import Entry
+from messages.message import Message, encode
+
+Key = tuple[str, str, int]
+"""Topic, boot id and sequence: what an event is recognised by."""
+
+
+class Unwritten:
+    """The newest of one producer, as many as it keeps itself; numbered from -1 down, as in no journal."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+        self._keys: dict[int, Key] = {}
+        self._flying: set[int] = set()
+        self._delivered: dict[Key, None] = {}
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, key: Key, message: Message) -> None:
+        """One that came over the bus and is not in the journal."""
+        self._number -= 1
+        self._entries[key] = Entry(self._number, key[0], encode(message), time.time())
+        self._keys[self._number] = key
+        if len(self._entries) > BACKLOG:
+            self._drop(next(iter(self._entries)))
+
+    def read(self, limit: int) -> list[Entry]:
+        """The oldest that are not in flight."""
+        waiting = (each for each in self._entries.values() if each.number not in self._flying)
+        return list(islice(waiting, limit))
+
+    def take(self, number: int) -> None:
+        """It is in flight."""
+        self._flying.add(number)
+
+    def settle(self, number: int) -> None:
+        """It is acknowledged, or given up for good."""
+        key = self._keys.get(number)
+        if key is None:
+            return  # it had to give way
+        self._drop(key)
+        self._delivered[key] = None
+        if len(self._delivered) > BACKLOG:
+            del self._delivered[next(iter(self._delivered))]
+
+    def rewind(self) -> None:
+        """Nothing is in flight any more."""
+        self._flying.clear()
+
+    def is_written(self, entry: Entry) -> None:
+        """The journal has taken it since: it goes from there, where it isn't in flight."""
+        key = key_of(entry) if self._entries else None
+        if key in self._entries and self._entries[key].number not in self._flying:
+            self._drop(key)
+
+    def has_delivered(self, entry: Entry) -> bool:
+        """Whether this entry of the journal has gone from memory before."""
+        return bool(self._delivered) and key_of(entry) in self._delivered
+
+    def _drop(self, key: Key) -> None:
+        number = self._entries.pop(key).number
+        del self._keys[number]
+        self._flying.discard(number)
+
+
+def key_of(entry: Entry) -> Key | None:
+    """What an entry of a journal is recognised by; None where that can't be read."""
+    try:
+        envelope = json.loads(entry.payload)
+        return entry.topic, str(envelope["boot_id"]), int(envelope["sequence"])
+    except (ValueError, KeyError, TypeError):
+        return None
