@@ -181,15 +181,15 @@ def side_by_side(mask: Pixels, origin: tuple[int, int]) -> list[Piece]:
     """The tall parts of a mask that stand beside one another: digits that only paler ink tied together."""
     contours, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     family = np.asarray(tree)[0]
-    parts = []
-    for number in np.flatnonzero(family[:, 3] < 0).tolist():
-        x, y, w, h = cv2.boundingRect(contours[number])
-        parts.append(_piece(contours, family, number, (x + origin[0], y + origin[1], w, h), origin))
-    tall = max(part.h for part in parts)
-    parts = sorted((part for part in parts if part.h >= 0.6 * tall), key=lambda part: part.x)
-    if any(after.x < before.x + 0.8 * before.w for before, after in pairwise(parts)):
+    boxes = [(cv2.boundingRect(contours[each]), each) for each in np.flatnonzero(family[:, 3] < 0).tolist()]
+    tall = max(h for (_, _, _, h), _ in boxes)
+    parts = sorted((box, number) for box, number in boxes if box[3] >= 0.6 * tall)
+    if any(after[0] < before[0] + 0.8 * before[2] for (before, _), (after, _) in pairwise(parts)):
         return []  # one above the other, or across it: strokes of one digit
-    return parts
+    return [
+        _piece(contours, family, number, (x + origin[0], y + origin[1], w, h), origin)
+        for (x, y, w, h), number in parts
+    ]
 
 
 def _piece(
