@@ -4,7 +4,7 @@
 
 ARGS ?=
 PYTEST_ARGS ?=
-export PYTHON
+export PYTHON DEBIAN
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ test: ## lint, check types and run all tests (make test PYTEST_ARGS=tests/messag
 	@.venv/bin/mypy .
 	@.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-system: ## install, boot, kill and remove the car in a container with real systemd (needs root)
+test-system: ## install, boot, kill and remove the car in a container with real systemd (needs root; make test-system DEBIAN=trixie)
 	@sh tools/setup.sh system
 	@.venv/bin/python -m pytest -m system tests/system $(PYTEST_ARGS)
 

@@ -1,7 +1,9 @@
-"""A Debian 12 in a container, booted with real systemd: a car to install on, to kill and to cut the power of.
+"""A Debian in a container, booted with real systemd: a car to install on, to kill and to cut the power of.
 
 Its root is made once with mmdebstrap and kept in `$XDG_CACHE_HOME/smartcar-test`; each machine is a layer
 above it, in memory, and gone with the test. Needs root, systemd-nspawn and mmdebstrap.
+
+`make test-system DEBIAN=trixie` takes Debian 13 in place of 12.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ import pytest
 from tests.conftest import REPOSITORY, wait_for
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smartcar-test"
-DEBIAN = "bookworm"
-DEBIAN_PYTHON = "3.11"
+DEBIAN = os.environ.get("DEBIAN") or "bookworm"
+DEBIAN_PYTHON = {"bookworm": "3.11", "trixie": "3.13"}[DEBIAN]
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "libgl1", "libglib2.0-0", "ca-certificates",
     "mosquitto", "iproute2", "procps",
@@ -88,7 +90,8 @@ def _debian_sources() -> list[str]:
 
 def wheels() -> Path:
     """A folder with the Python packages that an installation without network needs."""
-    wanted = b"".join((REPOSITORY / name).read_bytes() for name in ("pyproject.toml", "requirements.lock"))
+    files = [(REPOSITORY / name).read_bytes() for name in ("pyproject.toml", "requirements.lock")]
+    wanted = b"".join((DEBIAN_PYTHON.encode(), *files))
     folder = CACHE / f"wheels-{hashlib.sha256(wanted).hexdigest()[:8]}"
     if not folder.exists():
         half = Path(tempfile.mkdtemp(prefix="wheels.half-", dir=CACHE))
