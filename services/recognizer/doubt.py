@@ -32,6 +32,8 @@ class DoubtSettings:
     """A line neither begins nor ends with less."""
     likely_bar: float = 0.45
     """The same, for an upright line that is a one if anything."""
+    company: int = 3
+    """Where so many surely are digits, any that is possible may be first or last, save an upright line."""
     mean: float = 0.55
     """Over a line's digits, at least."""
     few: float = 0.15
@@ -207,12 +209,15 @@ def _is_bar(candidate: Candidate) -> bool:
 def _trimmed(
     code: list[int], candidates: Sequence[Candidate], scores: NDArray[np.float32], settings: DoubtSettings
 ) -> list[int]:
-    sure = [
-        place
-        for place, index in enumerate(code)
-        if scores[index] >= (settings.likely_bar if _is_bar(candidates[index]) else settings.likely)
-    ]
-    return code[sure[0] : sure[-1] + 1] if sure else []
+    in_company = sum(scores[index] >= settings.sure for index in code) >= settings.company
+
+    def _least(index: int) -> float:
+        if _is_bar(candidates[index]):
+            return settings.likely_bar
+        return settings.possible if in_company else settings.likely
+
+    kept = [place for place, index in enumerate(code) if scores[index] >= _least(index)]
+    return code[kept[0] : kept[-1] + 1] if kept else []
 
 
 def _is_code(

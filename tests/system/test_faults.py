@@ -20,7 +20,7 @@ def test_a_service_that_crashes_at_each_start_fails_visibly(fresh: Car) -> None:
     fresh.machine.run("systemctl", "daemon-reload")
     fresh.machine.run("systemctl", "restart", "smartcar-pad", check=False)
     eventually(lambda: fresh.unit("pad", "ActiveState") == "failed", "the pad given up", 90)
-    assert fresh.unit("pad", "NRestarts") == "20"
+    assert fresh.unit("pad", "NRestarts") in ("19", "20")  # newer systemds do not count the last
     assert "smartcar-pad.service" in fresh.machine.run("systemctl", "--failed", "--plain").stdout
     after = fresh.pids()
     assert {name for name in SERVICES if before[name] != after[name]} == {"pad"}
