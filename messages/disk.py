@@ -24,15 +24,14 @@ def why_not(path: Path, error: Exception, setting: str = "paths.state") -> str:
     `setting` is the key that would put it elsewhere.
     """
     folder = path.parent
-    there = next((each for each in (folder, *folder.parents) if each.is_dir()), Path("/"))
-    status = os.statvfs(there)
+    there = next((each for each in (folder, *folder.parents) if os.path.isdir(each)), Path("/"))
     number, code = getattr(error, "errno", 0), getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if status.f_flag & os.ST_RDONLY or number == errno.EROFS:
+    read_only, full = _condition(there)
+    if read_only or number == errno.EROFS:
         return (
             f"the disk that holds {folder} is read-only; a card does that at its end: see what dmesg says, "
             f"save what is on it, take another one"
         )
-    full = status.f_bavail * status.f_frsize < _FULL_BYTES
     if full or number in _FULL or code == sqlite3.SQLITE_FULL:
         return f"the disk that holds {folder} is full; make room"
     if number in _FAILS or code == sqlite3.SQLITE_IOERR:
@@ -42,13 +41,44 @@ def why_not(path: Path, error: Exception, setting: str = "paths.state") -> str:
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return f"another program holds {path}; end that"
-    if os.path.lexists(folder) and not folder.is_dir():
+    if there != folder and os.path.lexists(folder):
         return f"{folder} is no folder; move it away, or set {setting}"
     if there != folder:
-        return f"the folder {folder} can't be made ({_said(error)}); make it, or set {setting}"
+        why = f"the folder {folder} can't be used ({_said(error)})"
+        return f"{why}; make it, give it to {_user()}, or set {setting}"
     if not os.access(there, os.W_OK | os.X_OK):
         return f"the folder {folder} can't be written to by {_user()}; give it to that user, or set {setting}"
+    if os.path.isfile(path) and not os.access(path, os.R_OK | os.W_OK):
+        return f"{path} can't be read and written by {_user()}; give it to that user"
     return f"{path} can't be written ({_said(error)}); is something else in its place?"
+
+
+def is_held_back(folder: Path) -> bool:
+    """Whether the disk takes files, but not from this process: it has mounts of its own, made while the disk
+    was read-only, as systemd does, and putting that right doesn't reach them.
+    """
+    device = os.stat(folder).st_dev if os.path.isdir(folder) else 0
+    wanted, found = f"{os.major(device)}:{os.minor(device)}", (-1, False)
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    for line in lines:  # proc_pid_mountinfo(5)
+        mount, _, disk = line.partition(" - ")
+        fields, whole = mount.split(), disk.split()
+        if fields[2] == wanted and folder.is_relative_to(fields[4]) and len(fields[4]) >= found[0]:
+            held = "ro" in fields[5].split(",") and "rw" in whole[-1].split(",")
+            found = (len(fields[4]), held)
+    return found[1]
+
+
+def _condition(folder: Path) -> tuple[bool, bool]:
+    """Whether its disk is read-only, and whether it is full."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return False, False
+    return bool(status.f_flag & os.ST_RDONLY), status.f_bavail * status.f_frsize < _FULL_BYTES
 
 
 def _said(error: Exception) -> str:

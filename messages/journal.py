@@ -26,6 +26,7 @@ from messages.journal_file import (
     set_fact,
 )
 from messages.journal_reader import JournalReader
+from messages.journal_shelter import Waiting, shelter_left, take_shelter
 from messages.lock import AlreadyOwned, OwnerLock
 
 BACKLOG = 1000
@@ -45,7 +46,8 @@ class Journal:
 
     What the disk doesn't take waits in memory, at the start as later: `problem` says why, and `flush` tries
     again. `id` is made with the file, and a reader's cursor belongs to it; it is empty until then.
-    `recovered_from` is where a damaged file has been moved to.
+    `recovered_from` is where a damaged file has been moved to. `shelter` is a file elsewhere for what still
+    waits when it is closed: the next to be opened takes it up.
     """
 
     def __init__(
@@ -56,13 +58,14 @@ class Journal:
         max_bytes: int = 64 << 20,
         max_age_s: float = 30 * 86400,
         keep_delivered: int = 0,
+        shelter: Path | None = None,
     ) -> None:
         self.path = path
         self.id = ""
         self.problem = ""
         """Why the file takes nothing now, and what to do; empty where all is well."""
         self.recovered_from: Path | None = None
-        self.backlog: deque[tuple[str, float, bytes]] = deque()
+        self.backlog: deque[Waiting] = deque()
         self.lost = 0
         """Entries that fell out of the backlog: never written anywhere."""
         self.discarded_unsent = 0
@@ -76,10 +79,13 @@ class Journal:
         self._flusher: threading.Timer | None = None
         self._database: sqlite3.Connection | None = None
         self._lock: OwnerLock | None = None
+        self._shelter = shelter
         try:
             self._start()
         except (sqlite3.Error, OSError) as error:
             self.problem = why_not(path, error)
+        self.backlog.extend(shelter_left(shelter) if shelter is not None else ())
+        self.flush()
 
     def append(self, topic: str, payload: bytes) -> int | None:
         """Write one entry; its number, or None where the disk refuses and it waits in the backlog."""
@@ -185,6 +191,8 @@ class Journal:
             self._flusher.cancel()
         if self._database is not None:
             self._database.close()
+        if self.backlog and self._shelter is not None:
+            take_shelter(self._shelter, self.backlog)
         if self._lock is not None:
             self._lock.release()
 

@@ -325,7 +325,7 @@ class Store:
         return digest if name.startswith(_PREFIX) and self._has(digest) else None
 
     def _has(self, digest: str) -> bool:
-        return digest.isalnum() and digest not in self._unsound and self._folder(digest).is_dir()
+        return digest.isalnum() and digest not in self._unsound and os.path.isdir(self._folder(digest))
 
     def _is_whole(self, folder: Path) -> bool:
         try:
@@ -341,7 +341,10 @@ class Store:
         return bundle_folder(self.root, digest)
 
     def _folders(self) -> list[Path]:
-        return [*self.root.glob(f"{_PREFIX}*")]
+        try:
+            return [self.root / name for name in os.listdir(self.root) if name.startswith(_PREFIX)]
+        except OSError:
+            return []  # there is none yet, or we may not look into it
 
     def _state(self, digest: str) -> State:
         linked: dict[str | None, State] = {

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 
 import zmq
 
-from messages.bus import Publisher, Subscriber
-from messages.disk import make_private, why_not
+from messages.bus import Publisher, Subscriber, socket_path
+from messages.disk import is_held_back, make_private, why_not
 from messages.health import Heartbeat, ServiceState
 from messages.journal import BACKLOG, Journal
 from messages.message import Message
@@ -31,6 +31,7 @@ from services.table import SERVICES
 HEARTBEAT_S = 1.0
 JOURNAL_AGAIN_S = 0.5
 """A journal that took nothing is tried again."""
+DISK_LOOK_S = 3.0
 MEMORY_EVERY_BEATS = 10
 KEEP_DELIVERED = 500
 """Events that stay in a journal after the broker has them: for `smartcar events`, the page, a restart."""
@@ -93,7 +94,9 @@ class Service:
         self.on_readable(self.commands.socket, lambda: _ignore(self.commands.serve()))
         self.on_readable(self._woken, self._wake)
         self.every(HEARTBEAT_S, self._beat)
+        self._held_back = is_held_back(settings.paths.state / self.name)
         self.every(JOURNAL_AGAIN_S, self._try_journal_again)
+        self.every(DISK_LOOK_S, self._begin_anew_if_held_back)
 
     # what a subclass fills in
 
@@ -176,7 +179,7 @@ class Service:
             return ""
         return (
             f"events can't be written to the journal: {self.journal.problem}. They are sent as they happen, "
-            f"and the newest {BACKLOG} wait in memory, which a restart would lose"
+            f"and the newest {BACKLOG} wait in memory, where a power cut would take them"
         )
 
     def request_stop(self) -> None:
@@ -268,6 +271,14 @@ class Service:
         if self.journal is not None and self.journal.problem:
             self.journal.flush()
 
+    def _begin_anew_if_held_back(self) -> None:
+        """A supervisor that gave this process a view of the disk gives the next one a fresh one."""
+        if self._state != "degraded" or self._held_back:
+            return
+        if is_held_back(self.settings.paths.state / self.name):
+            log.warning("the disk takes files again, but not from this process: another one begins")
+            self.request_stop()
+
     def _count_journal(self, journal: Journal) -> None:
         """What of the journal did not go as it should."""
         counters = self.metrics.counters
@@ -311,6 +322,7 @@ def open_journal(settings: Settings, service: str) -> Journal:
         max_bytes=settings.journals.max_megabytes << 20,
         max_age_s=settings.journals.max_days * 86400,
         keep_delivered=KEEP_DELIVERED,
+        shelter=socket_path(settings.paths.runtime, service, "unwritten.json"),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -94,7 +95,7 @@ class RecognizerService(Service):
         try:
             if configured is not None:
                 return self._load(configured)
-            if active.is_dir():
+            if os.path.isdir(active):
                 self._begin_with(active)
                 return self._load(active)
         except Refusal as error:

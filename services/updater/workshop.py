@@ -103,6 +103,8 @@ class Workshop:
                 score = self._score(self._store.load(digest))
             except Refusal as refusal:
                 log.info("model %s can't be measured: %s", digest[:12], refusal)
+            except Exception:  # no process to be had, say: the next job may find one
+                log.exception("measuring model %s", digest[:12])
             if not self._stopping:
                 self._call_soon(lambda: heard.scored(digest, score))
 

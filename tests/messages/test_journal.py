@@ -505,6 +505,28 @@ def test_a_damaged_journal_on_a_read_only_disk_waits_to_be_moved_aside(small_dis
     journal.close()
 
 
+def test_what_still_waits_is_taken_up_by_the_next_process(small_disk: Disk, tmp_path: Path) -> None:
+    path, shelter = small_disk.folder / "state" / "journal.sqlite3", tmp_path / "shelter"
+    small_disk.read_only()
+    for value in range(2):
+        journal = Journal(path, shelter=shelter)
+        journal.append("a", b'{"text": "%d"}' % value)
+        journal.close()
+        assert shelter.exists()
+    small_disk.writable()
+    Journal(path, shelter=shelter).close()
+    assert payloads(path) == [b'{"text": "0"}', b'{"text": "1"}']
+    assert not shelter.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'[["a", "b", "c"]]', b"\xff"])
+def test_a_damaged_shelter_holds_nothing(path: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "shelter").write_bytes(content)
+    journal = Journal(path, shelter=tmp_path / "shelter")
+    assert (len(journal), len(journal.backlog)) == (0, 0)
+    journal.close()
+
+
 # Damage
 
 

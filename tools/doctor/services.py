@@ -81,7 +81,7 @@ def _losses(car: Car, service: str) -> Iterator[Finding]:
     if waiting := status.counters.get("journal_backlog", 0):
         yield warning(
             f"{waiting} events of {service} wait in memory, since its journal takes none",
-            "a restart would lose them; see the check disk",
+            "a power cut would take them; see the check disk",
         )
     if lost := status.counters.get("journal_lost", 0):
         yield error(
@@ -96,4 +96,9 @@ def _losses(car: Car, service: str) -> Iterator[Finding]:
     if damaged := status.details.get("journal", ""):
         yield warning(
             f"the journal of {service} {damaged}", "keep that file if its events matter, else remove it"
+        )
+    if damaged := status.details.get("ledger", ""):
+        yield warning(
+            f"the ledger of {service} {damaged}",
+            "what was pinned or refused is forgotten: smartcar model list, model pin",
         )

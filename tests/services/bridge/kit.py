@@ -291,7 +291,7 @@ class Bridge:
 class Producer:
     """A recognizer's journal, without the recognizer."""
 
-    def __init__(self, state: Path, **caps: int) -> None:
+    def __init__(self, state: Path, **caps: Any) -> None:
         self.path = state / "recognizer" / "journal.sqlite3"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(self.path, **caps)
