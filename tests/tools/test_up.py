@@ -272,12 +272,20 @@ def test_a_folder_of_ours_that_holds_something_else_keeps_it(runtime: Path) -> N
 # what can't work
 
 
-def test_services_that_can_not_start_are_failed_with_the_reason_while_others_go_on(runtime: Path) -> None:
-    with running_car(runtime, PATHS__STATE="/dev/null/state") as car:
-        seen = car.wait_states(capture="ready", recognizer="failed")
-        assert "paths.state" in seen["recognizer"]["reason"]
+def test_a_service_that_can_not_start_is_failed_with_the_reason_while_others_go_on(runtime: Path) -> None:
+    missing = {"OVERLAY__CERT_FILE": "/no/such/cert.pem", "OVERLAY__KEY_FILE": "/no/such/key.pem"}
+    with running_car(runtime, **missing) as car:
+        seen = car.wait_states(recognizer="ready", overlay="failed")
+        assert "overlay.cert_file" in seen["overlay"]["reason"]
         assert smartcar(runtime, "status").returncode == 1
-        car.wait_printed("recognizer  failed: ")
+        car.wait_printed("overlay     failed: ")
+
+
+def test_where_nothing_can_be_kept_the_car_reads_and_says_so(runtime: Path) -> None:
+    with running_car(runtime, PATHS__STATE="/dev/null/state") as car:
+        seen = car.wait_states(capture="ready", recognizer="degraded", pad="degraded", updater="degraded")
+        assert all("paths.state" in seen[name]["reason"] for name in ("recognizer", "pad", "updater"))
+        car.wait_printed("reading ")
 
 
 def test_a_source_that_is_not_there_is_said_and_nothing_falls_over(runtime: Path) -> None:
