@@ -7,7 +7,7 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,7 +98,7 @@ class _Bench:
         self._listener.join()
 
     def figures(self, swaps: int, keras: Path) -> list[Figure]:
-        time.sleep(SETTLE_S)
+        self._settled()
         installed = [self._handed_over(number) for number in range(INSTALLED)]
         figures = [
             Figure("bundle handed over to reading, p50", statistics.median(installed), "ms", BUNDLE_GOAL_MS),
@@ -157,15 +157,21 @@ class _Bench:
             time.sleep(0.01)
         raise Problem("the other model never read; see smartcar model list")
 
+    def _settled(self) -> None:
+        """Until the car has measured its own model: the last that it does after a start."""
+        self._until(lambda table: any(row.state == "active" and row.accuracy for row in table.models))
+
     def _committed(self) -> None:
         """Until no change is under way."""
+        self._until(lambda table: table.history[-1].percent == 100)
+
+    def _until(self, done: Callable[[ModelTable], bool]) -> None:
         deadline = time.monotonic() + WITHIN_S
         while time.monotonic() < deadline:
-            table = ModelTable.model_validate(self._client.send(ModelList(), 5.0).data)
-            if table.history[-1].percent == 100:
+            if done(ModelTable.model_validate(self._client.send(ModelList(), 5.0).data)):
                 return
             time.sleep(0.1)
-        raise Problem("a change of the model never ended")
+        raise Problem("a change of the model never ended, or the car never measured its model")
 
     def _late(self, pairs: Sequence[tuple[_Read, _Read]]) -> float:
         """How much later than a frame's time after the one before, 99 of 100 readings came at the most."""
