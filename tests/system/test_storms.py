@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.table import SERVICES
-from tests.system.container import Container
+from tests.system.container import Container, container
 from tests.system.installed import UNITS, Car, doctor, eventually, levels
 
 pytestmark = pytest.mark.system
@@ -99,6 +99,23 @@ def test_on_a_disk_that_is_read_only_from_the_start_the_car_reads_and_heals(fres
         told = len(heard)
         eventually(lambda: len(heard) > told + 2, "events, from the journal", 60)
     assert_none_is_missing(heard)
+
+
+def test_with_a_card_that_is_read_only_from_the_boot_on_the_car_reads_and_its_broker_hears(
+    installation: Path,
+) -> None:
+    with container(installation) as machine:
+        machine.boot()
+        car = Car(machine)
+        car.wait_until_up()
+        machine.cut_power()
+        machine.make_read_only()
+        machine.boot()
+        car.wait_until_up()
+        for service in ("recognizer", "pad", "updater"):
+            assert "is read-only" in car.wait_state(service, "degraded")["reason"], service
+        with car.listener("smartcar/+/event/reading") as heard:
+            eventually(lambda: len(heard) > 2, "events, sent as they happen", 60)
 
 
 def test_two_hundred_restarts_leave_nothing_behind(fresh: Car) -> None:
