@@ -9,6 +9,8 @@ from pathlib import Path
 
 _FULL_BYTES = 64 << 10
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_EMERGENCY = "emergency_ro"
+"""What ext4 calls itself that has turned read-only over an error, where statvfs(3) doesn't tell."""
 _FAILS = (errno.EIO, errno.EUCLEAN, errno.ENODEV)
 
 
@@ -53,32 +55,47 @@ def why_not(path: Path, error: Exception, setting: str = "paths.state") -> str:
     return f"{path} can't be written ({_said(error)}); is something else in its place?"
 
 
+def is_read_only(folder: Path) -> bool:
+    """Whether its disk is read-only: mounted so, or since the kernel met an error on it. Raises OSError."""
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return True
+    return _EMERGENCY in _options(folder)[1]
+
+
 def is_held_back(folder: Path) -> bool:
     """Whether the disk takes files, but not from this process: it has mounts of its own, made while the disk
     was read-only, as systemd does, and putting that right doesn't reach them.
     """
-    device = os.stat(folder).st_dev if os.path.isdir(folder) else 0
-    wanted, found = f"{os.major(device)}:{os.minor(device)}", (-1, False)
+    if not os.path.isdir(folder):
+        return False
+    mount, disk = _options(folder)
+    return "ro" in mount and "rw" in disk and _EMERGENCY not in disk
+
+
+def _options(folder: Path) -> tuple[set[str], set[str]]:
+    """Of the mount that the folder lies on, and of its file system (proc_pid_mountinfo(5))."""
+    device = os.stat(folder).st_dev
+    wanted, longest = f"{os.major(device)}:{os.minor(device)}", -1
+    found: tuple[set[str], set[str]] = (set(), set())
     try:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
-    for line in lines:  # proc_pid_mountinfo(5)
+        return found
+    for line in lines:
         mount, _, disk = line.partition(" - ")
-        fields, whole = mount.split(), disk.split()
-        if fields[2] == wanted and folder.is_relative_to(fields[4]) and len(fields[4]) >= found[0]:
-            held = "ro" in fields[5].split(",") and "rw" in whole[-1].split(",")
-            found = (len(fields[4]), held)
-    return found[1]
+        fields = mount.split()
+        if fields[2] == wanted and folder.is_relative_to(fields[4]) and len(fields[4]) >= longest:
+            longest, found = len(fields[4]), (set(fields[5].split(",")), set(disk.split()[-1].split(",")))
+    return found
 
 
 def _condition(folder: Path) -> tuple[bool, bool]:
     """Whether its disk is read-only, and whether it is full."""
     try:
         status = os.statvfs(folder)
+        return is_read_only(folder), status.f_bavail * status.f_frsize < _FULL_BYTES
     except OSError:
         return False, False
-    return bool(status.f_flag & os.ST_RDONLY), status.f_bavail * status.f_frsize < _FULL_BYTES
 
 
 def _said(error: Exception) -> str:

@@ -116,8 +116,11 @@ class Store:
             self.recovery = self._recover(self._shipped)
         except (Refusal, OSError) as error:
             self.close()
-            self.problem = str(error) if isinstance(error, Refusal) else why_not(self.root / "active", error)
             self._unsound = before
+            self.problem = why_not(self.root / "active", error)
+            if isinstance(error, Refusal):
+                sentence = str(error).removesuffix(".")
+                self.problem = sentence[0].lower() + sentence[1:]
         except BaseException:
             self.close()
             raise

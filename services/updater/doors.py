@@ -156,16 +156,21 @@ class Desk:
         )
 
     def pin(self, _: ModelPin) -> ModelPins:
-        self._must_be_possible()
-        self._lifecycle.pin(pinned=True)
+        self._pin(pinned=True)
         self._offers.look()
         return self._pins()
 
     def unpin(self, _: ModelUnpin) -> ModelPins:
-        self._must_be_possible()
-        self._lifecycle.pin(pinned=False)
+        self._pin(pinned=False)
         self._offers.unpinned()
         return self._pins()
+
+    def _pin(self, *, pinned: bool) -> None:
+        self._must_be_possible()
+        try:
+            self._lifecycle.pin(pinned=pinned)
+        except Refusal as refusal:
+            raise CommandRefused(refusal.reason, str(refusal)) from refusal
 
     def _must_be_possible(self) -> None:
         """Raises CommandRefused where the disk takes no change."""

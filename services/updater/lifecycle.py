@@ -186,8 +186,13 @@ class Lifecycle:
             self._note(stopped=True)
 
     def pin(self, *, pinned: bool) -> None:
-        """Keep the active model, or don't any more."""
+        """Keep the active model, or don't any more. Raises Refusal where that can't be written down."""
+        before = self.ledger.now.pinned
         self.ledger.write(pinned=pinned)
+        if self.ledger.problem:
+            refusal = self._impossible()
+            self.ledger.write(pinned=before)
+            raise refusal
 
     # what the workshop says
 

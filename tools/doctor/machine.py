@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 import services
+from messages.disk import is_read_only
 from services import board
 from services.board import Throttling
 from tools.doctor.car import Car
@@ -85,7 +86,7 @@ def _room(folder: Path, setting: str, low: int, out: int, remedy: str) -> Iterat
     there = _nearest(folder)
     status = os.statvfs(there)
     free = status.f_bavail * status.f_frsize
-    if status.f_flag & os.ST_RDONLY:
+    if is_read_only(there):
         yield error(
             f"{there} is read-only, and {setting} lies there",
             "look for disk errors (dmesg), then: sudo mount -o remount,rw "
