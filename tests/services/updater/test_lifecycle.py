@@ -16,6 +16,7 @@ from models.archive import pack
 from models.bundle import Bundle
 from models.refusal import Reason, Refusal
 from services.updater.ledger import Change, LedgerFile
+from tests.conftest import remove
 from tests.disk import Disk
 from tests.models.making import rewritten
 from tests.services.updater.simulation import Car, Recognizer
@@ -390,7 +391,7 @@ def test_killed_at_every_point_it_reads_with_the_old_model_or_the_new_and_ends(
         else:
             assert reading(case) == after, point
         assert Recognizer(case).reading == reading(case), point
-        shutil.rmtree(case)
+        remove(case)
 
 
 def test_killed_again_and_again_it_is_given_up_or_done(root: Path, bundles: list[Bundle]) -> None:

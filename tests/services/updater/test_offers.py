@@ -21,6 +21,7 @@ from models.bundle import Bundle
 from models.keys import SigningKey
 from models.payload import payload_of
 from services.updater.ledger import LedgerFile
+from tests.conftest import remove
 from tests.models.making import rewritten
 from tests.services.updater.offering import CHUNK, NAME, TODAY, Broker, FollowingCar
 from tests.services.updater.simulation import Recognizer
@@ -466,7 +467,7 @@ def test_killed_at_every_point_it_goes_on_where_it_was(root: Path, key: SigningK
         ledger = LedgerFile(case / "ledger.json").now
         assert (ledger.change, ledger.fetch) == (None, None), passed[point]
         assert not any((case / "fetch").iterdir()), passed[point]
-        shutil.rmtree(case)
+        remove(case)
 
 
 def test_what_had_come_before_a_kill_is_not_asked_for_again(
