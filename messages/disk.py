@@ -62,6 +62,12 @@ def is_read_only(folder: Path) -> bool:
     return _EMERGENCY in _options(folder)[1]
 
 
+def is_full(folder: Path) -> bool:
+    """Whether its disk would take more, if only it had room."""
+    read_only, full = _condition(folder)
+    return full and not read_only
+
+
 def is_held_back(folder: Path) -> bool:
     """Whether the disk takes files, but not from this process: it has mounts of its own, made while the disk
     was read-only, as systemd does, and putting that right doesn't reach them.

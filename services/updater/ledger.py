@@ -146,6 +146,11 @@ class LedgerFile:
         self._is_read = False
         self.flush()
 
+    @property
+    def folder(self) -> Path:
+        """Where the file lies."""
+        return self._path.parent
+
     def write(self, **changed: Any) -> None:
         """Replace some of it."""
         self.now = self.now.model_copy(update={name: _capped(name, value) for name, value in changed.items()})

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from messages.command import Reply
+from messages.disk import is_full
 from messages.message import new_ulid
 from messages.model_commands import TrialReport
 from messages.models import ModelProgress, Step
@@ -135,7 +136,7 @@ class Lifecycle:
     def begin(
         self, change: Change, content: bytes | None = None, seen: tuple[str, Seen] | None = None
     ) -> None:
-        """Begin a change. Raises Refusal: busy, pinned, store_damaged.
+        """Begin a change. Raises Refusal: busy, pinned, no_space, store_damaged.
 
         `content` is what the file at its path is to hold; `seen` is the file's entry in the ledger.
         """
@@ -165,7 +166,8 @@ class Lifecycle:
             raise self._impossible()
 
     def _impossible(self) -> Refusal:
-        return Refusal(Reason.STORE_DAMAGED, f"No model can be changed: {self.problem}.")
+        reason = Reason.NO_SPACE if is_full(self.ledger.folder) else Reason.STORE_DAMAGED
+        return Refusal(reason, f"No model can be changed: {self.problem}.")
 
     def recover(self) -> None:
         """Go on with what was under way when the process ended. Call once, at the beginning."""

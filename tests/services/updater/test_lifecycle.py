@@ -267,6 +267,23 @@ def test_on_a_read_only_disk_no_change_begins(
     car.close()
 
 
+def test_on_a_full_disk_no_change_begins(
+    make_disk: Callable[[int], Disk], bundles: list[Bundle], tmp_path: Path
+) -> None:
+    disk = make_disk(64)
+    car = Car(disk.folder / "updater")
+    file = zipped(tmp_path, bundles[0])
+    ballast = disk.fill_up()
+    with pytest.raises(Refusal, match="is full; make room") as refused:
+        car.take(file)
+    assert refused.value.reason == Reason.NO_SPACE
+    ballast.unlink()
+    car.take(file)
+    car.settle()
+    assert car.store.active == bundles[0].digest
+    car.close()
+
+
 # Killed anywhere
 
 
