@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import cv2
@@ -13,11 +12,13 @@ from numpy.typing import NDArray
 from messages.vision import Box, Code, Digit, FrameReady, ModelInfo, Reading, ReadingEvent, ReadingImage
 from services.recognizer.reading import BoundingBox, Line
 from services.recognizer.track import TrackEvent
+from services.recognizer.wall_clock import WallClock
 
 EndReason = Literal["gone", "interrupted"]
 
 IMAGE_WIDTH = 320
 """Of the picture that goes with an event, in pixels."""
+_wall_clock = WallClock()
 
 
 def reading_of(frame: FrameReady, lines: list[Line], model: ModelInfo) -> Reading:
@@ -44,8 +45,8 @@ def event_of(
         text=event.text,
         confidence=event.confidence,
         digit_confidences=event.digit_confidences,
-        first_seen=_wall_time(event.first_seen_ns),
-        last_seen=_wall_time(event.last_seen_ns),
+        first_seen=_wall_clock.at(event.first_seen_ns),
+        last_seen=_wall_clock.at(event.last_seen_ns),
         frames=event.frames,
         frame_id=frame.frame_id,
         box=_box(event.box),
@@ -90,7 +91,3 @@ def _box(box: BoundingBox) -> Box:
 
 def _milliseconds_since(monotonic_ns: int) -> float:
     return max(0.0, round((time.monotonic_ns() - monotonic_ns) / 1e6, 3))
-
-
-def _wall_time(monotonic_ns: int) -> datetime:
-    return datetime.now(UTC) - timedelta(microseconds=(time.monotonic_ns() - monotonic_ns) // 1000)
