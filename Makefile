@@ -4,6 +4,7 @@
 
 ARGS ?=
 PYTEST_ARGS ?=
+WORKERS ?= $(shell expr $$(nproc) + 1)# many tests wait for processes
 export PYTHON DEBIAN
 
 help: ## show this
@@ -22,7 +23,7 @@ test: ## lint, check types and run all tests (make test PYTEST_ARGS=tests/messag
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy .
-	@.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-system: ## install, boot, kill and remove the car in a container with real systemd (needs root; make test-system DEBIAN=trixie)
 	@sh tools/setup.sh system
