@@ -7,13 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 SET_NS = 50_000_000
-"""The wall clock was set where it is off by more; what is less is left to the next time that it is."""
+"""Off by more, the wall clock was set. Less is drift, or how the two clocks were read, and is left."""
 _AT_ONCE_NS = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class WallClock:
-    """The same moment is always the same wall time, and a later one a later, until the wall clock is set."""
+    """A moment is always the same wall time, and a later one no earlier, until the wall clock is set."""
 
     def __init__(
         self,

@@ -161,6 +161,7 @@ def test_what_is_off_on_purpose_is_told_and_the_car_is_well(
         off = Heartbeat(state="off", reason="switched off; switch it on", pid=1, uptime_s=1)
         say(recognizer, ("health", off))
         status = json.loads(client.wait("status", lambda each: b"switched off" in each.payload).payload)
+        assert status["state"] != "degraded"
         assert status["services"]["recognizer"] == "off"
         assert "recognizer: switched off; switch it on" in status["reason"]
 
