@@ -28,8 +28,8 @@ from typing import Literal
 import models
 from messages.disk import why_not
 from models import durable
-from models.bundle import Bundle, BundleError
-from models.manifest import Manifest
+from models.bundle.bundle import Bundle, BundleError
+from models.bundle.manifest import Manifest
 from models.refusal import Reason, Refusal
 
 FACTORY_FOLDER = Path(models.__file__).parent / "factory"

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from tools import problems
 from tools.bench.command import app as bench_app
 from tools.fleet.command import app as fleet_app
 from tools.model.command import app as model_app
 from tools.model.command import keys_app
-from tools.options import Config, Json
 from tools.pad.command import app as pad_app
+from tools.terminal import problems
+from tools.terminal.options import Config, Json
 from tools.train.command import app as train_app
 
 app = typer.Typer(
@@ -82,7 +82,7 @@ def up(
 ) -> None:
     """Run everything on this machine: services, page, broker."""
     from services.config_file import load
-    from tools.up import run
+    from tools.up.command import run
 
     problems.finish(
         run(load, source=source, port=port, broker_port=broker_port, quiet=quiet, verbose=verbose)
@@ -108,7 +108,7 @@ def run_service(
 def status(json: Json = False, config: Config = None) -> None:
     """Ask every service how it is."""
     from services.config_file import load
-    from tools.status import show
+    from tools.observe.status import show
 
     problems.finish(show(load(), json=json))
 
@@ -121,7 +121,7 @@ def top(
 ) -> None:
     """Show the services live: state, rates, latency, memory, model, broker."""
     from services.config_file import load
-    from tools.top import show
+    from tools.observe.top import show
 
     problems.finish(show(load(), once=once, json=json))
 
@@ -155,7 +155,7 @@ def watch(
 ) -> None:
     """Show messages on the bus as they come."""
     from services.config_file import load
-    from tools.watch import show
+    from tools.observe.watch import show
 
     problems.finish(show(load(), topics or [], json=json, count=count))
 
@@ -176,7 +176,7 @@ def topics(
 
         print(written.asyncapi() if asyncapi else written.markdown(), end="")
         return
-    from tools.topics import show
+    from tools.observe.topics import show
 
     show(json=json)
 
@@ -190,7 +190,7 @@ def events(
 ) -> None:
     """Show the codes that were read, and those to come."""
     from services.config_file import load
-    from tools.events import show
+    from tools.observe.events import show
 
     problems.finish(show(load(), follow=follow, limit=limit, json=json))
 
@@ -204,7 +204,7 @@ def read(
 ) -> None:
     """Read image files, without the running car."""
     from services.config_file import load
-    from tools.read import show
+    from tools.commands.read import show
 
     problems.finish(show(load(), paths, model, json=json))
 
@@ -213,7 +213,7 @@ def read(
 def view(config: Config = None) -> None:
     """Open a window on what the car sees and reads."""
     from services.config_file import load
-    from tools.view import show
+    from tools.observe.view import show
 
     problems.finish(show(load()))
 
@@ -234,7 +234,7 @@ def send(
 ) -> None:
     """Send a command to a service."""
     from services.config_file import load
-    from tools.send import send_command
+    from tools.commands.send import send_command
 
     problems.finish(
         send_command(load(), verb, arguments or [], output=output, deadline_s=deadline, json=json)
@@ -244,7 +244,7 @@ def send(
 @config_app.command("check")
 def config_check(config: Config = None) -> None:
     """Say whether the configuration can be used."""
-    from tools.config_commands import check
+    from tools.commands.config import check
 
     problems.finish(check())
 
@@ -252,7 +252,7 @@ def config_check(config: Config = None) -> None:
 @config_app.command("show")
 def config_show(json: Json = False, config: Config = None) -> None:
     """Print the settings in force, each with its explanation."""
-    from tools.config_commands import show
+    from tools.commands.config import show
 
     problems.finish(show(json=json))
 
@@ -260,7 +260,7 @@ def config_show(json: Json = False, config: Config = None) -> None:
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON Schema of the configuration."""
-    from tools.config_commands import schema
+    from tools.commands.config import schema
 
     schema()
 
@@ -273,7 +273,7 @@ def forget(
 ) -> None:
     """Take a stopped car off the broker: its retained topics go, and Home Assistant forgets it."""
     from services.config_file import load
-    from tools.forget import forget
+    from tools.commands.forget import forget
 
     problems.finish(forget(load(), car, force=force))
 
@@ -318,7 +318,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a model on handwriting it never saw."""
-    from tools.judge import command
+    from tools.evaluate.command import command
 
     problems.finish(
         command(

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models import hand
+from models.ink import synthetic_handwriting as hand
 from services.capture.room import draw_room, draw_shadow
 
 Picture = NDArray[np.uint8]

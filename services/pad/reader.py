@@ -15,7 +15,7 @@ from messages.commands import BoxReading, RecognizerRead
 from messages.health import Heartbeat
 from messages.pad import BOXES, EMPTY, UNREADABLE, BoxDigit, inside
 from messages.vision import Box, Digit, GreyImage, ModelInfo, WhichModel
-from models.normalise import SIDE, normalise
+from models.inference.normalise import SIDE, normalise
 
 Ink = NDArray[np.uint8]
 

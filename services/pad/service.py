@@ -31,7 +31,7 @@ from messages.pad_commands import (
     PadWritten,
 )
 from messages.requests import Later
-from models.strokes import draw
+from models.ink.strokes import draw
 from services.log import fields
 from services.pad.answers import reading_of, views_of
 from services.pad.canvas import Canvas

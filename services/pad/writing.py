@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from messages.pad import inside
-from models.hand import Stroke, into_box, write
+from models.ink.synthetic_handwriting import Stroke, into_box, write
 
 MARGIN = 0.06
 """Left free at each side of a box, as a share of it."""

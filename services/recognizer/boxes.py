@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from messages.commands import BoxReading, RecognizerRead
 from messages.vision import UNREADABLE, Box, Digit, ModelInfo
-from models.gate import Gate
-from models.normalise import SIDE, normalise
-from models.runtime import Classifier
+from models.inference.gate import Gate
+from models.inference.normalise import SIDE, normalise
+from models.inference.runtime import Classifier
 
 INK_CONTRAST = 32
 """With less between ink and paper, of 255, a box is empty."""
@@ -21,7 +21,7 @@ class BoxReader:
     """Reads dark ink on light paper in boxes that someone else knows. Not for use by two threads at once."""
 
     def __init__(self, classifier: Classifier, model: ModelInfo, certainty: float) -> None:
-        """A digit less sure than `certainty` is `?`. Raises models.gate.GateError."""
+        """A digit less sure than `certainty` is `?`. Raises models.inference.gate.GateError."""
         self._classifier = classifier
         self._model = model
         self._certainty = certainty
@@ -30,7 +30,7 @@ class BoxReader:
     def read(self, command: RecognizerRead) -> BoxReading:
         """A digit for each box; None, and no probabilities, for a box without ink.
 
-        Raises models.runtime.ModelError where the model's answer can't be used.
+        Raises models.inference.runtime.ModelError where the model's answer can't be used.
         """
         image = command.image
         grey = np.frombuffer(image.pixels, np.uint8).reshape(image.height, image.width)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from messages.vision import ModelInfo
-from models.bundle import Bundle
-from models.careful import CarefulClassifier
+from models.bundle.bundle import Bundle
+from models.inference.test_time_averaging import CarefulClassifier
 from services.config import Recognizer
 from services.recognizer.boxes import BoxReader
 from services.recognizer.pipeline import Reader
@@ -36,7 +36,7 @@ class LoadedModel:
     """The bundle's golden digits, five at a time, round and round."""
 
     def exercise(self) -> int:
-        """Classify a few golden digits; returns how many. Raises models.runtime.ModelError."""
+        """Classify a few golden digits; returns how many. Raises models.inference.runtime.ModelError."""
         crops = next(self.batches)
         self.reader.classifier.classify(crops)
         return len(crops)
@@ -45,7 +45,7 @@ class LoadedModel:
 def load(folder: Path, settings: Recognizer) -> LoadedModel:
     """The bundle in `folder`, each of its interpreters run once: the first frame is not to wait for that.
 
-    Raises models.refusal.Refusal (BundleError, ModelError), models.gate.GateError.
+    Raises models.refusal.Refusal (BundleError, ModelError), models.inference.gate.GateError.
     """
     bundle = Bundle.load(folder)
     classifier = CarefulClassifier(bundle)

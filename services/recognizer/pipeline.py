@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.gate import Gate
-from models.normalise import normalise
+from models.inference.gate import Gate
+from models.inference.normalise import normalise
 from services.recognizer.doubt import DoubtSettings, codes_among, digit_in_cell
 from services.recognizer.locate import LocateSettings, locate
 from services.recognizer.reading import UNREADABLE, BoundingBox, GroupSettings, Line, ReadDigit
@@ -67,7 +67,7 @@ class Reader:
     ) -> None:
         """A digit less sure than `certainty` is read as `?`; a line of fewer than `min_digits` is left out.
 
-        Raises models.gate.GateError where the gate's file can't be used.
+        Raises models.inference.gate.GateError where the gate's file can't be used.
         """
         self.classifier = classifier
         self.certainty = certainty

@@ -21,9 +21,9 @@ from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerM
 from messages.requests import AnyCommand, Handler, Later
 from messages.ring import FrameGone, RingReader
 from messages.vision import FrameReady, ReadingEvent
-from models.gate import GateError
+from models.inference.gate import GateError
+from models.inference.runtime import ModelError
 from models.refusal import Reason, Refusal
-from models.runtime import ModelError
 from models.store import bundle_folder
 from services.log import fields
 from services.recognizer.model import LoadedModel, keep_memory, load

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.normalise import normalise
+from models.inference.normalise import normalise
 from services.recognizer.locate import Candidate
 
 Pixels = NDArray[np.uint8]

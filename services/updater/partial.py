@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from models import durable
-from models.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from models.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from models.refusal import Reason, Refusal
 from models.store import SPARE_BYTES
 from services.updater.workshop import PAYLOAD_FILE

@@ -9,9 +9,9 @@ from datetime import datetime
 from messages.message import MalformedMessage
 from messages.offers import Offer, parse_offer
 from messages.vision import ModelInfo
-from models.bundle import parse_manifest
-from models.manifest import Manifest, admit
-from models.payload import payload_size
+from models.bundle.bundle import parse_manifest
+from models.bundle.manifest import Manifest, admit
+from models.bundle.payload import payload_size
 from models.refusal import Reason, Refusal
 from services.updater.workshop import Terms
 
@@ -70,7 +70,7 @@ def read_standing(name: str, content: bytes, terms: Terms) -> Standing:
 
 
 def _flaw(offer: Offer, manifest: Manifest, terms: Terms) -> Refusal | None:
-    from models.keys import PublicKey, verify_manifest
+    from models.bundle.keys import PublicKey, verify_manifest
 
     try:
         keys = [PublicKey.parse(text) for text in terms.trusted]

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from messages.vision import ModelInfo
 from models import durable
-from models.bundle import Bundle, BundleError
+from models.bundle.bundle import Bundle, BundleError
 from models.refusal import Reason, Refusal
 from models.store import Store
 from services.updater.ledger import Change, Score, Verdict
@@ -145,8 +145,8 @@ class Workshop:
             return Rejected(Refusal(Reason.CRASHED, sentence), work.source, work.digest)
 
     def _score(self, bundle: Bundle) -> Score:
-        from models.golden import INBOX_TERMS
-        from models.importing import prove
+        from models.bundle.manifest import INBOX_TERMS
+        from models.importing.isolated import prove
 
         lenient = INBOX_TERMS.model_copy(update={"accuracy": 0.0, "latency_ms": 1e9})
         proof = prove(
@@ -177,7 +177,7 @@ class Work:
 
     def done(self, content: bytes | None, checked: Callable[[ModelInfo | None], None]) -> Prepared:
         """Raises Refusal."""
-        from models.importing import intake, source_digest
+        from models.importing.isolated import intake, source_digest
 
         path = Path(self._change.path)
         if self._change.origin == "offer":
@@ -200,15 +200,20 @@ class Work:
         return self._model(path)
 
     def _bundle(self, path: Path, checked: Callable[[ModelInfo | None], None]) -> Prepared:
-        from models.archive import read_archive
+        from models.bundle.archive import read_archive
 
         return self._taken(read_archive(path), checked)
 
     def _offered(self, folder: Path) -> Bundle:
         """The bundle that was fetched. What is wrong with the payload is not the release's fault."""
-        from models.bundle import read_regular
-        from models.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES, SIGNATURE_FILE
-        from models.payload import MAX_PAYLOAD_BYTES, bundle_of
+        from models.bundle.bundle import read_regular
+        from models.bundle.manifest import (
+            MANIFEST_FILE,
+            MAX_MANIFEST_BYTES,
+            MAX_SIGNATURE_BYTES,
+            SIGNATURE_FILE,
+        )
+        from models.bundle.payload import MAX_PAYLOAD_BYTES, bundle_of
 
         try:
             return bundle_of(
@@ -223,7 +228,7 @@ class Work:
             ) from None
 
     def _taken(self, bundle: Bundle, checked: Callable[[ModelInfo | None], None]) -> Prepared:
-        from models.importing import prove
+        from models.importing.isolated import prove
 
         self.digest = bundle.digest
         self._not_again(bundle.digest)
@@ -236,7 +241,7 @@ class Work:
         return Prepared(self.source, _info(bundle), bundle.manifest.release, score)
 
     def _model(self, path: Path) -> Prepared:
-        from models.importing import import_file
+        from models.importing.isolated import import_file
 
         golden = self._store.load(self._store.factory)
         with self._store.workspace() as folder:
@@ -249,8 +254,8 @@ class Work:
         return Prepared(self.source, _info(bundle), bundle.manifest.release, score)
 
     def _admitted(self, bundle: Bundle) -> None:
-        from models.keys import PublicKey, verify
-        from models.manifest import admit
+        from models.bundle.keys import PublicKey, verify
+        from models.bundle.manifest import admit
 
         verify(bundle, [PublicKey.parse(text) for text in self._terms.trusted])
         admit(

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import archive, zipped
-from models.bundle import Bundle
-from models.keys import SigningKey, sign_folder
+from models.bundle import archive, zipped
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey, sign_folder
 from models.refusal import Refusal
 from tests.models.making import FACTORY, copy_of_factory
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.bundle import Bundle, BundleError
-from models.manifest import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
+from models.bundle.bundle import Bundle, BundleError
+from models.bundle.manifest import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 from models.refusal import Reason
 from tests.models.making import FACTORY, copy_of_factory, rewritten
 

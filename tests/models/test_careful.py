@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.bundle import Bundle
-from models.careful import DOUBTFUL, CarefulClassifier, shifted
-from models.runtime import Classifier
+from models.bundle.bundle import Bundle
+from models.inference.runtime import Classifier
+from models.inference.test_time_averaging import DOUBTFUL, CarefulClassifier, shifted
 from tests.models.making import FACTORY
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from models.keras.layers import KNOWN
-from models.network import Function
+from models.importing.keras.layers import KNOWN
+from models.importing.network import Function
 from models.refusal import Reason, table
 from tests.conftest import REPOSITORY
 

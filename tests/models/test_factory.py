@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from models.bundle import Bundle
-from models.manifest import MODEL_FILE
-from models.normalise import normalise
-from models.runtime import Classifier
+from models.bundle.bundle import Bundle
+from models.bundle.manifest import MODEL_FILE
+from models.inference.normalise import normalise
+from models.inference.runtime import Classifier
 from tests.conftest import REPOSITORY, SHARED
 from tests.models.making import FACTORY
 
@@ -61,8 +61,8 @@ def test_it_reads_mnist(bundle: Bundle) -> None:
 
 
 def test_it_reads_the_hand_that_writes_the_built_in_scene(bundle: Bundle) -> None:
-    from models import hand
-    from models.strokes import render
+    from models.ink import synthetic_handwriting as hand
+    from models.ink.strokes import render
 
     text = "0123456789" * 20
     crops, place = [], 0
@@ -76,7 +76,7 @@ def test_it_reads_the_hand_that_writes_the_built_in_scene(bundle: Bundle) -> Non
 
 @needs_data
 def test_it_reads_pen_strokes_of_writers_it_never_saw(bundle: Bundle) -> None:
-    from tools.evaluate import evaluate
+    from tools.evaluate.test_sets import evaluate
 
     digit, code = evaluate(bundle, DATA, ("pen",))
     assert digit.count == 1248
@@ -86,7 +86,7 @@ def test_it_reads_pen_strokes_of_writers_it_never_saw(bundle: Bundle) -> None:
 
 def test_reading_needs_no_tensorflow() -> None:
     program = (
-        "import sys, pathlib, models, models.runtime as r, models.bundle as b\n"
+        "import sys, pathlib, models, models.inference.runtime as r, models.bundle.bundle as b\n"
         "bundle = b.Bundle.load(pathlib.Path(models.__file__).parent / 'factory')\n"
         "r.Classifier(bundle).classify(bundle.golden().crops[:5])\n"
         "print(sorted(name for name in sys.modules if name.split('.')[0] in ('tensorflow', 'keras')))"

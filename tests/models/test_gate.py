@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import hand
-from models.gate import FILE, Gate, GateError
-from models.normalise import normalise
+from models.inference.gate import FILE, Gate, GateError
+from models.inference.normalise import normalise
+from models.ink import synthetic_handwriting as hand
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from models import hand
+from models.ink import synthetic_handwriting as hand
 
 ALL_DIGITS = "0123456789"
 

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import archive, keras
-from models.bundle import Bundle
-from models.conversion import Source, convert
-from models.digits import Golden
-from models.importing import Limits, import_file, prove, source_digest
-from models.keras import hdf5
-from models.manifest import MAX_SOURCE_BYTES
+from models.bundle import archive
+from models.bundle.bundle import Bundle
+from models.bundle.digits import Golden
+from models.bundle.manifest import MAX_SOURCE_BYTES
+from models.importing import keras
+from models.importing.conversion import Source, convert
+from models.importing.isolated import Limits, import_file, prove, source_digest
+from models.importing.keras import hdf5
 from models.refusal import Reason, Refusal
 from tests.models.forked import outcomes
 from tests.models.making import FACTORY, rewritten

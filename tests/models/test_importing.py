@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import archive, keras
-from models.bundle import Bundle
-from models.importing import import_file, intake, prove, source_digest
-from models.runtime import Classifier
+from models.bundle import archive
+from models.bundle.bundle import Bundle
+from models.importing import keras
+from models.importing.isolated import import_file, intake, prove, source_digest
+from models.importing.tflite import write
+from models.inference.runtime import Classifier
 from models.store import Store
-from models.tflite import write
 from tests.models.making import FACTORY
 
 FILES = Path(__file__).parent / "keras_files"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import keras as reader
+from models.importing import keras as reader
 from tests.models.test_keras_reader import answers
 
 keras: Any = pytest.importorskip("tensorflow", reason="TensorFlow is not installed: make test-train").keras

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import keras
-from models.network import Network
-from models.tflite import write
+from models.importing import keras
+from models.importing.network import Network
+from models.importing.tflite import write
 
 FILES = Path(__file__).parent / "keras_files"
 EXPECTED = {

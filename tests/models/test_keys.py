@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.bundle import Bundle
-from models.keys import PublicKey, SigningKey, sign_folder, verify
+from models.bundle.bundle import Bundle
+from models.bundle.keys import PublicKey, SigningKey, sign_folder, verify
 from models.refusal import Reason, Refusal
 from tests.models.making import copy_of_factory
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.manifest import Manifest, admit, manifest_schema
+from models.bundle.manifest import Manifest, admit, manifest_schema
 from models.refusal import Refusal
 from tests.models.making import FACTORY
 

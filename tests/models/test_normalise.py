@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.normalise import FIT, SIDE, normalise
-from models.strokes import render
+from models.inference.normalise import FIT, SIDE, normalise
+from models.ink.strokes import render
 
 SEVEN = [[(20.0, 22.0), (70.0, 20.0), (58.0, 50.0), (45.0, 82.0)], [(38.0, 52.0), (68.0, 50.0)]]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from models.bundle import Bundle
-from models.runtime import Classifier, ModelError
+from models.bundle.bundle import Bundle
+from models.inference.runtime import Classifier, ModelError
 from tests.models.making import FACTORY, rewritten
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.strokes import draw, render
+from models.ink.strokes import draw, render
 
 point = st.tuples(st.floats(-20, 120), st.floats(-20, 120))
 inner_point = st.tuples(st.floats(15, 85), st.floats(15, 85))

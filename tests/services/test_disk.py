@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from messages.journal_reader import JournalReader
-from models.bundle import Bundle
+from models.bundle.bundle import Bundle
 from models.store import Store
 from tests.conftest import wait_for
 from tests.disk import Disk

@@ -14,8 +14,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from models.bundle import Bundle
-from models.careful import CarefulClassifier
+from models.bundle.bundle import Bundle
+from models.inference.test_time_averaging import CarefulClassifier
 from services.capture.scene import Scene
 from services.recognizer.pipeline import Reader
 from tests.models.making import FACTORY

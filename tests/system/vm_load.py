@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from messages.journal import Journal
-from models.bundle import Bundle
+from models.bundle.bundle import Bundle
 from models.store import Store
 from services.updater.ledger import LedgerFile
 from tests.models.making import rewritten

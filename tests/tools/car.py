@@ -17,7 +17,7 @@ from services.config import Paths, Settings
 from services.table import SERVICES
 from tests.conftest import REPOSITORY, wait_for
 from tests.services.processes import environment
-from tools.glance import ask
+from tools.observe.snapshot import ask
 
 LOW_RATE = {"CAPTURE__HERTZ": "5", "CAPTURE__WIDTH": "320", "CAPTURE__HEIGHT": "240"}
 """So that a test's car leaves the machine to the others."""

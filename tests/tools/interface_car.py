@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from messages.vision import GreyImage
-from models.archive import pack
-from models.bundle import Bundle
-from models.keys import SigningKey
+from models.bundle.archive import pack
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
 from tests.conftest import wait_for
 from tests.models.making import rewritten
 from tests.services.bridge.kit import CAR, PREFIX, Came, Client, Mosquitto

@@ -8,7 +8,7 @@ import pytest
 
 from services.table import SERVICES
 from tools.bench import boot
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 
 def test_a_start_is_timed_and_every_service_comes_back() -> None:

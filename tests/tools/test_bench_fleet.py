@@ -8,7 +8,7 @@ import pytest
 
 from tests.services.bridge.kit import find_mosquitto
 from tools.bench.fleet import measure, sizes_of
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 
 def test_a_published_bundle_reaches_every_simulated_car() -> None:

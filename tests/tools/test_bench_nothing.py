@@ -7,8 +7,8 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from models.bundle import Bundle
-from models.runtime import Classifier
+from models.bundle.bundle import Bundle
+from models.inference.runtime import Classifier
 from services.recognizer.pipeline import Reader
 from tests.models.making import FACTORY
 

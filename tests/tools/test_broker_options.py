@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tools.broker_options import FindWays, Ways, with_broker
-from tools.options import Json
+from tools.terminal.broker_options import FindWays, Ways, with_broker
+from tools.terminal.options import Json
 
 
 @pytest.fixture

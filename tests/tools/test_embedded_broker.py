@@ -14,7 +14,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.conftest import wait_for
-from tools.embedded_broker import BrokerCannotStart, EmbeddedBroker
+from tools.up.embedded_broker import BrokerCannotStart, EmbeddedBroker
 
 WAIT_S = 20
 

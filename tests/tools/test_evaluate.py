@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.bundle import Bundle
+from models.bundle.bundle import Bundle
 from tests.conftest import REPOSITORY, SHARED
 from tests.tools.training import small_data
-from tools import candidates, peers
-from tools.candidates import FACTORY_BUNDLE
-from tools.evaluate import evaluate
-from tools.judge import judge
-from tools.problems import Problem
-from tools.scores import Outcome
+from tools.evaluate import candidates, peers
+from tools.evaluate.candidates import FACTORY_BUNDLE
+from tools.evaluate.command import judge
+from tools.evaluate.scores import Outcome
+from tools.evaluate.test_sets import evaluate
+from tools.terminal.problems import Problem
 
 COURSE = REPOSITORY / "tests" / "models" / "keras_files" / "course-keras2.h5"
 DATA = SHARED / "data"

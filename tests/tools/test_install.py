@@ -16,7 +16,7 @@ from services.config import Settings
 from tests.conftest import REPOSITORY
 from tools.install import sandbox, versions
 from tools.install.certificates import Authority
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 
 def version(home: Path, name: str) -> Path:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-from models.archive import read_archive
-from models.bundle import Bundle
+from models.bundle.archive import read_archive
+from models.bundle.bundle import Bundle
 from tests.conftest import REPOSITORY
 from tests.services.updater.conftest import Car
 from tests.tools.car import objects, smartcar

@@ -16,11 +16,11 @@ import pytest
 
 from messages.pad import BOXES, HEIGHT, WIDTH, inside
 from messages.pad_commands import PadStrokeCommand, PadUndo, PadWrite
-from models.bundle import Bundle
-from models.careful import CarefulClassifier
-from models.gate import Gate
-from models.normalise import normalise
-from models.strokes import render
+from models.bundle.bundle import Bundle
+from models.inference.gate import Gate
+from models.inference.normalise import normalise
+from models.inference.test_time_averaging import CarefulClassifier
+from models.ink.strokes import render
 from services.config import Recognizer
 from services.pad.writing import written
 from services.recognizer.boxes import SCRIBBLE

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.hand import into_line, write
-from models.strokes import render
+from models.ink.strokes import render
+from models.ink.synthetic_handwriting import into_line, write
 from tests.tools.car import objects, smartcar
 
 CODES = ["31742", "68053"]

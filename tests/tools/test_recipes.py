@@ -17,7 +17,7 @@ import pytest
 
 from messages.message import new_ulid
 from messages.models import ENDED
-from models.archive import pack
+from models.bundle.archive import pack
 from tests.conftest import REPOSITORY, wait_for
 from tests.services.bridge.kit import CAR, PREFIX, find_mosquitto
 from tests.tools.interface_car import InterfaceCar, interface_car

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.bundle import Bundle
+from models.bundle.bundle import Bundle
 from tests.conftest import SHARED
 from tests.models.making import FACTORY
-from tools.refusal import lowest_threshold
+from tools.evaluate.rejection import lowest_threshold
 
 DATA = SHARED / "data"
 
@@ -29,8 +29,8 @@ def test_digits_of_one_confidence_are_refused_together() -> None:
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data, the handwriting sets, is absent")
 def test_few_pen_strokes_are_refused_for_the_rest_to_be_right() -> None:
-    from tools.candidates import of_bundle
-    from tools.refusal import refusal
+    from tools.evaluate.candidates import of_bundle
+    from tools.evaluate.rejection import refusal
 
     figures = refusal(of_bundle(Bundle.load(FACTORY)), DATA)
     assert figures.refused.count == 1248

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tools.restarts import MAX_CRASHES, PAUSES_S, RestartPolicy
+from tools.up.restarts import MAX_CRASHES, PAUSES_S, RestartPolicy
 
 
 def test_the_first_restart_is_quick_and_later_ones_slower() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.evaluate import wilson
+from tools.evaluate.test_sets import wilson
 from tools.train.calibrate import expected_error, surprise, temperature
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 from tools.train import runs
 from tools.train.command import app, show_presets
 from tools.train.report import page

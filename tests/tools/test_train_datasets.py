@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import SHARED
-from tools.train.datasets import DataError, bhmsds, mnist, optdigits, pendigits, semeion, sudoku_cells
+from tools.train.data.datasets import DataError, bhmsds, mnist, optdigits, pendigits, semeion, sudoku_cells
 
 DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data, the handwriting sets, is absent")

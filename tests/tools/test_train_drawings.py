@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from messages.pad import inside
-from tools.train.datasets import DataError
-from tools.train.drawings import plainly, read
+from tools.train.data.datasets import DataError
+from tools.train.data.drawings import plainly, read
 
 
 def drawing(identifier: str, boxes: tuple[int, ...], **more: object) -> str:

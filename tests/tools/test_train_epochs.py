@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import hand
-from models.normalise import FIT
-from tools.train import pen, raster
-from tools.train.datasets import PenDigit, Pictures
+from models.inference.normalise import FIT
+from models.ink import synthetic_handwriting as hand
+from tools.train.data import pen, raster
+from tools.train.data.datasets import PenDigit, Pictures
+from tools.train.data.mixture import Mixture
 from tools.train.epochs import Sources, epoch
-from tools.train.mixture import Mixture
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.bundle import Bundle
-from models.runtime import Classifier
+from models.bundle.bundle import Bundle
+from models.inference.runtime import Classifier
 from tests.models.making import FACTORY
 from tools.train.start import begin_from, weights
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.bundle import Bundle
+from models.bundle.bundle import Bundle
 from tests.conftest import REPOSITORY
 from tests.tools.training import small_data
 

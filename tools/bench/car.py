@@ -21,7 +21,7 @@ import zmq
 from messages.bus import Subscriber
 from services.capture.scene import EPISODE, Scene
 from services.table import SERVICES
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 NAME = "bench"
 READY_WITHIN_S = 60.0

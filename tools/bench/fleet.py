@@ -15,19 +15,19 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from models.bundle import Bundle
-from models.keys import SigningKey
-from models.manifest import MANIFEST_FILE, MODEL_FILE
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
+from models.bundle.manifest import MANIFEST_FILE, MODEL_FILE
 from models.store import FACTORY_FOLDER
 from services.config import Models, Mqtt
 from tools.bench.mosquitto import Mosquitto, mosquitto, processor_s
 from tools.bench.report import Figure, percentile
 from tools.fleet.herd import Herd, Orders, herd, numbered
 from tools.fleet.roster import PATTERNS, Roster
-from tools.problems import Problem
 from tools.publish.link import Came, Link
 from tools.publish.publication import Publication, look
 from tools.publish.signing import release_of
+from tools.terminal.problems import Problem
 
 NAME = "bench"
 READY_WITHIN_S = 300.0

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 STARTS_WITHIN_S = 10.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")

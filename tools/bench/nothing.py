@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import models
-from models.bundle import Bundle
-from models.careful import CarefulClassifier
+from models.bundle.bundle import Bundle
+from models.inference.test_time_averaging import CarefulClassifier
 from services.recognizer.pipeline import Reader
 from services.recognizer.track import Tracker, TrackEvent
 from tools.bench.backdrops import HEIGHT, KINDS, WIDTH, Picture
 from tools.bench.report import Figure
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 _RATE = 30
 _SIZE = 640, 480

@@ -25,7 +25,7 @@ from services.pad.stroke import fine
 from services.pad.writing import written
 from tools.bench.car import Car, running_car
 from tools.bench.report import Figure, percentile
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 VIEWER_GOAL_MS = 50.0
 PLAY_GOAL = 200.0

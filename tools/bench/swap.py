@@ -19,13 +19,13 @@ from messages.message import MAX_MESSAGE_BYTES, decode
 from messages.model_commands import ModelActivate, ModelImport, ModelList, ModelRollback, ModelTable
 from messages.requests import CommandClient
 from messages.vision import Reading
-from models.archive import pack
-from models.bundle import Bundle
-from models.manifest import MANIFEST_FILE
+from models.bundle.archive import pack
+from models.bundle.bundle import Bundle
+from models.bundle.manifest import MANIFEST_FILE
 from models.store import FACTORY_FOLDER
 from tools.bench.car import Car, running_car
 from tools.bench.report import Figure, percentile
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 BUNDLE_GOAL_MS = 300.0
 KERAS_GOAL_MS = 3000.0

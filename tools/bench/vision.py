@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import models
-from models.bundle import Bundle
-from models.careful import CarefulClassifier
+from models.bundle.bundle import Bundle
+from models.inference.test_time_averaging import CarefulClassifier
 from services.capture.scene import EPISODE, Scene
 from services.recognizer.locate import locate
 from services.recognizer.pipeline import Reader

@@ -23,7 +23,7 @@ from services.supervision import FailureNote
 from services.table import SERVICES
 from tools.doctor.car import Car
 from tools.doctor.permissions import secret_files
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 REMOVED = "(removed)"
 JOURNAL_LINES = 2000

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.config import Settings
 from services.config_file import ConfigError, load
-from tools.glance import Glance, ask
+from tools.observe.snapshot import Glance, ask
 
 SERVICE_USER = "smartcar"
 """Whom the services belong to, and the group of those who may use them, on an installed car."""

@@ -12,8 +12,8 @@ from tools.doctor.car import Car
 from tools.doctor.finding import Check, Finding
 from tools.doctor.isolation import run
 from tools.doctor.table import CHECKS
-from tools.output import console, print_json
-from tools.problems import Problem
+from tools.terminal.output import console, print_json
+from tools.terminal.problems import Problem
 
 _MARKS = {"ok": ("OK", "green"), "warning": ("warning", "yellow"), "error": ("ERROR", "bold red")}
 _NAME_WIDTH = max(map(len, CHECKS))

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.bundle import Bundle
-from models.importing import prove
-from models.keys import PublicKey
+from models.bundle.bundle import Bundle
+from models.bundle.keys import PublicKey
+from models.importing.isolated import prove
 from models.refusal import Refusal
 from models.store import FACTORY_FOLDER
 from tools.doctor.car import Car, may, user_name

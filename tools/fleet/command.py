@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tools import problems
-from tools.broker_options import FindWays, with_broker
-from tools.options import Json
+from tools.terminal import problems
+from tools.terminal.broker_options import FindWays, with_broker
+from tools.terminal.options import Json
 
 
 class _ListByDefault(TyperGroup):

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from messages.vision import ModelInfo
-from tools.broker_options import Ways
 from tools.fleet.roster import PATTERNS, Car, Roster
-from tools.lines import STYLES
-from tools.output import console, print_json, print_table, table
-from tools.printable import printable
 from tools.publish.link import Link, LinkLost
+from tools.terminal.broker_options import Ways
+from tools.terminal.output import console, print_json, print_table, table
+from tools.terminal.printable import printable
+from tools.up.lines import STYLES
 
 LISTEN_S = 12.0
 """A car that is on says something within ten seconds."""

@@ -19,12 +19,12 @@ from messages.offers import (
     offer_topic,
     parse_chunk_topic,
 )
-from models.bundle import Bundle, parse_manifest
-from models.payload import bundle_of, payload_size
+from models.bundle.bundle import Bundle, parse_manifest
+from models.bundle.payload import bundle_of, payload_size
 from models.refusal import Refusal
 from tools.fleet.health import Before
-from tools.problems import Problem
 from tools.publish.link import Link
+from tools.terminal.problems import Problem
 
 MAX_REMEMBERED = 1000
 LISTEN_S = 30.0

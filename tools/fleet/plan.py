@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from tools.fleet.health import PENDING, Verdict
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 _WAVE = re.compile(r"(?P<count>[1-9]\d{0,5})|(?P<percent>\d{1,2}(\.\d+)?)\s*%")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from messages.offers import MAX_CHUNK_BYTES
-from models.bundle import Bundle
-from models.keys import SigningKey
-from models.manifest import MAX_FILE_BYTES
-from models.payload import bundle_of, payload_of
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
+from models.bundle.manifest import MAX_FILE_BYTES
+from models.bundle.payload import bundle_of, payload_of
 from tools.fleet.memory import RolloutOffer, standing_release
 from tools.model.making import read_bundle
-from tools.problems import Problem
 from tools.publish.link import Link
 from tools.publish.signing import next_release, release_of
+from tools.terminal.problems import Problem
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from tools.fleet.release import Release, release_for, write_payload
 from tools.fleet.rollback import REPLIES, Rollback
 from tools.fleet.roster import PATTERNS, Car, Roster
 from tools.fleet.saying import Saying
-from tools.problems import Problem
 from tools.publish.link import Came, Link, LinkLost
 from tools.publish.publication import Publication, largest_chunk, look, withdraw
 from tools.publish.shelf import Shelf
+from tools.terminal.problems import Problem
 
 LISTEN_S = 12.0
 """A car that is on is heard within this time."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from models.manifest import Manifest
+from models.bundle.manifest import Manifest
 from tools.fleet.health import Verdict
 from tools.fleet.listing import in_order
-from tools.output import print_json
-from tools.printable import printable
+from tools.terminal.output import print_json
+from tools.terminal.printable import printable
 
 _WORDS = {
     Verdict.OFF: "is off; it takes it when it is back",

@@ -26,9 +26,9 @@ from messages.model_commands import (
     TrialReport,
 )
 from messages.vision import ModelInfo
-from models import importing
-from models.bundle import Bundle
-from models.proof import Proof
+from models.bundle.acceptance import Proof
+from models.bundle.bundle import Bundle
+from models.importing import isolated as importing
 from models.store import bundle_folder
 from services.bridge import herald
 from services.bridge.service import BridgeService

@@ -12,7 +12,7 @@ from services.config_file import SYSTEM_FILE
 from tools.install import added, systemd
 from tools.install.certificates import Authority
 from tools.install.files import shipped, write
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 FOLDER = SYSTEM_FILE.parent
 CAR, OWNER = "car", "owner"

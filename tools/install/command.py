@@ -10,7 +10,7 @@ from pathlib import Path
 from services.config import Settings
 from services.config_file import load
 from tools.install import added, broker, files, page, people, removal, report, systemd, versions
-from tools.problems import Problem, warn
+from tools.terminal.problems import Problem, warn
 
 
 def install(*, with_broker: bool | None, with_page: bool | None, may_fall_back: bool) -> int:

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from services.config_file import SYSTEM_FILE, ConfigError, load
-from tools.forget import forget
+from tools.commands.forget import forget
 from tools.install import broker, files, people, systemd
 from tools.install.versions import HOME
-from tools.problems import Problem, warn
+from tools.terminal.problems import Problem, warn
 
 STATE = Path("/var/lib/smartcar")
 SETTINGS = SYSTEM_FILE.parent

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from services.config import Settings
 from services.config_file import CARD_FILE, SYSTEM_FILE
-from tools.broker import subscribe_command
-from tools.glance import ask
 from tools.install import broker, page
 from tools.install.certificates import Authority
 from tools.install.versions import previous
-from tools.lines import STYLES
-from tools.output import print_table
+from tools.observe.snapshot import ask
+from tools.terminal.output import print_table
+from tools.up.broker import subscribe_command
+from tools.up.lines import STYLES
 
 
 def show(settings: Settings, login: str | None, data_folder: Path | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from services.table import SERVICES
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 TARGET = "smartcar.target"
 UNITS = {name: f"smartcar-{name}.service" for name in SERVICES}

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 HOME = Path("/opt/smartcar")
 _COMPLETE = ".complete"

@@ -15,7 +15,7 @@ from typing import Any
 from messages.command import Command
 from tools.interface.channels import Said, said, shared, taken
 from tools.interface.examples import examples, shortened
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 PROSE = Path(__file__).with_name("mqtt.md")
 WIDTH = 118

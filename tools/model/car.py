@@ -33,12 +33,12 @@ from messages.offers import StandingOffer
 from messages.pad import BOXES, EMPTY
 from messages.pad_commands import PadReading, PadRecognize
 from messages.requests import CommandClient
-from models.archive import pack
-from models.bundle import read_regular
+from models.bundle.archive import pack
+from models.bundle.bundle import read_regular
 from services.config import Settings
 from tools.model.making import read_bundle
-from tools.output import as_dict, print_json, print_table
-from tools.problems import Problem
+from tools.terminal.output import as_dict, print_json, print_table
+from tools.terminal.problems import Problem
 
 DEADLINE_S = 10.0
 ASK_AGAIN_S = 2.0

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from tools import problems
-from tools.broker_options import FindWays, with_broker
-from tools.options import Config, Json
+from tools.terminal import problems
+from tools.terminal.broker_options import FindWays, with_broker
+from tools.terminal.options import Config, Json
 
 app = typer.Typer(help="Models: take, try, go back; bundle and sign.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys to sign bundles with.", no_args_is_help=True)
@@ -230,7 +230,7 @@ def publish(
     """Offer a signed bundle to every car of a broker, and show what they answer."""
     from datetime import UTC
 
-    from tools.model import publish as publishing
+    from tools.publish import command as publishing
 
     if (bundle is None) == (withdraw is None):
         problems.stop("give a BUNDLE, or --withdraw NAME", exit_code=2)
@@ -247,7 +247,7 @@ def schema() -> None:
     """Print the JSON Schema of manifest.json."""
     import json
 
-    from models.manifest import manifest_schema
+    from models.bundle.manifest import manifest_schema
 
     print(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from models.archive import pack, read_archive
-from models.bundle import Bundle
-from models.golden import Proof
-from models.importing import import_file, prove
-from models.keys import PublicKey, SigningKey
-from models.keys import verify as verify_signature
-from models.manifest import MANIFEST_FILE, SIGNATURE_FILE, GoldenTerms, Manifest
+from models.bundle.acceptance import Proof
+from models.bundle.archive import pack, read_archive
+from models.bundle.bundle import Bundle
+from models.bundle.keys import PublicKey, SigningKey
+from models.bundle.keys import verify as verify_signature
+from models.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE, GoldenTerms, Manifest
+from models.importing.isolated import import_file, prove
 from models.refusal import Reason, Refusal
 from models.store import FACTORY_FOLDER
-from tools.output import as_dict, print_json
-from tools.problems import Problem
+from tools.terminal.output import as_dict, print_json
+from tools.terminal.problems import Problem
 
 LATENCY_MS = 100.0
 """Five digits on the slowest machine we support."""

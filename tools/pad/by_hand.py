@@ -26,10 +26,10 @@ from messages.pad_commands import (
     PadWritten,
 )
 from services.config import Settings
-from tools.output import print_json, print_table
 from tools.pad.link import pad_link
 from tools.pad.words import percent
-from tools.problems import Problem
+from tools.terminal.output import print_json, print_table
+from tools.terminal.problems import Problem
 
 AUTHOR = "cli"
 

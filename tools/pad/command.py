@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tools import problems
-from tools.options import Config, Json
+from tools.terminal import problems
+from tools.terminal.options import Config, Json
 
 app = typer.Typer(help="The drawing pad: draw, read, play, look.", no_args_is_help=True)
 

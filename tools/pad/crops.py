@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from messages.pad_commands import BoxView, PadShow, PadViews
 from services.config import Settings
-from tools.output import print_json
 from tools.pad.link import pad_link
 from tools.pad.words import percent
+from tools.terminal.output import print_json
 
 _SHADES = " ░▒▓█"
 _BAR = 12

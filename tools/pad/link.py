@@ -14,7 +14,7 @@ from messages.bus import Subscriber, socket_path
 from messages.command import Command, Result
 from messages.requests import CommandClient
 from services.config import Settings
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 AnyResult = TypeVar("AnyResult", bound=Result)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from messages.pad import BOXES, EMPTY, HEIGHT, UNREADABLE, WIDTH, BoxDigit, PadResult, box
 from messages.pad_commands import BoxView, PadViews
 from messages.pad_follower import PadFollower
-from models.strokes import draw
+from models.ink.strokes import draw
 from tools.pad.words import percent
 
 Pixels = NDArray[np.uint8]

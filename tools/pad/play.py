@@ -19,9 +19,9 @@ from messages.message import first_problem
 from messages.pad import Brush, Points
 from messages.pad_commands import MAX_STROKES, PadPlay, PadReading
 from services.config import Settings
-from tools.output import print_json
 from tools.pad.link import PadLink, pad_link
-from tools.problems import Problem
+from tools.terminal.output import print_json
+from tools.terminal.problems import Problem
 
 AT_ONCE = 12
 """Lines under way at a time."""

@@ -17,8 +17,8 @@ from messages.pad_commands import (
 )
 from messages.pad_follower import PadFollower
 from services.config import Settings
-from tools.output import print_json
 from tools.pad.link import PadLink, pad_link
+from tools.terminal.output import print_json
 
 CODES = (("01234", 11), ("56789", 12))
 """Written with these seeds: all ten digits."""

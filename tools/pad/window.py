@@ -29,9 +29,9 @@ from messages.pad_commands import (
 )
 from messages.pad_follower import PadFollower
 from services.config import Settings
+from tools.observe.screen import is_open, prepare_screen
 from tools.pad import painting
-from tools.problems import Problem
-from tools.screen import is_open, prepare_screen
+from tools.terminal.problems import Problem
 
 TITLE = "smartcar pad"
 SHOW_TITLE = "what the model sees"

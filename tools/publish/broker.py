@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from messages.message import first_problem
 from services.config import Mqtt
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 PORT, TLS_PORT = 1883, 8883
 

@@ -18,7 +18,7 @@ from messages.message import new_ulid
 from services.bridge import login, trouble
 from services.bridge.trouble import Trouble
 from services.config import Mqtt
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 PATIENCE_S = 15.0
 FIRST_REFUSAL_CODE = 128

@@ -25,11 +25,11 @@ from messages.offers import (
     offer_change,
     offer_topic,
 )
-from models.bundle import Bundle
-from models.payload import payload_of
-from tools.problems import Problem
+from models.bundle.bundle import Bundle
+from models.bundle.payload import payload_of
 from tools.publish.link import Came, Link
 from tools.publish.shelf import Shelf
+from tools.terminal.problems import Problem
 
 ECHO_S = 10.0
 HEADER_BYTES = 512

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from messages.offers import Offer
-from models.bundle import Bundle, parse_manifest
-from models.keys import SigningKey, verify_manifest
-from models.manifest import MANIFEST_FILE
+from models.bundle.bundle import Bundle, parse_manifest
+from models.bundle.keys import SigningKey, verify_manifest
+from models.bundle.manifest import MANIFEST_FILE
 from models.refusal import Refusal
 
 

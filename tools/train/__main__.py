@@ -2,7 +2,7 @@
 
 import sys
 
-from tools import problems
+from tools.terminal import problems
 from tools.train.command import app
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How far a model's confidence is from what it says; what makes it mean that is in `models.calibration`."""
+"""How far a model's confidence is from its accuracy; `models.inference.calibration` mends it."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import surprise, temperature
+from models.inference.calibration import surprise, temperature
 
 __all__ = ["expected_error", "surprise", "temperature"]
 

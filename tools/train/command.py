@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 from tools.train.presets import OURS, PRESETS, family
 
 app = typer.Typer(help="Train a model that reads digits; look at what came of it.", no_args_is_help=False)
@@ -146,7 +146,7 @@ def _need_tensorflow() -> None:
     if find_spec("tensorflow") is None:
         typer.echo("Training needs TensorFlow: pip install 'smartcar[train]'.", err=True)
         raise typer.Exit(2)
-    from tools.output import silence_libraries
+    from tools.terminal.output import silence_libraries
 
     silence_libraries()
     import tensorflow  # noqa: F401
@@ -156,7 +156,7 @@ def _need_tensorflow() -> None:
 
 def _begin(job: Any, wanted: Path | None) -> None:
     from tools.train import runs
-    from tools.train.datasets import DataError
+    from tools.train.data.datasets import DataError
     from tools.train.run import execute
 
     try:
@@ -169,7 +169,7 @@ def _begin(job: Any, wanted: Path | None) -> None:
 def go_on(folder: Path) -> None:
     """Finish a run that was interrupted, from its last whole epoch. Raises Problem."""
     from tools.train import checkpoint, runs
-    from tools.train.datasets import DataError
+    from tools.train.data.datasets import DataError
     from tools.train.run import Job, execute
 
     try:
@@ -222,7 +222,7 @@ def report(
 
 def show_presets() -> None:
     """Print all presets: what each shows, the course's figure, and ours where it was run below runs/."""
-    from tools.output import print_table
+    from tools.terminal.output import print_table
     from tools.train import runs
 
     held = runs.finished()

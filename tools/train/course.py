@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.train import checkpoint, datasets
-from tools.train.datasets import Pictures
+from tools.train import checkpoint
+from tools.train.data import datasets
+from tools.train.data.datasets import Pictures
 from tools.train.presets import Preset
 
 Pixels = NDArray[np.uint8]

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models import hand
-from models.normalise import SIDE, normalise
-from tools.train import pen, raster
-from tools.train.datasets import DataError, PenDigit, Pictures, bhmsds, mnist, pendigits, semeion
-from tools.train.mixture import Mixture
+from models.inference.normalise import SIDE, normalise
+from models.ink import synthetic_handwriting as hand
+from tools.train.data import pen, raster
+from tools.train.data.datasets import DataError, PenDigit, Pictures, bhmsds, mnist, pendigits, semeion
+from tools.train.data.mixture import Mixture
 
 Pixels = NDArray[np.uint8]
 

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
-from models.manifest import (
+from models.bundle.bundle import Bundle
+from models.bundle.manifest import (
     GOLDEN_FILE,
     MODEL_FILE,
     Calibration,
@@ -27,7 +27,7 @@ from models.manifest import (
     Manifest,
     Training,
 )
-from models.runtime import Classifier
+from models.inference.runtime import Classifier
 from tools.train import calibrate
 from tools.train.fit import Sets, logits
 from tools.train.network import LABELS
@@ -70,7 +70,7 @@ DATA = (
     ),
     DataSet(
         name="smartcar's own hand",
-        use="training: digits written by models/hand.py, for allographs the sets hardly hold",
+        use="training: synthetic handwriting (models/ink), for allographs the sets hardly hold",
         licence="MIT",
         attribution="the smartcar project",
     ),

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tools.scores import Outcome
+    from tools.evaluate.scores import Outcome
 
 INK, ACCENT, WRONG, QUIET = "#1c2733", "#1769aa", "#c0392b", "#8894a0"
 _DPI = 110

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
+from models.bundle.bundle import Bundle
 from tools.train import checkpoint, runs
 from tools.train.average import Average
-from tools.train.datasets import PenDigit
+from tools.train.data.datasets import PenDigit
+from tools.train.data.mixture import Mixture
 from tools.train.epochs import epochs, validation, varied_validation
-from tools.train.mixture import Mixture
 from tools.train.network import LABELS, build
 from tools.train.optimizer import muon
 from tools.train.start import begin_from

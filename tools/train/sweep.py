@@ -10,9 +10,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 from tools.train import runs
-from tools.train.datasets import DataError
+from tools.train.data.datasets import DataError
 from tools.train.presets import OURS, Preset, family
 from tools.train.run import Job, execute
 

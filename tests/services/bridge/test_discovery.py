@@ -24,8 +24,8 @@ from tests.conftest import wait_for
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import CAR, PREFIX, Bridge, Client, Mosquitto, Producer
 from tests.tools.car import smartcar
-from tools.forget import forget
-from tools.problems import Problem
+from tools.commands.forget import forget
+from tools.terminal.problems import Problem
 
 TOPIC = f"homeassistant/device/smartcar-{CAR}/config"
 ACTIVE = ModelInfo(name="digits", version="1.0.0", digest="a" * 64)
@@ -214,7 +214,7 @@ def test_an_installed_car_s_password_is_found_where_systemd_takes_it(
     with pytest.raises(Problem, match="login"):
         forget(ours)
     secret.write_text("right\n")
-    monkeypatch.setattr("tools.forget.CAR_PASSWORD", secret)
+    monkeypatch.setattr("tools.commands.forget.CAR_PASSWORD", secret)
     assert forget(ours) == 0
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import wait_for
 from tests.services.bridge.conftest import MakeBridge
 from tests.services.bridge.kit import Client, Producer, sequences
-from tools.embedded_broker import EmbeddedBroker
+from tools.up.embedded_broker import EmbeddedBroker
 
 
 @pytest.fixture

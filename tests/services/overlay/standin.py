@@ -21,7 +21,7 @@ from messages.message import new_ulid
 from messages.requests import CommandServer
 from messages.ring import RingWriter
 from messages.vision import Box, Code, Digit, FrameReady, ModelInfo, Reading, ReadingEvent
-from models import hand
+from models.ink import synthetic_handwriting as hand
 
 WIDTH, HEIGHT = 640, 480
 MODEL = ModelInfo(name="standin-cnn", version="4.2.0", digest="ab" * 32)

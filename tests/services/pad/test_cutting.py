@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.pad import BOXES, HEIGHT, MAX_BRUSH, WIDTH, inside
-from models.strokes import render
+from models.ink.strokes import render
 from services.pad.cutting import column, cut
 
 sixteenths = st.tuples(st.integers(0, WIDTH * 16 - 1), st.integers(0, HEIGHT * 16 - 1)).map(

@@ -34,10 +34,10 @@ from messages.pad_commands import (
     PadWritten,
 )
 from messages.pad_follower import PadFollower
-from models.bundle import Bundle
-from models.normalise import normalise
-from models.runtime import Classifier
-from models.strokes import render
+from models.bundle.bundle import Bundle
+from models.inference.normalise import normalise
+from models.inference.runtime import Classifier
+from models.ink.strokes import render
 from services.pad.canvas import LET_GO_AFTER_S
 from services.pad.writing import written
 from services.recognizer.service import FACTORY_BUNDLE

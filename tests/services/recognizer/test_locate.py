@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import hand
+from models.ink import synthetic_handwriting as hand
 from services.recognizer.locate import Candidate, LocateSettings, locate
 
 Picture = NDArray[np.uint8]

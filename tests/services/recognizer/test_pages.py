@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 import models
-from models.bundle import Bundle
-from models.careful import CarefulClassifier
+from models.bundle.bundle import Bundle
+from models.inference.test_time_averaging import CarefulClassifier
 from services.recognizer.pipeline import Reader
 from services.recognizer.track import Tracker
 from tools.bench.pages import Look, enlarged, page

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 import models
-from models.bundle import Bundle
-from models.runtime import Classifier
+from models.bundle.bundle import Bundle
+from models.inference.runtime import Classifier
 from services.capture.scene import EPISODE, Scene
 from services.recognizer.pipeline import Reader
 from services.recognizer.track import Tracker, TrackEvent

@@ -17,8 +17,8 @@ from messages.health import JournalCursor, ServiceState
 from messages.journal_reader import JournalReader
 from messages.message import decode
 from messages.vision import Box, ReadingEvent
-from models.hand import write
-from models.strokes import render
+from models.ink.strokes import render
+from models.ink.synthetic_handwriting import write
 from tests.conftest import wait_for
 from tests.services.processes import Onlooker, service, undelivered
 from tests.services.recognizer.conftest import Camera

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 import models
-from models import hand
-from models.bundle import Bundle
-from models.careful import CarefulClassifier
-from models.gate import Gate
-from models.normalise import normalise
+from models.bundle.bundle import Bundle
+from models.inference.gate import Gate
+from models.inference.normalise import normalise
+from models.inference.test_time_averaging import CarefulClassifier
+from models.ink import synthetic_handwriting as hand
 from services.recognizer.locate import locate
 from services.recognizer.pipeline import Reader
 from services.recognizer.touching import Part, TouchingSettings, parted

@@ -15,9 +15,9 @@ from messages.command import Command, Reply
 from messages.commands import BoxReading, GreyImage, RecognizerRead
 from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry, TrialReport
 from messages.vision import Box, Reading
-from models import tflite
-from models.bundle import Bundle
-from models.network import Activate, Dense, Network
+from models.bundle.bundle import Bundle
+from models.importing import tflite
+from models.importing.network import Activate, Dense, Network
 from models.store import Store
 from tests.models.making import FACTORY, rewritten
 from tests.services.processes import Onlooker, service

@@ -16,8 +16,8 @@ from messages.command import Command, Reply
 from messages.message import new_ulid
 from messages.model_commands import ModelList, ModelTable
 from messages.models import ENDED, ModelProgress, ModelState
-from models.bundle import Bundle
-from models.keys import SigningKey
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
 from tests.models.making import rewritten
 from tests.services.processes import Onlooker, service
 

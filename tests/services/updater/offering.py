@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import models.importing
 from messages.command import Command, CommandRefused, Reply
 from messages.command import Result as CommandResult
 from messages.message import new_boot_id
@@ -21,10 +20,11 @@ from messages.model_commands import ModelChunk, ModelInstall, ModelOffer, ModelP
 from messages.models import ModelProgress
 from messages.offers import ModelWanted, Offer, StandingOffer, chunk_topic, offer_topic
 from messages.requests import Later
-from models.bundle import Bundle
-from models.keys import SigningKey
-from models.payload import payload_of
-from models.proof import Proof
+from models.bundle.acceptance import Proof
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
+from models.bundle.payload import payload_of
+from models.importing import isolated
 from models.refusal import Refusal
 from services.bridge.follower import Follower
 from services.metrics import Metrics
@@ -134,13 +134,16 @@ class OfferWorkshop(Workshop):
     ) -> None:
         car = self._car
         work = Work(self._store, car.terms, change, refused, releases, lambda: False, car.time_of_day)
-        proven, models.importing.prove = models.importing.prove, lambda *_, **__: Proof(0.9, 0.2, 100)
+        proven, isolated.prove = (
+            isolated.prove,
+            lambda *_, **__: Proof(0.9, 0.2, 100),
+        )
         try:
             heard.prepared(change, work.done(content, lambda model: heard.checked(change, model)))
         except Refusal as refusal:
             heard.prepared(change, Rejected(refusal, work.source, work.digest))
         finally:
-            models.importing.prove = proven
+            isolated.prove = proven
 
 
 class Downloads:

@@ -15,8 +15,8 @@ from messages.model_commands import TrialReport
 from messages.models import ModelProgress
 from messages.vision import ModelInfo
 from models import durable
-from models.archive import read_archive
-from models.bundle import Bundle
+from models.bundle.archive import read_archive
+from models.bundle.bundle import Bundle
 from models.refusal import Refusal
 from models.store import Store, bundle_folder
 from services.updater.ledger import Change, LedgerFile, Score, Verdict

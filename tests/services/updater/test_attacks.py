@@ -16,9 +16,9 @@ import pytest
 from messages.message import encode
 from messages.model_commands import ModelInstall
 from messages.offers import MAX_CHUNK_BYTES, MAX_OFFER_BYTES, chunk_topic, offer_topic
-from models.bundle import Bundle
-from models.keys import SigningKey
-from models.payload import payload_of
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
+from models.bundle.payload import payload_of
 from services.updater.fetching import WINDOW
 from tests.models.making import rewritten
 from tests.services.updater.offering import CHUNK, NAME, TODAY, Broker, FollowingCar, changed

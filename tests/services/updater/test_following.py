@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from messages.offers import chunk_topic, offer_topic
-from models.archive import pack
-from models.bundle import Bundle
+from models.bundle.archive import pack
+from models.bundle.bundle import Bundle
 from services.config import Mqtt
 from tests.conftest import REPOSITORY, wait_for
 from tests.services.bridge.kit import Client, Mosquitto, find_mosquitto

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from models import durable
-from models.archive import pack
-from models.bundle import Bundle
+from models.bundle.archive import pack
+from models.bundle.bundle import Bundle
 from models.refusal import Reason, Refusal
 from services.updater.ledger import Change, LedgerFile
 from tests.conftest import remove

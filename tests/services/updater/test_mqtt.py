@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from models.archive import pack
+from models.bundle.archive import pack
 from tests.services.bridge.kit import Client, Mosquitto, find_mosquitto
 from tests.services.updater.conftest import Car
 

@@ -16,10 +16,10 @@ import pytest
 from messages.model_commands import ModelInstall, ModelPin, ModelUnpin
 from messages.offers import chunk_topic, offer_topic
 from models import durable
-from models.archive import pack
-from models.bundle import Bundle
-from models.keys import SigningKey
-from models.payload import payload_of
+from models.bundle.archive import pack
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
+from models.bundle.payload import payload_of
 from services.updater.ledger import LedgerFile
 from tests.conftest import remove
 from tests.models.making import rewritten

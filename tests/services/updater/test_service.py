@@ -13,9 +13,9 @@ from messages.model_commands import (
     ModelRollback,
     ModelUnpin,
 )
-from models.archive import pack
-from models.bundle import Bundle
-from models.keys import SigningKey
+from models.bundle.archive import pack
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
 from tests.conftest import REPOSITORY
 from tests.services.updater.conftest import Car
 

@@ -12,7 +12,7 @@ from services.config import Settings
 from tools.doctor.car import Car
 from tools.doctor.finding import Finding
 from tools.doctor.table import CHECKS
-from tools.glance import ask
+from tools.observe.snapshot import ask
 
 MakeCar = Callable[..., Car]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tools.fleet.health import Verdict
 from tools.fleet.plan import ALL, Action, Done, Situation, Stop, Wait, Wave, Widen, decide, parse_waves
-from tools.problems import Problem
+from tools.terminal.problems import Problem
 
 WAVES = parse_waves("1,3,all")
 OFF, LEFT_OUT, FAILED = Verdict.OFF, Verdict.LEFT_OUT, Verdict.FAILED

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from models.archive import pack
-from models.bundle import Bundle
-from models.keys import SigningKey
+from models.bundle.archive import pack
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
 from services.config import Mqtt
 from tests.conftest import REPOSITORY, wait_for
 from tests.models.making import rewritten

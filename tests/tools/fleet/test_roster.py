@@ -15,7 +15,7 @@ from messages.vision import ModelInfo
 from services.bridge.documents import CarStatus
 from tools.fleet.listing import row, rows
 from tools.fleet.roster import FIRST_WORD_S, MAX_BYTES, SILENT_S, Roster
-from tools.printable import printable
+from tools.terminal.printable import printable
 
 
 class Clock:

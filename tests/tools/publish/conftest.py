@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import Bundle
-from models.keys import SigningKey
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
 from services.config import Mqtt
 from tests.models.making import rewritten
 from tests.services.bridge.kit import Mosquitto, find_mosquitto
-from tools.embedded_broker import EmbeddedBroker
 from tools.publish.link import Link
 from tools.publish.signing import release_of
+from tools.up.embedded_broker import EmbeddedBroker
 
 
 @pytest.fixture(scope="module")

@@ -11,21 +11,21 @@ from pathlib import Path
 import pytest
 
 from messages.offers import chunk_count
-from models.archive import pack
-from models.bundle import Bundle, parse_manifest
-from models.keys import SigningKey
-from models.payload import payload_of
+from models.bundle.archive import pack
+from models.bundle.bundle import Bundle, parse_manifest
+from models.bundle.keys import SigningKey
+from models.bundle.payload import payload_of
 from services.config import Mqtt
 from tests.conftest import REPOSITORY
 from tests.models.making import rewritten
 from tests.services.bridge.kit import Mosquitto, free_port
 from tests.services.bridge.test_trouble import Authority
 from tests.tools.publish.test_publication import new_name, standing
-from tools.model import publish as publishing
-from tools.problems import Problem
+from tools.publish import command as publishing
 from tools.publish import publication
 from tools.publish.broker import Access, broker_of
 from tools.publish.link import Link
+from tools.terminal.problems import Problem
 
 
 def publish(*words: str | Path) -> subprocess.CompletedProcess[str]:

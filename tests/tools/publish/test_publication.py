@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from messages.message import new_ulid
 from messages.offers import chunk_count, chunk_topic, offer_topic, parse_offer
-from models.bundle import Bundle
-from models.payload import bundle_of, payload_of
+from models.bundle.bundle import Bundle
+from models.bundle.payload import bundle_of, payload_of
 from services.config import Mqtt
 from tools.publish.link import Came, Link
 from tools.publish.publication import Publication, look, withdraw

@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from models.normalise import normalise
+from models.inference.normalise import normalise
 from services.recognizer.locate import LocateSettings, locate
 from services.recognizer.touching import TouchingSettings, between, cuts
 from tools.bench.backdrops import DRAWN
 from tools.bench.pages import row
-from tools.train import raster
+from tools.train.data import raster
 from tools.train.gate.digits import Digits, Drawer, Pixels, Random, bent
 from tools.train.gate.others import cut_out
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models import hand
-from tools.train import datasets
+from models.ink import synthetic_handwriting as hand
+from tools.train.data import datasets
 
 Pixels = NDArray[np.uint8]
 Random = np.random.Generator

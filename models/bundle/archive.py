@@ -1,0 +1,29 @@
+"""A bundle as one file: its zip, read in memory without trusting it, and written reproducibly."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from models.bundle import zipped
+from models.bundle.bundle import REQUIRED_FILES, Bundle, read_regular
+from models.bundle.manifest import MAX_SIGNATURE_BYTES, SIGNATURE_FILE
+
+_LIMITS = {**REQUIRED_FILES, SIGNATURE_FILE: MAX_SIGNATURE_BYTES}
+MAX_ARCHIVE_BYTES = sum(_LIMITS.values()) + (64 << 10)
+
+
+def pack(bundle: Bundle) -> bytes:
+    """The bundle's zip: the same bundle, the same bytes."""
+    return zipped.write(bundle.files())
+
+
+def unpack(content: bytes, name: str = "archive") -> Bundle:
+    """The bundle in a zip; its files stay in memory. Raises Refusal, `name` in its sentence."""
+    return Bundle.from_files(zipped.read(content, _LIMITS), Path(name))
+
+
+def read_archive(path: str | os.PathLike[str]) -> Bundle:
+    """The bundle in the zip at `path`, a regular file. Raises Refusal."""
+    path = Path(path)
+    return unpack(read_regular(path, MAX_ARCHIVE_BYTES), path.name)

@@ -1,0 +1,1 @@
+"""Running a model: the LiteRT runtime, the form of its input, the meaning of its confidences."""

@@ -1,0 +1,1 @@
+"""Pen strokes drawn as the pad draws them, and synthetic handwriting."""

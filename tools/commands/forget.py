@@ -1,0 +1,87 @@
+"""`smartcar mqtt forget`: nothing of a car is left on its broker, nor in Home Assistant."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from services.bridge import documents
+from services.bridge.documents import CarStatus, car_prefix
+from services.bridge.homeassistant import device_topic
+from services.config import Car, Mqtt, Settings
+from tools.install.broker import CAR_PASSWORD
+from tools.publish.broker import Access, broker_of
+from tools.publish.link import Link, LinkLost
+from tools.terminal.problems import Problem
+
+QUIET_S = 0.5
+"""Nothing more is retained where nothing came for so long."""
+AWAY = ("lost", "stopped")
+
+
+def forget(settings: Settings, car: str = "", *, force: bool = False) -> int:
+    """Clear every retained topic of `car` (empty: this one). Raises Problem for a car that runs."""
+    if not settings.mqtt.host:
+        print("No broker is configured: the car stands on none.")
+        return 0
+    name = car or settings.car.name
+    whose = _settings_of(name, settings)
+    try:
+        with Link.open(broker_of(None, _access(settings.mqtt), settings.mqtt)) as link:
+            standing = _standing(link, car_prefix(name))
+            _check_away(name, standing.get(car_prefix(name) + documents.STATUS, b""), force=force)
+            cleared = link.publish(((topic, b"") for topic in standing), retain=True)
+    except LinkLost as error:
+        raise Problem(f"{error}; try again") from None
+    print(f"{name} is off the broker: {cleared} topics cleared.{_forget_device(whose)}")
+    return 0
+
+
+def _access(mqtt: Mqtt) -> Access:
+    """Of an installed car the password lies where systemd takes it from."""
+    if mqtt.username and mqtt.password_file is None and CAR_PASSWORD.exists():
+        return Access(password_file=CAR_PASSWORD)
+    return Access()
+
+
+def _settings_of(name: str, settings: Settings) -> Settings:
+    try:
+        car = Car(name=name)
+    except ValidationError:
+        raise Problem(f"{name!r} is no name of a car; see the topics: smartcar/<car>/status") from None
+    prefix = settings.mqtt.discovery or str(Mqtt.model_fields["discovery"].default)
+    return settings.model_copy(
+        update={"car": car, "mqtt": settings.mqtt.model_copy(update={"discovery": prefix})}
+    )
+
+
+def _standing(link: Link, prefix: str) -> dict[str, bytes]:
+    """What is retained below `prefix`."""
+    link.subscribe(f"{prefix}#")
+    found = {}
+    while (came := link.received(QUIET_S)) is not None:
+        if came.retained and came.payload:
+            found[came.topic] = came.payload
+    return found
+
+
+def _check_away(name: str, status: bytes, *, force: bool) -> None:
+    try:
+        state = CarStatus.model_validate_json(status).state if status else "stopped"
+    except ValidationError:
+        return
+    if state not in AWAY and not force:
+        raise Problem(
+            f"{name} is running ({state}) and would be back at once; stop it first, "
+            f"or say --force where it can't be"
+        )
+
+
+def _forget_device(settings: Settings) -> str:
+    """On a connection of its own: some brokers close it over a topic that this user may not publish."""
+    topic = device_topic(settings)
+    try:
+        with Link.open(broker_of(None, _access(settings.mqtt), settings.mqtt)) as link:
+            link.publish([(topic, b"")], retain=True)
+    except (Problem, LinkLost):
+        return f" Home Assistant was not told: this user may not publish {topic}."
+    return " Home Assistant forgets it."

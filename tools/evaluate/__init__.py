@@ -1,0 +1,1 @@
+"""`smartcar evaluate`: models scored on handwriting that they were not trained on."""

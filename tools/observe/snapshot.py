@@ -1,0 +1,219 @@
+"""The running car at a glance: what `smartcar status`, `smartcar top` and `smartcar doctor` see of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+
+from messages.bus import Subscriber, socket_path
+from messages.health import Heartbeat, ServiceState
+from messages.models import ModelState
+from services import board
+from services.board import Board
+from services.config import Settings
+from services.supervision import FailureNote, Starts
+from services.table import SERVICES
+from tools.terminal.problems import Problem
+
+ASK_S = 1.2
+"""A little more than a heartbeat."""
+SILENT_AFTER_S = 3.0
+WELL: frozenset[ServiceState] = frozenset({"ready", "off"})
+_LOSSES = (
+    "dropped",
+    "damaged",
+    "frames_skipped",
+    "missing",
+    "skipped",
+    "unread",
+    "too-large",
+    "journal_lost",
+    "journal_discarded_unsent",
+)
+
+
+@dataclass(frozen=True)
+class Status:
+    """One service. `pid` is None where it doesn't run."""
+
+    service: str
+    state: ServiceState
+    reason: str = ""
+    pid: int | None = None
+    uptime_s: float = 0.0
+    restarts: int = 0
+    processor_percent: float = 0.0
+    memory_mb: float = 0.0
+    rates: dict[str, float] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, service: str, beat: Heartbeat) -> Status:
+        """What the service says itself."""
+        return cls(
+            service, beat.state, beat.reason, beat.pid, beat.uptime_s, beat.restarts,
+            beat.processor_percent, beat.memory_mb, beat.rates, beat.counters, beat.latency_ms, beat.details,
+        )  # fmt: skip
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """What was dropped or can't be had any more, by what the service calls it."""
+        return {
+            name: count
+            for name, count in self.counters.items()
+            if count > 0 and (name in _LOSSES or name.startswith("malformed."))
+        }
+
+
+@dataclass(frozen=True)
+class Glance:
+    """All services in the table's order, and what a person asks about first."""
+
+    car: str
+    services: tuple[Status, ...]
+    model: str
+    """What is read with; empty while nothing reads."""
+    trial: str
+    """The model on trial, if there is one."""
+    broker: str
+    """Its address; empty where none is configured or the bridge doesn't run."""
+    backlog: int
+    """Events that the broker doesn't have yet."""
+    board: Board
+    page: str
+    """Its whole address, with the token; empty where it isn't ours to read."""
+
+    @property
+    def running(self) -> tuple[Status, ...]:
+        return tuple(status for status in self.services if status.pid is not None)
+
+    @property
+    def well(self) -> bool:
+        """Whether all services are ready, or off because they have nothing to do."""
+        return all(status.state in WELL for status in self.services)
+
+    def __getitem__(self, service: str) -> Status:
+        return next(status for status in self.services if status.service == service)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs; without the page's token."""
+        return {key: value for key, value in asdict(self).items() if key != "page"}
+
+
+class Watcher:
+    """Listens to the car's heartbeats; `glance` says how it is by what was heard so far.
+
+    Raises Problem where the runtime folder's path is too long for sockets.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._runtime = settings.paths.runtime
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            self._subscriber = Subscriber(self._context, self._runtime, ("health", "model.state"), SERVICES)
+        except ValueError as error:
+            raise Problem(str(error)) from error
+        self._beats: dict[str, Heartbeat] = {}
+        self._models: ModelState | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._subscriber.close()
+        self._context.destroy(linger=0)
+
+    def listen(self, seconds: float, also: int | None = None) -> None:
+        """Wait for something to come, or for the file descriptor `also`, and take what has come."""
+        poller = zmq.Poller()
+        for each in (*self._subscriber.sockets, *(() if also is None else (also,))):
+            poller.register(each, zmq.POLLIN)
+        poller.poll(math.ceil(max(0.0, seconds) * 1000))
+        for row, message in self._subscriber.receive():
+            if row.name == "model.state":
+                self._models = message
+            elif (
+                message.source not in self._beats
+                or message.monotonic_ns >= self._beats[message.source].monotonic_ns
+            ):
+                self._beats[message.source] = message
+
+    @property
+    def complete(self) -> bool:
+        """Whether every service has said how it is over a whole beat."""
+        return set(self._beats) >= set(SERVICES) and all(beat.rates for beat in self._beats.values())
+
+    def glance(self) -> Glance:
+        """How the car is now."""
+        services = {name: self._status(name) for name in SERVICES}
+        recognizer, bridge = services["recognizer"], services["bridge"]
+        broker = bridge.details.get("broker", "none")
+        trial = self._models.trial if self._models is not None else None
+        return Glance(
+            car=self._settings.car.name,
+            services=tuple(services.values()),
+            model=recognizer.details.get("model", ""),
+            trial=f"{trial.name} {trial.version}" if trial is not None else "",
+            broker="" if broker == "none" else broker,
+            backlog=bridge.counters.get("backlog", 0),
+            board=board.read(),
+            page=_page(self._runtime) if services["overlay"].pid is not None else "",
+        )
+
+    def _status(self, service: str) -> Status:
+        beat = self._beats.get(service)
+        if beat is None or beat.state == "stopped":
+            return absent(self._runtime, service)
+        if time.monotonic() - beat.monotonic_ns / 1e9 > SILENT_AFTER_S:
+            return absent(self._runtime, service)
+        return Status.of(service, beat)
+
+
+def ask(settings: Settings, seconds: float = ASK_S) -> Glance:
+    """How the car is, heard within `seconds`. Raises Problem."""
+    with Watcher(settings) as watcher:
+        deadline = time.monotonic() + seconds
+        while not watcher.complete and (left_s := deadline - time.monotonic()) > 0:
+            watcher.listen(left_s)
+        return watcher.glance()
+
+
+def absent(runtime: Path, service: str) -> Status:
+    """A service that doesn't answer: it hangs, failed, or was never started."""
+    restarts = Starts.restarts(runtime, service)
+    pid = _process(runtime, service)
+    if pid is not None:
+        reason = f"process {pid} runs but does not answer; if that stays so, end it: kill -9 {pid}"
+        return Status(service, "failed", reason, restarts=restarts)
+    note = FailureNote.read(runtime, service)
+    if note is not None:
+        return Status(service, "failed", note.reason, restarts=restarts)
+    return Status(service, "stopped", restarts=restarts)
+
+
+def _process(runtime: Path, service: str) -> int | None:
+    """The process that holds the service's lock, if it lives and is one of ours."""
+    try:
+        pid = int(socket_path(runtime, service, "lock").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if service.encode() in command else None
+
+
+def _page(runtime: Path) -> str:
+    try:
+        return socket_path(runtime, "overlay", "address").read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,241 @@
+"""`smartcar model publish`: a release put on the broker, and what the cars answer, as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from messages.offers import MAX_CHUNK_BYTES, ROOT
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
+from models.bundle.payload import payload_of
+from models.refusal import Reason
+from services.config import Mqtt
+from tools.model.making import read_bundle
+from tools.publish.answers import PATTERNS, Answer, Answers
+from tools.publish.link import Came, Link, LinkLost
+from tools.publish.publication import Publication, largest_chunk, look, withdraw
+from tools.publish.shelf import Shelf
+from tools.publish.signing import next_release, release_of
+from tools.terminal.output import print_json
+from tools.terminal.problems import Problem
+
+SETTLE_S = 2.0
+"""So long at least the cars are listened to."""
+RETRY_S = 60.0
+"""So long a broker that went away is tried again."""
+MOST_BREAKS = 4
+"""So often a connection may break before more has been put there than before."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line says of the release; None: as the bundle has it."""
+
+    key: Path | None = None
+    target: str | None = None
+    release: int | None = None
+    expires: datetime | None = None
+    url: str | None = None
+    payload: Path | None = None
+    """Where the file for `url` is to be written."""
+    wait_s: float = 120.0
+    chunk_bytes: int = MAX_CHUNK_BYTES
+
+
+def publish(path: Path, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> int:
+    """Returns 0 where every connected follower that it is for reads with it."""
+    bundle = read_bundle(path)
+    key = SigningKey.load(wish.key) if wish.key is not None else None
+    if key is None and (wish.target or wish.release is not None or wish.expires or wish.url):
+        raise Problem("what is signed can't be changed: give --key to sign it anew")
+    session = _Session(bundle, key, wish, json=json)
+    lost_at: float | None = None
+    breaks = 0
+    while True:
+        before = session.progress
+        try:
+            with Link.open(ways) as link:
+                return session.run(link)
+        except LinkLost as error:
+            lost_at, why = time.monotonic(), str(error)
+            breaks = 0 if session.progress > before else breaks + 1
+            if breaks >= MOST_BREAKS:
+                raise Problem(
+                    f"{why} again and again; see that the broker lets this user publish below {ROOT} "
+                    f"(its ACL) and takes packets of {MAX_CHUNK_BYTES >> 10} KiB, else give --chunk-kib"
+                ) from None
+        except Problem as error:
+            if lost_at is None or time.monotonic() - lost_at > RETRY_S or session.is_connected:
+                raise
+            why = str(error)
+        session.say(f"{why}; trying again")
+        time.sleep(1.0)
+
+
+def take_back(name: str, ways: Sequence[Mqtt], *, json: bool) -> int:
+    """Withdraw what stands of a name."""
+    with Link.open(ways) as link:
+        cleared = withdraw(link, name)
+    if json:
+        print_json({"withdrawn": name, "topics": cleared})
+    else:
+        print(f"{name}: " + (f"{cleared} topics cleared" if cleared else "nothing stood there"))
+    return 0
+
+
+class _Session:
+    """One publication, over as many connections as it takes."""
+
+    def __init__(self, bundle: Bundle, key: SigningKey | None, wish: Wish, *, json: bool) -> None:
+        self._bundle, self._key, self._wish, self._json = bundle, key, wish, json
+        self._early: list[Came] = []
+        self._answers: Answers | None = None
+        self._publication: Publication | None = None
+        self._told: dict[str, tuple[object, ...]] = {}
+        self._since = 0.0
+        self._most_placed = 0
+        self.progress = 0
+        """Grows with each connection on which more has come about than on those before."""
+        self.is_connected = False
+
+    def say(self, sentence: str) -> None:
+        if not self._json:
+            print(sentence, flush=True)
+
+    def run(self, link: Link) -> int:
+        """Raises LinkLost, Problem."""
+        self.is_connected = True
+        try:
+            return self._run(link)
+        except LinkLost:
+            self.is_connected = False
+            raise
+
+    def _run(self, link: Link) -> int:
+        shelf = look(link, self._bundle.manifest.name, PATTERNS, self._hear)
+        publication = self._publication or self._prepare(shelf, largest_chunk(link))
+        placed = len([digest for digest, _ in shelf.chunks if digest == publication.digest])
+        if placed > self._most_placed:
+            self._most_placed = placed
+            self.progress += 1
+        publication.put(link, shelf)
+        self.progress += 1
+        manifest = publication.bundle.manifest
+        self.say(
+            f"{manifest.name} {manifest.version}, release {manifest.release}, for {manifest.target}: "
+            f"offered on {ROOT}{manifest.name}/offer as {publication.digest[:12]}"
+        )
+        return self._watch(link, shelf, publication)
+
+    def _prepare(self, shelf: Shelf, chunk_bytes: int) -> Publication:
+        bundle, wish = self._bundle, self._wish
+        if self._key is not None:
+            release = wish.release
+            if release is None:
+                release = max(bundle.manifest.release, next_release(shelf.standing, self._key))
+            bundle = release_of(
+                bundle, self._key, release=release, target=wish.target, expires=wish.expires, url=wish.url
+            )
+        if bundle.manifest.has_expired(datetime.now(UTC)):
+            raise Problem(
+                f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it"
+            )
+        if wish.payload is not None:
+            _write(wish.payload, payload_of(bundle))
+        self._publication = Publication(
+            bundle, chunk_bytes=min(chunk_bytes, wish.chunk_bytes), heard=self._hear
+        )
+        self._answers = Answers(bundle.manifest.name, bundle.digest)
+        early, self._early = self._early, []
+        for came in early:
+            self._answers.take(came)
+        self._since = time.monotonic()
+        return self._publication
+
+    def _hear(self, came: Came) -> None:
+        if self._answers is None:
+            self._early.append(came)
+        elif (answer := self._answers.take(came)) is not None:
+            self._show(answer)
+
+    def _show(self, answer: Answer) -> None:
+        facts = (answer.verdict, answer.step, answer.reason)
+        if not answer.verdict or not answer.follows or self._told.get(answer.car) == facts:
+            return
+        self._told[answer.car] = facts
+        if self._json:
+            print_json(_as_dict(answer))
+        else:
+            print(f"{answer.car}: {_words(answer)}", flush=True)
+
+    def _watch(self, link: Link, shelf: Shelf, publication: Publication) -> int:
+        answers = self._answers
+        assert answers is not None
+        while True:
+            publication.hear(link, shelf, 0.2)
+            passed_s = time.monotonic() - self._since
+            if publication.superseded(shelf):
+                raise Problem(f"another offer of {publication.name} stands now: somebody else published one")
+            if (not answers.awaited and passed_s > SETTLE_S) or passed_s > self._wish.wait_s:
+                return self._end(answers)
+
+    def _end(self, answers: Answers) -> int:
+        followers = [each for each in answers.by_car.values() if each.follows]
+        here = [each for each in followers if each.here and each.reason != Reason.NOT_FOR_THIS_CAR]
+        taken = [each for each in here if each.verdict == "taken"]
+        silent = sorted(each.car for each in answers.awaited)
+        away = sorted(each.car for each in answers.away)
+        if self._json:
+            manifest = self._publication.bundle.manifest if self._publication is not None else None
+            print_json(
+                {
+                    "digest": answers.digest,
+                    "release": manifest.release if manifest is not None else None,
+                    "taken": sorted(each.car for each in taken),
+                    "not_taken": sorted(each.car for each in here if each.verdict == "refused"),
+                    "awaited": silent,
+                    "away": away,
+                }
+            )
+        elif not followers:
+            print(f"No car that follows {answers.name} is known here (models.follow of the cars' settings).")
+        else:
+            print(f"{len(taken)} of {len(here)} connected followers read with it now.")
+        if silent:
+            self.say(
+                f"No last word from {', '.join(silent)} yet: the offer stands, they go on by themselves."
+            )
+        if away:
+            self.say(f"Not connected: {', '.join(away)}. They take it when they are back.")
+        return 0 if len(taken) == len(here) else 1
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise Problem(f"{path} can't be written: {error.strerror}") from None
+
+
+def _as_dict(answer: Answer) -> dict[str, object]:
+    return {
+        "car": answer.car,
+        "verdict": answer.verdict,
+        "step": answer.step,
+        "percent": answer.percent,
+        "reason": answer.reason,
+        "sentence": answer.sentence,
+    }
+
+
+def _words(answer: Answer) -> str:
+    if answer.verdict == "taken":
+        return "reads with it"
+    if answer.verdict == "refused":
+        return f"not taken ({answer.reason}): {answer.sentence}"
+    said = f" ({answer.reason}): {answer.sentence}" if answer.reason else ""
+    return f"{answer.step or 'has seen it'}{said}"

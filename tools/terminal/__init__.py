@@ -1,0 +1,1 @@
+"""What every command shares with its terminal: options, output, errors."""

@@ -1,0 +1,1 @@
+"""Training data: the collections, and the pictures drawn from their pen strokes."""

@@ -1,0 +1,33 @@
+"""What an epoch is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How many digits of each source make an epoch."""
+
+    mnist: int = 60_000
+    pen: int = 38_000
+    bhmsds: int = 10_000
+    semeion: int = 4_500
+    hand: int = 4_000
+    """Synthetic handwriting (`models.ink`): allographs that the sets hardly hold, such as slashed zeros."""
+    photographed: float = 0.25
+    """Share of the digits that are seen as through a camera; of MNIST's, half of it."""
+    untouched: float = 0.35
+    """Share of MNIST's digits that are only normalised."""
+
+    @property
+    def total(self) -> int:
+        """Digits in an epoch."""
+        return self.mnist + self.pen + self.bhmsds + self.semeion + self.hand
+
+    def scaled(self, factor: float) -> Mixture:
+        """The same mixture, more or fewer digits."""
+        return replace(self, **{name: max(1, round(getattr(self, name) * factor)) for name in _COUNTS})
+
+
+_COUNTS = ("mnist", "pen", "bhmsds", "semeion", "hand")

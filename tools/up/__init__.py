@@ -1,0 +1,1 @@
+"""`smartcar up`: every service as a child process, watched and restarted, and an embedded broker."""
