@@ -287,7 +287,9 @@ def evaluate(
     sets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SET]...", help="mnist, pen, optdigits, photos, sheets, pages.  [default: all]"
+            metavar="[SET]...",
+            help="mnist, pen, optdigits, photos, sheets, pages; or photos FOLDER, photos of your own with "
+            "their labels.json.  [default: all]",
         ),
     ] = None,
     data: Annotated[

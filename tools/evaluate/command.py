@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.inference.runtime import ModelError
-from tools.evaluate import candidates, peers
+from tools.evaluate import candidates, peers, photos
 from tools.evaluate import mistakes as mistaken
 from tools.evaluate.candidates import FACTORY_BUNDLE, Candidate, Preparation
 from tools.evaluate.rejection import DUE, refusal
@@ -167,10 +167,16 @@ def command(
     bundle: Path | None,
     json: bool,
 ) -> int:
-    """What the command line asks, in its form of today or the older one, DATA --bundle BUNDLE."""
+    """What the command line asks: sets, `photos FOLDER`, or the older form, DATA --bundle BUNDLE."""
     silence_libraries()
     if model is not None and str(model) in SETS and not model.exists():
         model, sets = None, [str(model), *sets]
+    if sets[:1] == ["photos"] and len(sets) == 2 and sets[1] not in SETS:
+        judged = [
+            candidates.load(path, "normalised") for path in (model or bundle or FACTORY_BUNDLE, *against)
+        ]
+        folder = Path(sets[1])
+        return photos.compare(judged, folder, with_peers=with_peers, mistakes=mistakes, json=json)
     if unknown := sorted(set(sets) - set(SETS)):
         raise Problem(f"no such set: {', '.join(unknown)}; there are {', '.join(SETS)}")
     if preparation is not None and preparation not in candidates.PREPARATIONS:
