@@ -15,8 +15,18 @@ from numpy.typing import NDArray
 from models.inference.normalise import SIDE, normalise
 from models.ink import synthetic_handwriting as hand
 from tools.train.data import pen, raster
-from tools.train.data.datasets import DataError, PenDigit, Pictures, bhmsds, mnist, pendigits, semeion
+from tools.train.data.datasets import (
+    DataError,
+    PenDigit,
+    Pictures,
+    bhmsds,
+    mnist,
+    pendigits,
+    semeion,
+    unipen,
+)
 from tools.train.data.mixture import Mixture
+from tools.train.data.styles import restyled
 
 Pixels = NDArray[np.uint8]
 
@@ -33,6 +43,7 @@ class Sources:
 
     mnist: Pictures
     pen: list[PenDigit]
+    unipen: list[PenDigit]
     bhmsds: Pictures
     semeion: Pictures
 
@@ -46,6 +57,7 @@ class Sources:
         return cls(
             mnist(folder, "train") if taken.mnist else NOTHING,
             _pen(folder, drawings) if taken.pen else [],
+            unipen(folder, "train") if taken.unipen else [],
             bhmsds(folder) if taken.bhmsds else NOTHING,
             semeion(folder) if taken.semeion else NOTHING,
         )
@@ -72,9 +84,10 @@ def epoch(sources: Sources, mixture: Mixture, seed: int, number: int) -> tuple[P
             crops[at], labels[at] = normalise(image), label
         else:
             add(raster.varied(image, rng), label, mixture.photographed / 2)
-    for index in _picks(len(sources.pen), mixture.pen, rng):
-        digit = sources.pen[index]
-        add(pen.varied(digit.strokes, rng), digit.label)
+    for digits, count in ((sources.pen, mixture.pen), (sources.unipen, mixture.unipen)):
+        for index in _picks(len(digits), count, rng):
+            digit = digits[index]
+            add(pen.varied(restyled(digit.strokes, digit.label, rng), rng), digit.label)
     for pictures, count, aspect in (
         (sources.bhmsds, mixture.bhmsds, 0.15),
         (sources.semeion, mixture.semeion, 0.15),
@@ -150,9 +163,10 @@ def _with_likely_aspect(image: Pixels, label: int, rng: np.random.Generator) -> 
 
 
 def validation(folder: Path, repeats: int = 3) -> dict[str, tuple[Pixels, NDArray[np.int64]]]:
-    """The digits a model is chosen by: MNIST's held-out 5,000, and pen writers 21 to 25 on the pad.
+    """The digits a model is chosen by: MNIST's held-out 5,000, and pen strokes on the pad.
 
-    Where the folder has no pen strokes, MNIST's alone.
+    The strokes are those of UCI's writers 21 to 25 and of one UNIPEN contributor. A set that the folder
+    lacks is left out, but for MNIST's.
     """
     pictures = mnist(folder, "validation")
     sets = {"mnist": (np.stack([normalise(image) for image in pictures.images]), pictures.labels)}
@@ -164,6 +178,12 @@ def validation(folder: Path, repeats: int = 3) -> dict[str, tuple[Pixels, NDArra
     inks = [pen.on_pad(digit.strokes, rng) for digit in digits]
     labels = np.array([digit.label for digit in digits])
     sets["pen"] = (np.stack([normalise(ink) for ink in inks]), labels)
+    try:
+        digits = unipen(folder, "validation") * repeats
+    except DataError:
+        return sets
+    inks = [pen.on_pad(digit.strokes, rng, int(rng.integers(2, 7))) for digit in digits]
+    sets["unipen"] = (np.stack([normalise(ink) for ink in inks]), np.array([digit.label for digit in digits]))
     return sets
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-SET_FOLDERS = {"pen": "pendigits_orig", "bhmsds": "bhmsds", "semeion": "semeion"}
+SET_FOLDERS = {"pen": "pendigits_orig", "unipen": "unipen", "bhmsds": "bhmsds", "semeion": "semeion"}
 """Where the sets lie that our own model is trained on beside MNIST, by their names in the mixture."""
 
 
@@ -162,8 +162,7 @@ def _named(mixture: Mixture, drawn: int) -> list[DataSet]:
     from models.bundle.manifest import DataSet
     from tools.train.export import DATA
 
-    counts = (mixture.mnist, mixture.pen, mixture.bhmsds, mixture.semeion, mixture.hand)
-    named = [entry for entry, count in zip(DATA, counts, strict=True) if count]
+    named = [entry for name, entry in DATA.items() if getattr(mixture, name)]
     if drawn:
         who = "whoever drew them"
         named.append(

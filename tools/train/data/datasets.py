@@ -28,6 +28,18 @@ _PEN_WRITERS: dict[Part, range] = {
     "validation": range(21, 26),
     "test": range(26, 31),
 }
+_UNIPEN_CONTRIBUTORS: dict[Part, tuple[str, ...]] = {
+    "train": ("syn", "apb", "app", "val", "ced", "gmd"),
+    "validation": ("apa",),
+    "test": ("imp", "aga"),
+}
+"""A contributor is a school, a tablet and a way to be asked: whole ones are held out."""
+_UNIPEN_MISLABELLED = frozenset(
+    (1637, 1694, 3507, 4266, 4436, 4438, 5300, 8359, 8417, 8523, 10547, 11819, 11959, 12056, 12123, 12240)
+)
+"""Places in the file of digits that a person reads otherwise than they are labelled, or not at all."""
+_UNIPEN_SEVERAL = frozenset((11481, 11508, 11510, 11512, 11514, 11517, 11519, 11523, 11530, 11531, 11958))
+"""Places in the file where a digit is written more than once."""
 _SUDOKU_TUNING_CELLS = 904
 """The first five puzzles; the sixth lies on both sides of the half, so neither part may use it to tune."""
 _SUDOKU_TEST_FROM = 1_072
@@ -79,6 +91,31 @@ def pendigits(folder: Path, part: Part) -> list[PenDigit]:
     path = folder / "pendigits_orig" / "pendigits-orig.tra"
     wanted = _PEN_WRITERS[part]
     return [digit for digit in _unipen(path) if digit.writer in wanted]
+
+
+def unipen(folder: Path, part: Part) -> list[PenDigit]:
+    """UNIPEN, category 1a (Guyon et al., 1994): digits of many schools and tablets, split by contributor.
+
+    Of the training part, what is mislabelled or written more than once is left out; `writer` counts the
+    writers of the whole file. Raises DataError.
+    """
+    path = _present(folder / "unipen" / "unipen_1a_digits.json.gz")
+    try:
+        entries = json.loads(gzip.decompress(path.read_bytes()))
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}.") from None
+    writers: dict[tuple[str, str], int] = {}
+    digits = []
+    for place, entry in enumerate(entries):
+        writer = writers.setdefault((entry["contributor"], entry["writer"]), len(writers))
+        if entry["contributor"] not in _UNIPEN_CONTRIBUTORS[part]:
+            continue
+        if part == "train" and place in _UNIPEN_MISLABELLED | _UNIPEN_SEVERAL:
+            continue
+        strokes = tuple(np.array(stroke, np.float64) * (1, -1) for stroke in entry["strokes"] if stroke)
+        if strokes:
+            digits.append(PenDigit(strokes, int(entry["label"]), writer))
+    return digits
 
 
 def bhmsds(folder: Path) -> Pictures:

@@ -10,10 +10,12 @@ class Mixture:
     """How many digits of each source make an epoch."""
 
     mnist: int = 60_000
-    pen: int = 38_000
+    pen: int = 30_000
+    unipen: int = 36_000
+    """Pen strokes of many schools and tablets: each about three times."""
     bhmsds: int = 10_000
     semeion: int = 4_500
-    hand: int = 4_000
+    hand: int = 6_000
     """Synthetic handwriting (`models.ink`): allographs that the sets hardly hold, such as slashed zeros."""
     photographed: float = 0.25
     """Share of the digits that are seen as through a camera; of MNIST's, half of it."""
@@ -23,11 +25,11 @@ class Mixture:
     @property
     def total(self) -> int:
         """Digits in an epoch."""
-        return self.mnist + self.pen + self.bhmsds + self.semeion + self.hand
+        return sum(getattr(self, name) for name in _COUNTS)
 
     def scaled(self, factor: float) -> Mixture:
         """The same mixture, more or fewer digits."""
         return replace(self, **{name: max(1, round(getattr(self, name) * factor)) for name in _COUNTS})
 
 
-_COUNTS = ("mnist", "pen", "bhmsds", "semeion", "hand")
+_COUNTS = ("mnist", "pen", "unipen", "bhmsds", "semeion", "hand")

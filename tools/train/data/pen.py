@@ -59,7 +59,7 @@ def varied(strokes: Sequence[PenStroke], rng: np.random.Generator) -> NDArray[np
     if rng.random() < 0.04:  # over the edge of its box
         placed = [stroke + rng.uniform(-8, 8, 2) for stroke in placed]
     tall = np.ptp(np.vstack(placed), axis=0).max()
-    brush = int(min(rng.integers(2, 8), max(2, 0.09 * tall)))
+    brush = int(min(rng.integers(1, 13), max(2, 0.1 * tall)))
     if rng.random() < 0.06:  # as the course's program draws: dots, not joined
         placed = [point[None] for stroke in placed for point in stroke]
     return render(placed, (BOX, BOX), brush)
