@@ -85,7 +85,7 @@ def test_sets_that_are_not_there_are_named_where_none_was_asked_for(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     judge([FACTORY_BUNDLE], data, ())
-    assert f"not in {data}: optdigits, photos, sheets" in capsys.readouterr().out
+    assert f"not in {data}: unipen, optdigits, photos, sheets" in capsys.readouterr().out
     with pytest.raises(Problem, match=r"optdigits-orig\.tra is missing"):
         judge([FACTORY_BUNDLE], data, ("optdigits",))
     with pytest.raises(Problem, match="is missing"):

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from tests.conftest import SHARED
-from tools.train.data.datasets import DataError, bhmsds, mnist, optdigits, pendigits, semeion, sudoku_cells
+from tools.train.data.datasets import (
+    DataError,
+    bhmsds,
+    mnist,
+    optdigits,
+    pendigits,
+    semeion,
+    sudoku_cells,
+    unipen,
+)
 
 DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data, the handwriting sets, is absent")
@@ -111,6 +120,7 @@ def test_a_damaged_idx_file(tmp_path: Path, content: bytes) -> None:
 def test_the_sets_are_whole() -> None:
     assert [len(mnist(DATA, part)) for part in ("train", "validation", "test")] == [55_000, 5_000, 10_000]
     assert [len(pendigits(DATA, part)) for part in ("train", "validation", "test")] == [4_996, 1_250, 1_248]
+    assert [len(unipen(DATA, part)) for part in ("train", "validation", "test")] == [11_560, 692, 662]
     assert (len(bhmsds(DATA)), len(semeion(DATA)), len(optdigits(DATA))) == (15_000, 1_593, 1_934)
     assert np.bincount(semeion(DATA).labels).min() == 155
 

@@ -17,7 +17,16 @@ from tools.bench.pages import Look, enlarged, page
 from tools.evaluate.candidates import FACTORY_BUNDLE, Candidate, of_bundle
 from tools.evaluate.scores import Outcome, Score, wilson
 from tools.train.data import pen
-from tools.train.data.datasets import DataError, mnist, optdigits, pendigits, sheets, sudoku_cells
+from tools.train.data.datasets import (
+    DataError,
+    PenDigit,
+    mnist,
+    optdigits,
+    pendigits,
+    sheets,
+    sudoku_cells,
+    unipen,
+)
 
 __all__ = ["FACTORY_BUNDLE", "SETS", "Score", "evaluate", "measured", "outcome", "wilson"]
 
@@ -76,11 +85,19 @@ def _mnist(data: Path) -> Digits:
 
 def _pen(data: Path) -> Digits:
     """Each digit written once into a box, off-centre, brush 4."""
-    digits = pendigits(data, "test")
+    return "pen on the pad, unseen writers, a digit", *_written(pendigits(data, "test"))
+
+
+def _unipen(data: Path) -> Digits:
+    """The same with pens and schools that no digit of the training sets comes from."""
+    return "pen on the pad, unseen schools, a digit", *_written(unipen(data, "test"))
+
+
+def _written(digits: list[PenDigit]) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
+    """Each digit's ink in one of the pad's boxes, off-centre, and its label."""
     rng = np.random.default_rng(_PLACING_SEED)
     inks = [pen.on_pad(digit.strokes, rng) for digit in digits]
-    labels = np.array([digit.label for digit in digits])
-    return "pen on the pad, unseen writers, a digit", inks, labels
+    return inks, np.array([digit.label for digit in digits])
 
 
 def _optdigits(data: Path) -> Digits:
@@ -88,16 +105,21 @@ def _optdigits(data: Path) -> Digits:
     return "UCI optdigits bitmaps", list(pictures.images), pictures.labels
 
 
-DIGIT_SETS: dict[str, Callable[[Path], Digits]] = {"mnist": _mnist, "pen": _pen, "optdigits": _optdigits}
+DIGIT_SETS: dict[str, Callable[[Path], Digits]] = {
+    "mnist": _mnist,
+    "pen": _pen,
+    "unipen": _unipen,
+    "optdigits": _optdigits,
+}
 """Sets of single digits: what each is called, its inks and labels."""
 
 
 def _scores(name: str, candidate: Candidate, data: Path) -> list[Score]:
     answered = outcome(candidate, data, name)
-    if name != "pen":
+    title = answered.score.set.removesuffix(", a digit")
+    if title == answered.score.set:
         return [answered.score]
-    codes = all_five(answered.right)
-    return [answered.score, Score.of("pen on the pad, unseen writers, all five boxes", codes)]
+    return [answered.score, Score.of(f"{title}, all five boxes", all_five(answered.right))]
 
 
 def all_five(right: NDArray[np.bool_]) -> NDArray[np.bool_]:
