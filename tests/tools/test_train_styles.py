@@ -32,7 +32,7 @@ def test_a_slash_goes_through_its_zero() -> None:
     slashes = [strokes[1] for strokes in drawn if len(strokes) > 1 and len(strokes[1]) > 1]
     assert slashes
     for slash in slashes:
-        assert (np.abs(slash.mean(axis=0)) < 0.3 * np.ptp(RING, axis=0)).all(), "near the middle"
+        assert (np.abs(slash.mean(axis=0)) < 0.4 * np.ptp(RING, axis=0)).all(), "near the middle"
 
 
 @pytest.mark.parametrize("label", [2, 3, 4, 5, 6, 8, 9])
