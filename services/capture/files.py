@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 
 from services.capture.decoded import DecodedFrames
+from services.capture.photo import PhotoError, read_photo
+from services.capture.picture_header import PHOTO_SUFFIXES
 from services.capture.source import Frame, Pace, Pixels, Source, SourceError
-
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 class FolderSource(Source):
@@ -36,21 +36,23 @@ class FolderSource(Source):
         return Frame(self._photo, time.monotonic_ns())
 
     def _next_photo(self) -> Pixels | None:
-        unreadable = 0
+        refused = ""
         while True:
             if not self._paths:
                 if self._rounds and not self._loop:
                     return None
                 self._rounds += 1
                 self._paths = list_photos(self._folder)
-                if unreadable:
-                    raise SourceError(f"no photo in {self._folder} can be read; put JPEG or PNG files there")
+                if refused:
+                    raise SourceError(f"no photo in {self._folder} can be read: {refused}")
             path = self._paths.pop(0)
-            photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if photo is not None:
-                self.view = path.name
-                return photo  # type: ignore[return-value]
-            unreadable += 1
+            try:
+                photo = read_photo(path)
+            except PhotoError as error:
+                refused = f"{path.name} {error}"
+                continue
+            self.view = path.name
+            return photo
 
 
 class OnePhoto(FolderSource):
@@ -61,10 +63,10 @@ class OnePhoto(FolderSource):
         self._file = path
 
     def _next_photo(self) -> Pixels:
-        photo = cv2.imread(str(self._file), cv2.IMREAD_COLOR)
-        if photo is None:
-            raise SourceError(f"{self._file} is no picture that can be read; JPEG and PNG can")
-        return photo  # type: ignore[return-value]
+        try:
+            return read_photo(self._file)
+        except PhotoError as error:
+            raise SourceError(f"{self._file} {error}") from None
 
 
 class VideoSource(Source):

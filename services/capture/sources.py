@@ -11,8 +11,9 @@ from typing import Any
 
 from services.capture import cameras
 from services.capture.camera import Camera
-from services.capture.files import PHOTO_SUFFIXES, FolderSource, OnePhoto, VideoSource, list_photos
+from services.capture.files import FolderSource, OnePhoto, VideoSource, list_photos
 from services.capture.picamera import PiCamera
+from services.capture.picture_header import PHOTO_SUFFIXES
 from services.capture.scene import Scene
 from services.capture.source import Frame, Pace, Source, SourceError
 from services.capture.stream import STREAM_SCHEMES, open_stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -87,6 +88,39 @@ def test_a_folder_stands_for_its_photos(runtime: Path, tmp_path: Path, sheet: ND
     (tmp_path / "notes.txt").write_text("no picture")
     rows = objects(smartcar(runtime, "read", str(tmp_path), "--json").stdout)
     assert [row["path"] for row in rows] == [str(photos[1]), str(photos[0])]
+
+
+def test_a_name_in_another_encoding_is_read_and_shown(
+    runtime: Path, tmp_path: Path, sheet: NDArray[np.uint8]
+) -> None:
+    path = save(sheet, tmp_path / "sheet.png")
+    path = path.rename(tmp_path / os.fsdecode(b"caf\xe9 \xb9 \x1b[31m.png"))
+    (row,) = objects(smartcar(runtime, "read", str(path), "--json").stdout)
+    assert row["path"] == str(path)
+    assert [reading["digits"] for reading in row["readings"]] == CODES
+    line = smartcar(runtime, "read", str(tmp_path)).stdout
+    assert "\x1b" not in line
+    assert CODES[0] in line
+
+
+def test_ink_on_a_transparent_ground_is_read(runtime: Path, tmp_path: Path, sheet: NDArray[np.uint8]) -> None:
+    ink = np.clip(2 * (220 - cv2.cvtColor(sheet, cv2.COLOR_BGR2GRAY).astype(int)), 0, 255).astype(np.uint8)
+    drawing = np.dstack([np.zeros((*ink.shape, 3), np.uint8), ink])
+    (row,) = objects(smartcar(runtime, "read", str(save(drawing, tmp_path / "a.png")), "--json").stdout)
+    assert [reading["digits"] for reading in row["readings"]] == CODES
+
+
+def test_a_heic_picture_in_a_folder_is_named_and_the_others_are_read(
+    runtime: Path, tmp_path: Path, sheet: NDArray[np.uint8]
+) -> None:
+    good = save(sheet, tmp_path / "b.png")
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    answer = smartcar(runtime, "read", str(tmp_path), "--json")
+    assert answer.returncode == 1
+    assert [row["path"] for row in objects(answer.stdout)] == [str(good)]
+    (error,) = objects(answer.stderr)
+    assert "HEIC" in error["error"]
+    assert "JPEG" in error["error"]
 
 
 def test_for_people_it_is_a_line_a_file(runtime: Path, tmp_path: Path, sheet: NDArray[np.uint8]) -> None:

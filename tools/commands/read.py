@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from models.bundle.bundle import Bundle, BundleError
 from models.inference.runtime import ModelError
 from models.inference.test_time_averaging import CarefulClassifier
-from services.capture.files import PHOTO_SUFFIXES
+from services.capture.photo import PhotoError, read_photo
+from services.capture.picture_header import FOREIGN_SUFFIXES, PHOTO_SUFFIXES
 from services.config import Settings
 from services.recognizer.pipeline import Reader
 from services.recognizer.service import FACTORY_BUNDLE
 from tools.terminal.output import print_json, silence_libraries
+from tools.terminal.printable import printable
 from tools.terminal.problems import Problem
-
-MAX_FILE_BYTES = 256 << 20
-
-
-class Unreadable(Exception):
-    """The file holds no image that can be read; the message says why."""
 
 
 def show(settings: Settings, paths: Sequence[Path], model: Path | None, *, json: bool) -> int:
@@ -39,24 +31,25 @@ def show(settings: Settings, paths: Sequence[Path], model: Path | None, *, json:
     for path in _files(paths):
         try:
             readings = _readings(reader, path)
-        except Unreadable as error:
+        except PhotoError as error:
             failed = True
             _complain(path, str(error), json)
             continue
         if json:
             print_json({"path": str(path), "readings": readings})
         else:
-            print(f"{path}: {_sentence(readings)}", flush=True)
+            print(f"{_shown(path)}: {_sentence(readings)}", flush=True)
     return 1 if failed else 0
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """The paths, and in place of a folder its photos by name; a folder without any stands for itself."""
+    """The paths, and in place of a folder its pictures by name, readable or not."""
+    suffixes = PHOTO_SUFFIXES | FOREIGN_SUFFIXES
     for path in paths:
-        if path.is_dir():
-            yield from sorted(each for each in path.iterdir() if each.suffix.lower() in PHOTO_SUFFIXES) or [
-                path
-            ]
+        if not path.is_dir():
+            yield path
+        elif photos := sorted(each for each in path.iterdir() if each.suffix.lower() in suffixes):
+            yield from photos
         else:
             yield path
 
@@ -80,36 +73,20 @@ def _readings(reader: Reader, path: Path) -> list[dict[str, Any]]:
             "confidence": round(line.confidence, 4),
             "box": dict(zip(("x", "y", "width", "height"), map(int, line.box), strict=True)),
         }
-        for line in reader.read_any_way_up(_pixels(path))
+        for line in reader.read_any_way_up(read_photo(path))
     ]
-
-
-def _pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The picture, BGR, turned as its EXIF data say. Raises Unreadable."""
-    try:
-        if path.is_dir():
-            raise Unreadable("holds no photo; put JPEG or PNG files there")
-        if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
-            raise Unreadable("is too large for a picture")
-        content = path.read_bytes()
-    except OSError as error:
-        raise Unreadable(f"can't be opened: {error.strerror}") from None
-    if not content:
-        raise Unreadable("is empty")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:  # too many pixels
-        raise Unreadable(f"can't be decoded: {error.err or error}") from None
-    if pixels is None:
-        raise Unreadable("is no picture that can be read, or is damaged")
-    return np.asarray(pixels, np.uint8)
 
 
 def _complain(path: Path, why: str, json: bool) -> None:
     if json:
-        print(json_module.dumps({"path": str(path), "error": why}, ensure_ascii=False), file=sys.stderr)
+        print_json({"path": str(path), "error": why}, sys.stderr)
     else:
-        print(f"{path} {why}", file=sys.stderr)
+        print(f"{_shown(path)} {why}", file=sys.stderr)
+
+
+def _shown(path: Path) -> str:
+    """The path for a terminal, whatever its bytes."""
+    return printable(str(path), longest=4096)
 
 
 def _sentence(readings: list[dict[str, Any]]) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import BaseModel
 
@@ -20,9 +20,17 @@ _ENVELOPE = frozenset(Message.model_fields)
 _LONGEST_TEXT = 60
 
 
-def print_json(content: dict[str, Any]) -> None:
-    """One object on one line of standard output, at once."""
-    print(json.dumps(content, ensure_ascii=False, separators=(", ", ": ")), flush=True)
+def print_json(content: dict[str, Any], file: TextIO | None = None) -> None:
+    """One object on one line of standard output, or of `file`, at once.
+
+    Names of files that are no UTF-8 are written with escapes, as Python reads them.
+    """
+    line = json.dumps(content, ensure_ascii=False, separators=(", ", ": "))
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        line = json.dumps(content, separators=(", ", ": "))
+    print(line, file=file, flush=True)
 
 
 def silence_libraries() -> None:
