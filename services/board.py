@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+Figure = TypeVar("Figure")
 
 _MODEL = "sys/firmware/devicetree/base/model"
 _ZONES = "sys/class/thermal/thermal_zone*"
@@ -47,13 +51,22 @@ class Board:
 
 def read(root: Path = Path("/")) -> Board:
     """The board's figures. `root` is where `sys` lies. Takes under a millisecond and never raises."""
-    throttling = _throttling(root)
-    alarm = _voltage_alarm(root)
+    throttling = _if_readable(_throttling, root)
+    alarm = _if_readable(_voltage_alarm, root)
     under_voltage, throttled = alarm, None
     if throttling is not None:
         under_voltage = throttling.under_voltage or bool(alarm)
         throttled = throttling.throttled or throttling.capped
-    return Board(_model(root), _temperature_c(root), under_voltage, throttled)
+    model, temperature_c = _if_readable(_model, root), _if_readable(_temperature_c, root)
+    return Board(model, temperature_c, under_voltage, throttled)
+
+
+def _if_readable(ask: Callable[[Path], Figure | None], root: Path) -> Figure | None:
+    """A figure, or None where looking for it fails: a process out of file descriptors can't list a folder."""
+    try:
+        return ask(root)
+    except (OSError, ValueError):
+        return None
 
 
 def _model(root: Path) -> str | None:

@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -21,6 +21,8 @@ RETRY_S = 3.0
 HUNG_AFTER_S = 6.0
 STOP_S = 4.0
 MAX_CONNECTIONS = 128
+MAX_HANDSHAKES = 64
+"""TLS handshakes under way; for one more, the one that has waited longest is cut."""
 MAX_MESSAGE_BYTES = 2048
 """Of what the page says over its WebSocket."""
 IDLE_S = 15.0
@@ -31,6 +33,8 @@ _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
     b"Too many connections are open to this car's page; close some and load it again.\n"
 )
+_BACKLOG = 64
+"""Connections that the kernel keeps for us, and that asyncio takes in one go."""
 _NEVER = object()
 
 log = logging.getLogger(__name__)
@@ -128,17 +132,18 @@ class PageServer:
         finally:
             self._on_loop(None)
 
-    async def _listen(self) -> socket.socket:
+    async def _listen(self) -> Listener:
         found = await asyncio.get_running_loop().getaddrinfo(
             self._host or "0.0.0.0", self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, _, _, _, address = found[0]
-        return socket.create_server(
+        listener = socket.create_server(
             address[:2],
             family=family,
-            backlog=64,
+            backlog=_BACKLOG,
             dualstack_ipv6=family == socket.AF_INET6 and self._host == "::",
         )
+        return Listener(fileno=listener.detach())
 
     def _explain(self, error: OSError) -> str:
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
@@ -158,10 +163,11 @@ class PageServer:
             )
         return f"the page can't listen on {self._host}, port {self._port}: {error.strerror or error}"
 
-    async def _serve(self, listener: socket.socket, stopping: asyncio.Event) -> None:
+    async def _serve(self, listener: Listener, stopping: asyncio.Event) -> None:
         config = uvicorn.Config(
             self._application,
-            http=_Connection,
+            http=_Connection.at(listener),
+            backlog=_BACKLOG,
             ws="websockets-sansio",
             ws_max_size=MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,  # JPEG doesn't shrink
@@ -189,15 +195,51 @@ class PageServer:
             raise RuntimeError("uvicorn stopped serving")
 
 
+class Listener(socket.socket):
+    """A listening socket that bounds how many connections are open before they are HTTP connections.
+
+    Uvicorn counts a TLS connection only after its handshake, which a client may draw out for a minute.
+    """
+
+    __slots__ = ("_handshakes",)
+
+    def __init__(self, fileno: int) -> None:
+        super().__init__(fileno=fileno)
+        self._handshakes: list[socket.socket] = []
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection, as asyncio asks for it. May cut the one whose handshake takes longest."""
+        connection, address = super().accept()
+        self._handshakes = [each for each in self._handshakes if each.fileno() >= 0]
+        if len(self._handshakes) == MAX_HANDSHAKES:
+            try:
+                self._handshakes.pop(0).shutdown(socket.SHUT_RDWR)  # asyncio, whose it is, then closes it
+            except OSError:
+                pass  # its other end was faster
+        self._handshakes.append(connection)
+        return connection, address
+
+    def is_connected(self, connection: Any) -> None:
+        """Its handshake is over, or it needed none."""
+        self._handshakes = [each for each in self._handshakes if each.fileno() != connection.fileno()]
+
+
 class _Connection(H11Protocol):
     """An HTTP connection that may not stay idle, nor be one of too many."""
 
+    _listener: ClassVar[Listener]
     _idle_timer: asyncio.TimerHandle | None = None
     _last_cycle: Any = _NEVER
+
+    @classmethod
+    def at(cls, listener: Listener) -> type[_Connection]:
+        """The class of the connections that `listener` accepts."""
+        return type("_Connection", (cls,), {"_listener": listener})
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         raw = transport.get_extra_info("socket")
+        self._listener.is_connected(raw)
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))
         if len(self.connections) > MAX_CONNECTIONS:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from services import board
 from services.board import Board, Throttling
+from tests.conftest import REPOSITORY
 
 ZONE = "sys/class/thermal/thermal_zone"
 THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
@@ -73,6 +76,16 @@ def test_a_senseless_temperature_is_none(tmp_path: Path, temperature: str) -> No
 
 def test_a_machine_that_tells_nothing_has_no_figures(tmp_path: Path) -> None:
     assert board.read(tmp_path) == Board()
+
+
+def test_a_process_without_a_free_file_descriptor_has_no_figures() -> None:
+    script = (
+        "import os, resource; from services import board;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20));"
+        "taken = [os.dup(0) for _ in range(20 - len(os.listdir('/proc/self/fd')) + 1)];"
+        "assert board.read() == board.Board(), board.read()"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True)
 
 
 def test_the_machine_of_this_test_can_be_asked() -> None:
