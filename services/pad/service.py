@@ -12,6 +12,7 @@ import numpy as np
 
 from messages.asking import Asker
 from messages.command import Result
+from messages.disk import why_not
 from messages.health import Heartbeat, JournalCursor
 from messages.pad import HEIGHT, WIDTH, PadCanvas, PadChange, PadResult
 from messages.pad_commands import (
@@ -48,6 +49,7 @@ STATE_EVERY_S = 0.2
 """The canvas as a whole is published no oftener."""
 KEEP_AFTER_S = 0.5
 """A changed canvas is on disk this much later."""
+READ_AGAIN_S = 2.0
 START_S = 3.0
 
 
@@ -63,12 +65,9 @@ class PadService(Service):
             self.settings.paths.state / self.name / "canvas.json",
             lambda problem: self.call_soon(lambda: self._stored(problem)),
         )
-        kept = self._store.read()
         self._canvas = Canvas()
-        self._canvas.restore(kept.strokes, kept.revision, kept.brush)
         self._ink = np.zeros((HEIGHT, WIDTH), np.uint8)
-        self._redraw()
-        self._disk_problem = ""
+        self._disk_problem = self._unread_problem = ""
         self._canvas_due = self._keep_due = False
         self._asker = Asker(self.context, self.runtime, "recognizer")
         self._reader = BoxReader(self._asker)
@@ -79,7 +78,7 @@ class PadService(Service):
             self._report,
             self.after,
         )
-        self._recognition.automatic = kept.automatic
+        self._restore()
         self._declare()
         self.on_readable(self._asker.socket, self._asker.receive)
         self.subscribe({"health": self._heard, "bridge.cursor": self._on_cursor})
@@ -107,6 +106,27 @@ class PadService(Service):
         self.handle(PadBrush, self._set_brush)
         self.handle(PadAutomatic, self._set_automatic)
         self.handle(PadSave, self._strokes)
+
+    def _restore(self) -> None:
+        """Take up the canvas that was kept. One that can't be read is tried again until somebody draws."""
+        try:
+            kept = self._store.read()
+        except OSError as error:
+            self._unread_problem = f"the canvas can't be read: {why_not(self._store.path, error)}"
+            self.after(READ_AGAIN_S, self._restore_again)
+            return
+        self._unread_problem = ""
+        self._canvas.restore(kept.strokes, kept.revision, kept.brush)
+        self._recognition.automatic = kept.automatic
+        self._redraw()
+
+    def _restore_again(self) -> None:
+        if not self._unread_problem:
+            return
+        self._restore()
+        if not self._unread_problem:
+            self._publish_canvas()
+            self._recognition.changed(urgent=True)
 
     # commands that draw
 
@@ -202,6 +222,7 @@ class PadService(Service):
 
     def _soon(self) -> None:
         """Publish the canvas and keep it, both before long."""
+        self._unread_problem = ""
         if not self._canvas_due:
             self._canvas_due = True
             self.after(STATE_EVERY_S, self._canvas_is_due)
@@ -229,6 +250,8 @@ class PadService(Service):
 
     def _keep(self) -> None:
         self._keep_due = False
+        if self._unread_problem:
+            return  # an untouched canvas must not take the place of the one that was kept
         self._store.write(
             Kept(
                 revision=self._canvas.revision,
@@ -285,7 +308,7 @@ class PadService(Service):
             self._report_state()
 
     def _report_state(self) -> None:
-        if problem := self.journal_problem or self._disk_problem:
+        if problem := self.journal_problem or self._disk_problem or self._unread_problem:
             self.report("degraded", problem)
         elif not self._reader.is_there:
             self.report(

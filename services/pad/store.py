@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,24 +37,37 @@ class CanvasStore:
     """
 
     def __init__(self, path: Path, done: Callable[[str], None]) -> None:
-        self._path = path
+        self.path = path
+        self._is_unread = False
         self._done = done
         self._thread = ThreadPoolExecutor(1, "canvas")
 
     def read(self) -> Kept:
-        """What was kept; nothing where there is no file, or one that can't be used."""
+        """What was kept; nothing where there is no file, or a damaged one.
+
+        Raises OSError where the file can't be read now. One that was not read, or couldn't be used, isn't
+        lost: `write` moves it aside first.
+        """
+        self._is_unread = True
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 content = file.read(MAX_FILE_BYTES + 1)
+        except FileNotFoundError:
+            content = None
+        self._is_unread = False
+        if content is None:
+            return Kept()
+        try:
             if len(content) > MAX_FILE_BYTES:
                 raise ValueError("it is too large")
             return Kept.model_validate_json(content)
-        except FileNotFoundError:
-            return Kept()
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             problem = "it is damaged" if isinstance(error, ValidationError) else str(error)
+            self._is_unread = True
             log.warning(
-                "the canvas kept in %s can't be used (%s); beginning with an empty one", self._path, problem
+                "the canvas kept in %s can't be used (%s); the pad begins with an empty one",
+                self.path,
+                problem,
             )
             return Kept()
 
@@ -66,16 +80,21 @@ class CanvasStore:
         self._thread.shutdown()
 
     def _write(self, kept: Kept) -> None:
-        fresh = self._path.with_name(f".{self._path.name}.new")
+        fresh = self.path.with_name(f".{self.path.name}.new")
         try:
-            make_private(self._path.parent)
+            make_private(self.path.parent)
+            if self._is_unread:
+                aside = self.path.with_name(f"{self.path.name}.unread-{int(time.time())}")
+                self.path.rename(aside)
+                self._is_unread = False
+                log.warning("the canvas that could not be read is kept as %s", aside)
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(kept.model_dump_json().encode())
                 file.flush()
                 os.fsync(file.fileno())
-            fresh.replace(self._path)
+            fresh.replace(self.path)
         except OSError as error:
-            self._done(f"the canvas can't be kept, and a restart would lose it: {why_not(self._path, error)}")
+            self._done(f"the canvas can't be kept, and a restart would lose it: {why_not(self.path, error)}")
         else:
             self._done("")

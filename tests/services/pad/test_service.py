@@ -407,6 +407,43 @@ def test_a_damaged_file_begins_an_empty_canvas(context: Context, runtime: Path, 
     onlooker = Onlooker(context, runtime)
     with service("pad", runtime):
         assert onlooker.wait(lambda: onlooker.of("pad.canvas"))[-1].strokes == ()
+        onlooker.commands.send(PadStrokeCommand(points=((1, 2),)), 10)
+        [aside] = wait_for(lambda: list(folder.glob("canvas.json.unread-*")))
+        assert aside.read_bytes() == content
+
+
+def test_a_canvas_that_cannot_be_read_now_is_not_replaced_and_taken_up_when_it_can(
+    context: Context, runtime: Path
+) -> None:
+    kept = runtime / "state" / "pad" / "canvas.json"
+    kept.mkdir(parents=True)  # what is no file can't be read
+    onlooker = Onlooker(context, runtime)
+    for _ in range(2):  # nor does a stop replace it
+        with service("pad", runtime):
+            onlooker.wait_state("pad", "degraded", "the canvas can't be read")
+        onlooker.wait_state("pad", "stopped")
+        assert kept.is_dir()
+    with service("pad", runtime):
+        onlooker.wait_state("pad", "degraded", "the canvas can't be read")
+        kept.rmdir()
+        kept.write_text('{"revision": 7, "brush": 4}')
+        assert onlooker.wait(lambda: [each for each in onlooker.of("pad.canvas") if each.revision == 7])
+        onlooker.wait(lambda: "canvas" not in onlooker.health["pad"].reason)
+
+
+def test_a_canvas_that_could_not_be_read_is_set_aside_when_somebody_draws(
+    context: Context, runtime: Path
+) -> None:
+    kept = runtime / "state" / "pad" / "canvas.json"
+    kept.mkdir(parents=True)
+    (kept / "inside").touch()
+    onlooker = Onlooker(context, runtime)
+    with service("pad", runtime):
+        onlooker.wait_state("pad", "degraded", "the canvas can't be read")
+        assert onlooker.commands.send(PadStrokeCommand(points=((1, 2),)), 10).error is None
+        wait_for(kept.is_file)
+        [aside] = kept.parent.glob("canvas.json.unread-*")
+        assert (aside / "inside").exists()
 
 
 def test_where_the_canvas_cannot_be_kept_it_says_so_and_goes_on(context: Context, runtime: Path) -> None:
