@@ -179,7 +179,7 @@ def _holder(device: Path) -> str:
         try:
             for descriptor in (process / "fd").iterdir():
                 if descriptor.stat().st_rdev == wanted:
-                    return f"{(process / 'comm').read_text().strip()} (process {process.name})"
+                    return f"{_text(process / 'comm')} (process {process.name})"
         except OSError:
             continue  # it ended, or is another user's
     return ""
@@ -194,9 +194,14 @@ def _here() -> str:
 
 def _name_of(node: str) -> str:
     try:
-        return (CLASS / node / "name").read_text().strip()
+        return _text(CLASS / node / "name")
     except OSError:
         return ""
+
+
+def _text(file: Path) -> str:
+    """A line from the kernel; programs and cameras choose their names, in any bytes. Raises OSError."""
+    return file.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _is_v4l2(path: Path) -> bool:

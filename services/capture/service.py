@@ -25,9 +25,9 @@ from messages.commands import (
 )
 from messages.ring import FrameGone, FrameReference, RingReader, remove_rings
 from messages.vision import FrameReady
-from services.capture import cameras
-from services.capture.cameras import NoCamera
-from services.capture.location import without_login
+from services.capture import camera_discovery
+from services.capture.camera_discovery import NoCamera
+from services.capture.source_address import public_address
 from services.service import Service
 
 START_TIMEOUT_S = 30.0
@@ -66,7 +66,7 @@ class CaptureService(Service):
         self._opened = ""
         self._failures = 0
         self._failures_of: Counter[str] = Counter()
-        self._nodes = cameras.nodes()
+        self._nodes = camera_discovery.nodes()
         self._retry_at = 0.0
         self._opening = False
         self._delivering_since = 0.0
@@ -158,13 +158,13 @@ class CaptureService(Service):
         self._start_reader()
 
     def _start_reader(self) -> None:
-        self.details["source"] = without_login(self._source)
+        self.details["source"] = public_address(self._source)
         self._problem = self._remarks = ""
         self._opened = self._source
-        if cameras.is_camera(self._source):
-            self._nodes = cameras.nodes()
+        if camera_discovery.is_camera(self._source):
+            self._nodes = camera_discovery.nodes()
             try:
-                camera = cameras.choose(self._source, self._failures_of)
+                camera = camera_discovery.choose(self._source, self._failures_of)
             except NoCamera as problem:
                 self._fail(str(problem))
                 return
@@ -312,7 +312,7 @@ class CaptureService(Service):
             self.report("starting", f"{name} is being opened and has delivered nothing yet")
 
     def _camera_came_or_went(self) -> bool:
-        if not cameras.is_camera(self._source) or cameras.nodes() == self._nodes:
+        if not camera_discovery.is_camera(self._source) or camera_discovery.nodes() == self._nodes:
             return False
         self._failures = 0
         self._failures_of.clear()
@@ -321,7 +321,9 @@ class CaptureService(Service):
     def _open_timeout_s(self) -> float:
         if not self._opening:
             return START_TIMEOUT_S
-        return PICAMERA_OPEN_TIMEOUT_S if self._opened.startswith(cameras.PICAMERA) else OPEN_TIMEOUT_S
+        return (
+            PICAMERA_OPEN_TIMEOUT_S if self._opened.startswith(camera_discovery.PICAMERA) else OPEN_TIMEOUT_S
+        )
 
     def _frame_timeout_s(self) -> float:
         return max(FRAME_TIMEOUT_S, 3 / self.settings.capture.hertz)

@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from services.capture import cameras
-from services.capture.camera import Camera
+from services.capture import camera_discovery
 from services.capture.files import FolderSource, OnePhoto, VideoSource, list_photos
 from services.capture.picamera import PiCamera
 from services.capture.picture_header import PHOTO_SUFFIXES
 from services.capture.scene import Scene
 from services.capture.source import Frame, Pace, Source, SourceError
 from services.capture.stream import STREAM_SCHEMES, open_stream
+from services.capture.v4l2_camera import Camera
 
 
 class SceneSource(Source):
@@ -37,7 +37,7 @@ class SceneSource(Source):
 def open_source(spec: str, settings: dict[str, Any]) -> Source:
     """The source that `spec` names; `settings` are the section `capture`. Raises SourceError.
 
-    Of the cameras it takes the one that is named: the service has chosen (`cameras.choose`).
+    Of the cameras it takes the one that is named: the service has chosen (`camera_discovery.choose`).
     """
     hertz = settings["hertz"]
     kind, _, rest = spec.partition(":")
@@ -45,7 +45,7 @@ def open_source(spec: str, settings: dict[str, Any]) -> Source:
         if rest and not rest.isdigit():
             raise SourceError(f"{spec}: the scene takes a number as its seed, as in scene:7")
         return SceneSource(int(rest or 0), settings["width"], settings["height"], hertz)
-    if kind == cameras.PICAMERA:
+    if kind == camera_discovery.PICAMERA:
         return PiCamera(int(rest or 0), settings)
     if kind in STREAM_SCHEMES and "//" in spec:
         return open_stream(spec, hertz)
@@ -53,7 +53,7 @@ def open_source(spec: str, settings: dict[str, Any]) -> Source:
         folder = Path(rest).expanduser()
         list_photos(folder)
         return FolderSource(folder, settings["photo_seconds"], hertz, settings["loop"])
-    if (device := cameras.device_of(spec)) is not None:
+    if (device := camera_discovery.device_of(spec)) is not None:
         return Camera(device, settings)
     path = Path(rest if kind == "file" else spec).expanduser()
     if path.is_dir():

@@ -15,9 +15,9 @@ from typing import Any
 import cv2
 
 from services.capture import jpeg
-from services.capture.location import login_of, without_login
 from services.capture.multipart import NotMultipart, Parts
 from services.capture.source import DamagedFrame, Frame, Source, SourceError, Thinning
+from services.capture.source_address import login_of, without_login
 
 STREAM_SCHEMES = {"http", "https", "rtsp", "rtmp", "udp", "tcp"}
 TIMEOUT_S = 1.5

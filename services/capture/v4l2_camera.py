@@ -11,7 +11,8 @@ from typing import Any
 
 import cv2
 
-from services.capture import cameras, v4l2
+from services.capture import v4l2
+from services.capture.camera_discovery import why_not
 from services.capture.jpeg import complaints
 from services.capture.source import DamagedFrame, Frame, Source, SourceError, Thinning, asked_size
 
@@ -27,14 +28,12 @@ class Camera(Source):
 
     def __init__(self, device: Path, settings: dict[str, Any]) -> None:
         self._device = device
-        if reason := cameras.why_not(device):
+        if reason := why_not(device):
             raise SourceError(reason)
         self._thinning = Thinning(settings["hertz"])
         self._capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
         if not self._capture.isOpened():
-            raise SourceError(
-                cameras.why_not(device) or f"OpenCV can't read from the camera {device}; take another"
-            )
+            raise SourceError(why_not(device) or f"OpenCV can't read from the camera {device}; take another")
         width, height = asked_size(settings)
         # Motion JPEG first: uncompressed 640×480 at 30/s is more than many cameras can send over USB 2.
         self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
@@ -49,7 +48,7 @@ class Camera(Source):
             if not self._capture.grab():
                 self._capture.release()  # else it is we who use it
                 raise SourceError(
-                    cameras.why_not(self._device)
+                    why_not(self._device)
                     or f"the camera {self._device} stopped delivering; it is opened anew"
                 )
             captured_ns = self._captured_ns()

@@ -178,7 +178,7 @@ def test_in_use_forbidden_and_no_camera_at_all_are_told_apart(machine: Machine) 
     with capture(machine, source="/dev/video1") as car:
         car.until("degraded", "delivers no pictures (cameras here: /dev/video0 (vivid))")
     nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
-    asked = "from services.capture import cameras; cameras.choose('camera:', {})"
+    asked = "from services.capture import camera_discovery; camera_discovery.choose('camera:', {})"
     code, said = machine.call(f'{nobody} {PYTHON} -c "{asked}"')
     assert code
     assert "/dev/video0 may not be opened" in said

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from services.capture.location import without_login
+from services.capture.source_address import public_address
 from services.config import Settings
 from services.config_file import as_toml
 from services.supervision import FailureNote
@@ -31,7 +31,9 @@ _TIMEOUT_S = 20.0
 _SHORTEST_SECRET = 4
 """What is shorter isn't looked for in other texts: it would be found everywhere."""
 _LOGIN = re.compile(r"(\w+://)[^\s/@]+@")
-_NAMED = re.compile(r"(?i)\b(token|password|passwd|secret|passphrase)(['\"]?\s*[=:]\s*['\"]?)[^\s'\",&]+")
+_NAMED = re.compile(
+    r"(?i)\b(token|password|passwd|pwd|pass|secret|passphrase|auth)(['\"]?\s*[=:]\s*['\"]?)[^\s'\",&]+"
+)
 _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 
 
@@ -66,13 +68,15 @@ class Redaction:
 
     def __init__(self, car: Car) -> None:
         secrets: set[str] = set()
+        sources = (car.settings.capture.source, *car.settings.capture.sources.values())
+        self._addresses = {source: public_address(source) for source in sources if "://" in source}
         for path in secret_files(car).values():
             try:
                 lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             except OSError:
                 continue  # not there, or not this user's to read; then it can't stand anywhere through us
             secrets.update(line.strip() for line in lines)
-        for source in (car.settings.capture.source, *car.settings.capture.sources.values()):
+        for source in sources:
             login = source.partition("://")[2].partition("/")[0].rpartition("@")[0]
             secrets.update((login, login.partition(":")[2]))
         self._secrets = sorted(
@@ -80,6 +84,8 @@ class Redaction:
         )
 
     def __call__(self, text: str) -> str:
+        for address, public in self._addresses.items():
+            text = text.replace(address, public)
         for secret in self._secrets:
             text = text.replace(secret, REMOVED)
         text = _LOGIN.sub(rf"\1{REMOVED}@", text)
@@ -91,8 +97,8 @@ def _harmless(settings: Settings) -> Settings:
     """The settings without logins."""
     capture = settings.capture.model_copy(
         update={
-            "source": without_login(settings.capture.source),
-            "sources": {name: without_login(source) for name, source in settings.capture.sources.items()},
+            "source": public_address(settings.capture.source),
+            "sources": {name: public_address(source) for name, source in settings.capture.sources.items()},
         }
     )
     login = {"username": REMOVED} if settings.mqtt.username else {}

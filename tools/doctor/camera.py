@@ -6,9 +6,9 @@ import os
 import time
 from collections.abc import Iterator
 
-from services.capture import cameras
-from services.capture.location import without_login
+from services.capture import camera_discovery
 from services.capture.source import DamagedFrame, Source, SourceError
+from services.capture.source_address import public_address
 from tools.doctor.car import Car, may, user_name
 from tools.doctor.finding import Finding, as_error, error, ok, warning
 
@@ -40,22 +40,22 @@ def _try(car: Car) -> Iterator[Finding]:
 
     settings = car.settings.capture
     spec = settings.sources.get(settings.source, settings.source)
-    is_camera = cameras.is_camera(spec)
+    is_camera = camera_discovery.is_camera(spec)
     try:
         if is_camera:
-            chosen = cameras.choose(spec, {})
+            chosen = camera_discovery.choose(spec, {})
             spec, what = chosen.source, str(chosen)
             if finding := _forbidden(car, spec):
                 yield finding
                 return
         else:
-            what = without_login(spec)
+            what = public_address(spec)
         source = open_source(spec, settings.model_dump(mode="json", exclude={"source", "sources"}))
         try:
             count, brightest = _look(source)
         finally:
             source.close()
-    except (cameras.NoCamera, SourceError) as problem:
+    except (camera_discovery.NoCamera, SourceError) as problem:
         yield as_error(str(problem))
         return
     for refused in source.refused:
@@ -84,7 +84,7 @@ def _look(source: Source) -> tuple[int, int]:
 
 def _forbidden(car: Car, spec: str) -> Finding | None:
     """Whether the services' user may not use what this one may. Installed, its unit lets capture do so."""
-    device = cameras.device_of(spec)
+    device = camera_discovery.device_of(spec)
     if device is None or car.installed or may(car.service_user, device, os.R_OK | os.W_OK):
         return None
     user = user_name(car.service_user)

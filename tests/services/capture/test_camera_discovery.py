@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.capture import cameras
-from services.capture.cameras import Camera, NoCamera
+from services.capture import camera_discovery, v4l2
+from services.capture.camera_discovery import Camera, NoCamera
 from services.capture.v4l2 import Capability
 
 C270 = Capability("uvcvideo", "C270 HD WEBCAM", captures=True)
@@ -25,9 +25,9 @@ class Bench:
         self._devices, self._class = folder / "dev", folder / "class"
         self._devices.mkdir()
         self._answers: dict[Path, Capability | int] = {}
-        monkeypatch.setattr(cameras, "DEVICES", self._devices)
-        monkeypatch.setattr(cameras, "CLASS", self._class)
-        monkeypatch.setattr(cameras, "_ask", self._ask)
+        monkeypatch.setattr(camera_discovery, "DEVICES", self._devices)
+        monkeypatch.setattr(camera_discovery, "CLASS", self._class)
+        monkeypatch.setattr(camera_discovery, "_ask", self._ask)
 
     def plug(self, number: int, answer: Capability | int) -> str:
         device = self._devices / f"video{number}"
@@ -56,22 +56,22 @@ def test_the_first_that_can_capture_is_taken(bench: Bench) -> None:
     bench.plug(10, CODEC)
     bench.plug(3, C270_METADATA)
     webcam = bench.plug(2, C270)
-    assert cameras.find() == [Camera(webcam, "C270 HD WEBCAM")]
-    assert str(cameras.choose("camera:", {})) == f"{webcam} (C270 HD WEBCAM)"
+    assert camera_discovery.find() == [Camera(webcam, "C270 HD WEBCAM")]
+    assert str(camera_discovery.choose("camera:", {})) == f"{webcam} (C270 HD WEBCAM)"
 
 
 def test_a_raspberry_pi_camera_comes_first_and_once(bench: Bench) -> None:
     bench.plug(0, C270)
     for number in (1, 2):  # its receiver has a device for the picture and one for the sensor's own data
         bench.plug(number, PI)
-    assert [camera.source for camera in cameras.find()][:1] == ["picamera:0"]
-    assert len(cameras.find()) == 2
+    assert [camera.source for camera in camera_discovery.find()][:1] == ["picamera:0"]
+    assert len(camera_discovery.find()) == 2
 
 
 def test_one_that_failed_more_often_than_another_comes_after_it(bench: Bench) -> None:
     first, second = bench.plug(0, C270), bench.plug(2, C270)
-    assert cameras.choose("camera:", {first: 1}).source == second
-    assert cameras.choose("camera:", {first: 1, second: 1}).source == first
+    assert camera_discovery.choose("camera:", {first: 1}).source == second
+    assert camera_discovery.choose("camera:", {first: 1, second: 1}).source == first
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_why_there_is_none_is_said(
     if answer is not None:
         bench.plug(0, answer)
     with pytest.raises(NoCamera, match=says):
-        cameras.choose(source, {})
+        camera_discovery.choose(source, {})
 
 
 @pytest.mark.parametrize(
@@ -113,5 +113,26 @@ def test_why_there_is_none_is_said(
     ],
 )
 def test_a_device_has_several_names(source: str, device: str | None) -> None:
-    assert cameras.device_of(source) == (None if device is None else Path(device))
-    assert cameras.is_camera(source) == (device is not None or source == "camera:")
+    assert camera_discovery.device_of(source) == (None if device is None else Path(device))
+    assert camera_discovery.is_camera(source) == (device is not None or source == "camera:")
+
+
+def test_a_camera_may_have_a_name_that_is_no_text(bench: Bench, tmp_path: Path) -> None:
+    webcam = bench.plug(0, C270)
+    (tmp_path / "class" / "video0" / "name").write_bytes("모델".encode("cp949"))
+    assert [camera.source for camera in camera_discovery.find()] == [webcam]
+
+
+def test_so_may_the_program_that_holds_it(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Path("/dev/null")  # any file with a device number
+    process = tmp_path / "processes" / "77"
+    (process / "fd").mkdir(parents=True)
+    (process / "fd" / "3").symlink_to(device)
+    (process / "comm").write_bytes(b"k\xb8\n")
+    monkeypatch.setattr(camera_discovery, "PROCESSES", tmp_path / "processes")
+    monkeypatch.setattr(v4l2, "is_streaming_elsewhere", lambda _: True)
+    assert camera_discovery.why_not(device) == (
+        "the camera /dev/null is in use by k\ufffd (process 77); close that"
+    )
