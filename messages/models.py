@@ -101,14 +101,17 @@ class StoredModel(Part):
 
     model: ModelInfo
     release: int
-    state: Literal["active", "previous", "factory", "kept"]
+    state: Literal["active", "previous", "factory", "kept", "damaged", "unreadable"]
     origin: Origin
     file: str = ""
     signed: bool
     size: int
     added: datetime
-    issued: datetime
+    issued: datetime | None = None
+    """None where the model's manifest can't be read."""
     accuracy: Share | None = None
     """On the car's golden digits; None where it was not measured on this car."""
     latency_ms: Millis | None = None
     """Five digits on this car."""
+    problem: str = ""
+    """Why it can't be used, where it is damaged or can't be read."""

@@ -98,7 +98,7 @@ def remove_link(link: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Take a folder away, read-only or not. What others removed meanwhile is no error, nor what stays."""
-    with _step("remove", path), suppress(OSError):
+    with suppress(OSError), _step("remove", path):
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
             shutil.rmtree(path, ignore_errors=True)

@@ -25,6 +25,10 @@ class Reason(StrEnum):
         "not_a_file",
         "It is a folder, a link, a pipe or a device. Put the model's file itself there.",
     )
+    UNREADABLE = (
+        "unreadable",
+        "The file is there and can't be read now: its permissions, or the disk. The sentence says why.",
+    )
     EMPTY = "empty", "The file holds nothing, or nothing but zeros. Download or copy it again."
     CHANGED = "changed", "The file changed while it was read. Wait until the copy is finished."
     TOO_LARGE = "too_large", "A file is larger than a digit model needs. Save a smaller network."

@@ -1,13 +1,15 @@
-"""The car's models: a read-only folder each, and links that say which is active, previous and the factory's.
-
-    sha256-<digest>/   a bundle, checked byte for byte before it came here
-    active, previous, factory   links to such folders
-    next               a link while the active model changes: what a crash leaves is finished at opening
+"""The store of models: bundles are added and removed, and one of them is active.
 
 A folder is made beside its place and renamed into it; a link is made beside its place and renamed over it. So
-at every instant `active` is one whole bundle. One process owns a store; others read `active` by Bundle.load.
+at every instant `active` is one whole bundle, and the rename of `active` is what changes it: before that a
+change that the disk refuses is undone, after it the change is finished. One process owns a store; others read
+`active` by Bundle.load.
 
-On a disk that takes nothing a store can be read: what it holds, and the shipped bundle in any case.
+What can't be read for the moment stays where it is: nothing is moved or removed that was not read and found
+wrong. On a disk that takes nothing a store can be read: what it holds, and the shipped bundle in any case.
+
+    store = Store("/var/lib/smartcar/models")
+    store.activate(store.add(Bundle.load("my-bundle")))
 """
 
 from __future__ import annotations
@@ -19,108 +21,80 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
-import models
 from messages.disk import why_not
 from models import durable
-from models.bundle.bundle import Bundle, BundleError
-from models.bundle.manifest import Manifest
+from models.bundle.bundle import Bundle
 from models.refusal import Reason, Refusal
+from models.store_reader import FACTORY_FOLDER, PREFIX, StoreReader
 
-FACTORY_FOLDER = Path(models.__file__).parent / "factory"
 SPARE_BYTES = 16 << 20
 """What stays free on the disk beside a new bundle."""
-_PREFIX = "sha256-"
+MOST_SET_ASIDE = 3
+"""So many damaged bundles are kept aside; the oldest of more goes."""
+_DAMAGED = "damaged-"
 _HALF_MADE = (".adding-", ".removing-", ".work-")
-
-State = Literal["active", "previous", "factory", "kept"]
 
 log = logging.getLogger(__name__)
 
 
-def bundle_folder(root: Path, digest: str) -> Path:
-    """Where a store at `root` keeps the bundle of that digest; for those who only read it."""
-    return root / f"{_PREFIX}{digest}"
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """What opening a store had to put right."""
-
-    swept: tuple[str, ...] = ()
-    """Names of what was half made or damaged, and is gone."""
-    active_lost: str | None = None
-    """The digest that was active and could not be loaded; another one is now."""
-    former_factory: str | None = None
-    """The digest of the shipped model before this one."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A bundle in the store."""
-
-    digest: str
-    manifest: Manifest
-    signed: bool
-    """Whether it came with a signature; whose is another question."""
-    size: int
-    state: State
-    folder: Path
-    added: datetime
-
-
-class Store:
+class Store(StoreReader):
     """The store at `root`, made where there is none. Not for use by two threads at once.
 
-    `problem` says why nothing can be changed; empty where it can.
+    `closed` says why nothing can be changed, `set_aside` which bundles opening it found damaged.
     """
 
     def __init__(self, root: str | os.PathLike[str], factory: Path = FACTORY_FOLDER) -> None:
         """Open and recover, as far as the disk lets it. Raises Refusal: store_locked."""
-        self.root = Path(root)
-        self.recovery = Recovery()
-        self.problem = ""
-        self._shipped = Bundle.load(factory)
-        self._unsound: frozenset[str] = frozenset()
-        """Digests of bundles that don't load, while nothing can be swept."""
+        super().__init__(Path(root), Bundle.load(factory))
+        self.closed = ""
+        self.set_aside: tuple[str, ...] = ()
         self._lock = -1
         self._open()
-        if self.problem:
-            log.error("the model store %s can't be changed: %s", self.root, self.problem)
-            whole = {folder for folder in self._folders() if self._is_whole(folder)}
-            unsound = {*self._folders()} - whole
-            self._unsound = frozenset(folder.name.removeprefix(_PREFIX) for folder in unsound)
+        if self.closed:
+            log.error("the model store %s can't be changed: %s", self.root, self.closed)
+            self._left_out = {
+                folder.name.removeprefix(PREFIX): flaw
+                for folder in self._folders()
+                if (flaw := self._flaw(folder)) is not None
+            }
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the store or a bundle of it; empty where nothing is."""
+        return self.closed or next((str(flaw) for flaw in self._left_out.values()), "")
 
     def try_again(self) -> None:
-        """Open and recover, where the disk hasn't let it so far."""
-        if self.problem:
+        """Open and recover, where the disk hasn't let it so far, and use what can be read by now."""
+        if self.closed:
+            self.close()
             try:
                 self._open()
             except Refusal as locked:
-                self.problem = str(locked)
+                self.closed = str(locked)
+        else:
+            for digest in tuple(self._left_out):
+                self._look_at(self._folder(digest))
 
     def _open(self) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.root)
         except OSError as error:
-            self.problem = why_not(self.root / ".lock", error)
+            self.closed = why_not(self.root / ".lock", error)
             return
-        before, self.problem, self._unsound = self._unsound, "", frozenset()
+        before, self.closed, self._left_out = self._left_out, "", {}
         try:
-            self.recovery = self._recover(self._shipped)
+            self._recover()
         except (Refusal, OSError) as error:
             self.close()
-            self._unsound = before
-            self.problem = why_not(self.root / "active", error)
+            self._left_out = before
+            self.closed = why_not(self.root / "active", error)
             if isinstance(error, Refusal):
                 sentence = str(error).removesuffix(".")
-                self.problem = sentence[0].lower() + sentence[1:]
+                self.closed = sentence[0].lower() + sentence[1:]
         except BaseException:
             self.close()
             raise
@@ -131,99 +105,67 @@ class Store:
             os.close(self._lock)
             self._lock = -1
 
-    # --- what is there
-
-    @property
-    def active(self) -> str:
-        """The digest of the model the car reads with."""
-        return self._target("active") or self.factory
-
-    @property
-    def previous(self) -> str | None:
-        """The digest that a rollback goes back to."""
-        return self._target("previous")
-
-    @property
-    def factory(self) -> str:
-        """The digest of the shipped model."""
-        return self._target("factory") or self._shipped.digest
-
-    @property
-    def digests(self) -> tuple[str, ...]:
-        """Of all bundles, in no order."""
-        found = {folder.name.removeprefix(_PREFIX) for folder in self._folders()} - self._unsound
-        return tuple(found | {self._shipped.digest})
-
-    @property
-    def active_folder(self) -> Path:
-        """The folder of the active bundle."""
-        return self._folder(self.active)
-
-    def load(self, digest: str) -> Bundle:
-        """The bundle of that digest, every byte checked. Raises Refusal."""
-        if self._has(digest):
-            return Bundle.load(self._folder(digest))
-        if digest == self._shipped.digest:
-            return self._shipped
-        raise Refusal(Reason.UNKNOWN_MODEL, f"There is no model {digest[:12]} in the store {self.root}.")
-
-    def entries(self) -> tuple[Entry, ...]:
-        """All bundles, the newest first."""
-        found = [self._entry(self.load(digest)) for digest in self.digests]
-        return tuple(sorted(found, key=lambda entry: (entry.added, entry.digest), reverse=True))
-
     # --- changes
 
     def add(self, bundle: Bundle) -> str:
         """Keep the bundle, as it was checked; its digest. Nothing changes where it is there already.
 
-        Raises Refusal: no_space, store_damaged.
+        Raises Refusal: no_space, store_damaged, unreadable.
         """
         self._must_be_open()
-        if self._has(bundle.digest) and self._is_whole(self._folder(bundle.digest)):
-            return bundle.digest
+        folder = self._folder(bundle.digest)
+        if os.path.isdir(folder):
+            self._look_at(folder)
+            if bundle.digest in self._left_out:
+                raise Refusal(
+                    Reason.UNREADABLE, f"The model is there already: {self._left_out[bundle.digest]}."
+                )
+            if self._has(bundle.digest):
+                return bundle.digest
         free = shutil.disk_usage(self.root).free
         if free < bundle.size + SPARE_BYTES:
             raise _no_space(self.root, bundle.size + SPARE_BYTES, free)
         half = self.root / f".adding-{secrets.token_hex(8)}"
-        with _said(self.root):
-            try:
-                self._put(bundle, half)
-            except BaseException:
-                durable.remove_tree(half)
+        try:
+            with _said(self.root):
+                durable.make_folder(half)
+                for name, content in bundle.files().items():
+                    durable.write_file(half / name, content)
+                durable.sync_folder(half)
+                half.chmod(0o555)
+                durable.rename(half, folder)
+        except BaseException as error:
+            durable.remove_tree(half)
+            if not (isinstance(error, Refusal) and os.path.isdir(folder)):  # else it is done all the same
                 raise
         return bundle.digest
-
-    def _put(self, bundle: Bundle, half: Path) -> None:
-        durable.make_folder(half)
-        for name, content in bundle.files().items():
-            durable.write_file(half / name, content)
-        durable.sync_folder(half)
-        half.chmod(0o555)
-        if self._has(bundle.digest):  # damaged
-            self._discard(self._folder(bundle.digest))
-        durable.rename(half, self._folder(bundle.digest))
 
     def activate(self, digest: str) -> None:
         """Make it the active model; the one that was becomes the previous.
 
-        Raises Refusal: unknown_model, or why its bundle can't be loaded any more.
+        Raises Refusal: unknown_model, why its bundle can't be loaded any more, or what the disk refuses; then
+        nothing has changed.
         """
-        if digest == self.active:
+        outgoing = self._link("active")
+        if digest == outgoing:
             return
         self._must_be_open()
         self.load(digest)
-        with _said(self.root):
-            durable.replace_link(self.root / "next", self._name(digest))
+        try:
+            with _said(self.root):
+                if outgoing is not None:
+                    durable.replace_link(self.root / "outgoing", self._name(outgoing))
+                durable.replace_link(self.root / "active", self._name(digest))
+        except Refusal:
+            if self._link("active") != digest:
+                with suppress(OSError):  # it names the active model, which means nothing
+                    durable.remove_link(self.root / "outgoing")
+                raise
+        try:
             self._finish_activation()
-
-    def rollback(self) -> str:
-        """Swap the active model and the previous; the digest active now. Raises Refusal: no_previous."""
-        previous = self.previous
-        if previous is None:
-            raise Refusal(Reason.NO_PREVIOUS, "There is no earlier model to go back to.")
-        self.activate(previous)
-        return previous
+        except OSError as error:
+            self.closed = why_not(self.root / "previous", error)
+            log.error("the model store %s can't be changed: %s", self.root, self.closed)
 
     def remove(self, digest: str) -> None:
         """Take a bundle away. Raises Refusal: unknown_model, in_use."""
@@ -233,15 +175,20 @@ class Store:
         state = self._state(digest)
         if state != "kept":
             raise Refusal(Reason.IN_USE, f"Model {digest[:12]} is the {state} one and stays.")
-        with _said(self.root):
-            self._discard(self._folder(digest))
+        folder, going = self._folder(digest), self.root / f".removing-{secrets.token_hex(8)}"
+        try:
+            with _said(self.root):
+                durable.rename(folder, going)
+        except Refusal:
+            if os.path.isdir(folder):
+                raise
+        durable.remove_tree(going)
 
-    def retain(self, keep: int = 3) -> tuple[str, ...]:
-        """Take away the oldest but `keep`, beside active, previous and factory; the digests that went."""
+    def retain(self, keep: int) -> None:
+        """Take away the oldest but `keep`, beside active, previous and factory. Raises Refusal."""
         others = [entry.digest for entry in self.entries() if entry.state == "kept"]
         for digest in others[keep:]:
             self.remove(digest)
-        return tuple(others[keep:])
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -255,118 +202,69 @@ class Store:
         finally:
             durable.remove_tree(folder)
 
-    # --- how it is done
+    # --- opening it
 
     def _must_be_open(self) -> None:
-        if self.problem:
-            raise Refusal(Reason.STORE_DAMAGED, f"No model can be changed: {self.problem}.")
+        if self.closed:
+            raise Refusal(Reason.STORE_DAMAGED, f"No model can be changed: {self.closed}.")
 
-    def _recover(self, factory: Bundle) -> Recovery:
-        swept = self._sweep()
-        former = self._target("factory")
-        self.add(factory)
-        if former != factory.digest:
-            durable.replace_link(self.root / "factory", self._name(factory.digest))
-        self._finish_activation()
-        lost = self._restore_active(factory.digest)
-        useless = self.previous in (None, self.active)
-        if useless and os.path.lexists(self.root / "previous"):
-            durable.remove_link(self.root / "previous")
-        return Recovery(tuple(swept), lost, former if former not in (None, factory.digest) else None)
-
-    def _sweep(self) -> list[str]:
-        """Remove what was half made, and bundles that don't load any more."""
-        swept = []
+    def _recover(self) -> None:
+        """Put right what a crash has left, and bring in the shipped model."""
         for path in sorted(self.root.iterdir()):
             half_made = path.name.startswith(_HALF_MADE) or (path.name[0] == "." and path.suffix == ".new")
-            if half_made:
+            if (
+                half_made or path.name == "next"
+            ):  # `next`: of an earlier release, a change that never happened
                 durable.remove_tree(path)
-            elif path.name.startswith(_PREFIX) and not self._is_whole(path):
-                self._discard(path)
-            else:
-                continue
-            swept.append(path.name)
-        if swept:
-            log.warning("swept out of the model store: %s", ", ".join(swept))
-        return swept
+            elif path.name.startswith(PREFIX):
+                self._look_at(path)
+        shipped = self._shipped.digest
+        if shipped not in self._left_out:
+            self.add(self._shipped)
+            if self._link("factory") != shipped:
+                durable.replace_link(self.root / "factory", self._name(shipped))
+        self._finish_activation()
+        if (lost := self._link("active")) is None or not os.path.isdir(self._folder(lost)):
+            durable.replace_link(self.root / "active", self._name(self.previous or self.factory))
+            if lost is not None:
+                log.error("the active model %s is lost; %s is active now", lost[:12], self.active[:12])
+        previous = self._link("previous")
+        if previous is not None and (
+            previous == self._link("active") or not os.path.isdir(self._folder(previous))
+        ):
+            durable.remove_link(self.root / "previous")
 
     def _finish_activation(self) -> None:
-        """Do what `next` asks for. Done twice, or after a crash in its middle, it ends the same."""
-        coming = self._target("next")
-        if coming is not None:
-            old = self._target("active")
-            if old is not None and old != coming:
-                durable.replace_link(self.root / "previous", self._name(old))
-            durable.replace_link(self.root / "active", self._name(coming))
-        if os.path.lexists(self.root / "next"):
-            durable.remove_link(self.root / "next")
+        """Where `active` has moved, what was active is the previous. Done twice it ends the same."""
+        outgoing = self._link("outgoing")
+        if outgoing is not None and outgoing != self._link("active"):
+            durable.replace_link(self.root / "previous", self._name(outgoing))
+        if outgoing is not None:
+            durable.remove_link(self.root / "outgoing")
 
-    def _restore_active(self, factory: str) -> str | None:
-        if self._target("active") is not None:
-            return None
-        link = self.root / "active"
-        lost = os.readlink(link).removeprefix(_PREFIX) if link.is_symlink() else None
-        durable.replace_link(link, self._name(self.previous or factory))
-        if lost is not None:
-            log.error(
-                "the active model %s can't be loaded any more; %s is active now", lost[:12], self.active[:12]
-            )
-        return lost
+    def _look_at(self, folder: Path) -> None:
+        """Use the bundle, leave it out while it can't be read, or set it aside where it is damaged."""
+        digest, flaw = folder.name.removeprefix(PREFIX), self._flaw(folder)
+        if flaw is None:
+            if self._left_out.pop(digest, None):
+                log.info("model %s can be read again", digest[:12])
+        elif flaw.reason == Reason.UNREADABLE:
+            if digest not in self._left_out:
+                log.error("%s", flaw)
+            self._left_out[digest] = flaw
+        else:
+            self._set_aside(folder, str(flaw))
+            self._left_out.pop(digest, None)
 
-    def _discard(self, folder: Path) -> None:
-        going = self.root / f".removing-{secrets.token_hex(8)}"
-        durable.rename(folder, going)
-        durable.remove_tree(going)
-
-    def _target(self, link: str) -> str | None:
-        """The digest that a link names, where its bundle is there."""
-        try:
-            name = os.readlink(self.root / link)
-        except OSError:
-            return None
-        digest = name.removeprefix(_PREFIX)
-        return digest if name.startswith(_PREFIX) and self._has(digest) else None
-
-    def _has(self, digest: str) -> bool:
-        return digest.isalnum() and digest not in self._unsound and os.path.isdir(self._folder(digest))
-
-    def _is_whole(self, folder: Path) -> bool:
-        try:
-            return self._name(Bundle.load(folder).digest) == folder.name
-        except BundleError as error:
-            log.warning("%s", error)
-            return False
-
-    def _name(self, digest: str) -> str:
-        return f"{_PREFIX}{digest}"
-
-    def _folder(self, digest: str) -> Path:
-        return bundle_folder(self.root, digest)
-
-    def _folders(self) -> list[Path]:
-        try:
-            return [self.root / name for name in os.listdir(self.root) if name.startswith(_PREFIX)]
-        except OSError:
-            return []  # there is none yet, or we may not look into it
-
-    def _state(self, digest: str) -> State:
-        linked: dict[str | None, State] = {
-            self.factory: "factory",
-            self.previous: "previous",
-            self.active: "active",
-        }
-        return linked.get(digest, "kept")
-
-    def _entry(self, bundle: Bundle) -> Entry:
-        return Entry(
-            digest=bundle.digest,
-            manifest=bundle.manifest,
-            signed=bundle.signature is not None,
-            size=bundle.size,
-            state=self._state(bundle.digest),
-            folder=bundle.folder,
-            added=datetime.fromtimestamp(bundle.folder.stat().st_mtime, UTC),
-        )
+    def _set_aside(self, folder: Path, flaw: str) -> None:
+        aside = self.root / folder.name.replace(PREFIX, _DAMAGED, 1)
+        durable.remove_tree(aside)
+        durable.rename(folder, aside)
+        self.set_aside += (f"{flaw}; kept as {aside}",)
+        log.error("%s", self.set_aside[-1])
+        kept = sorted(self.root.glob(f"{_DAMAGED}*"), key=lambda path: path.stat().st_ctime_ns)
+        for path in kept[:-MOST_SET_ASIDE]:
+            durable.remove_tree(path)
 
 
 def _lock(root: Path) -> int:

@@ -145,7 +145,7 @@ def read_regular(path: Path, limit: int) -> bytes:
     except OSError as error:
         if path.is_symlink():
             raise BundleError("not_a_file", f"{path} is a link; a bundle holds its own files.") from None
-        raise BundleError("missing", f"{path} can't be read: {error.strerror}.") from None
+        raise BundleError("unreadable", f"{path} can't be read: {error.strerror}.") from None
     if not stat.S_ISREG((status := os.fstat(descriptor)).st_mode):
         os.close(descriptor)
         raise BundleError("not_a_file", f"{path} is no regular file.")
@@ -155,7 +155,7 @@ def read_regular(path: Path, limit: int) -> bytes:
         try:
             content = file.read(limit + 1)
         except OSError as error:
-            raise BundleError("missing", f"{path} can't be read: {error.strerror}.") from None
+            raise BundleError("unreadable", f"{path} can't be read: {error.strerror}.") from None
     if len(content) > limit:
         raise BundleError("too_large", f"{path} has more than {limit} bytes.")
     return content

@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.refusal import BundleError
+from models.bundle.zipped import refuse_large_directory
+from models.refusal import BundleError, Reason, Refusal
 
 SIDE = 28
 """Height and width of a crop, in pixels, as `models.inference.normalise` makes it, which loads OpenCV."""
+DIGITS = tuple("0123456789")
+"""What the labels of a model are, in any order."""
 GOLDEN_FILE = "golden.npz"
 MAX_GOLDEN_BYTES = 4 << 20
 """Of the file, and of what it unpacks to."""
@@ -46,12 +49,22 @@ class Golden:
     labels: tuple[str, ...]
 
 
+def require_digits(labels: Sequence[str], title: str) -> None:
+    """Raises Refusal, wrong_output, where a model's labels are not the ten digits, each once."""
+    if sorted(labels) != sorted(DIGITS):
+        named = ", ".join(labels)
+        raise Refusal(
+            Reason.WRONG_OUTPUT,
+            f"{title} has the labels {named[:80]}; the ten digits 0 to 9 are due. Train it on digits.",
+        )
+
+
 def golden_digits(packed: bytes, labels: Sequence[str], path: Path = Path(GOLDEN_FILE)) -> Golden:
     """The digits in the content of golden.npz, which was at `path`. Raises BundleError."""
     try:
         crops, names = _arrays(packed)
-    except _UNREADABLE as error:
-        raise BundleError("bad_golden", f"{path} can't be read: {error}.") from None
+    except (*_UNREADABLE, Refusal) as error:
+        raise BundleError("bad_golden", f"{path} can't be read: {error}") from None
     if crops.dtype != np.uint8 or crops.ndim != 3 or crops.shape[1:] != (SIDE, SIDE):
         raise BundleError("bad_golden", f"{path} does not hold crops of {SIDE}×{SIDE} bytes.")
     written = tuple(str(label) for label in names.ravel().tolist())
@@ -68,6 +81,7 @@ def golden_digits(packed: bytes, labels: Sequence[str], path: Path = Path(GOLDEN
 
 def _arrays(packed: bytes) -> tuple[NDArray[np.uint8], NDArray[np.generic]]:
     """`crops` and `labels`, their unpacked size looked at before anything is unpacked."""
+    refuse_large_directory(packed)
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > MAX_GOLDEN_BYTES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,6 +15,10 @@ SIGNATURE = b"PK\x03\x04"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError, RuntimeError)
 """What damaged or hostile bytes make zipfile raise."""
 _ENCRYPTED = 0x1
+_END = struct.Struct("<4s4H2LH")
+"""The record at a zip's end (PKWARE's APPNOTE, 4.3.16): among others how many bytes its directory has."""
+_END_SIGNATURE, _ZIP64_SIGNATURE = b"PK\x05\x06", b"PK\x06\x07"
+_MOST_ENTRIES, _MOST_DIRECTORY_BYTES = 64, 64 << 10
 
 
 def read(content: bytes, limits: Mapping[str, int]) -> dict[str, bytes]:
@@ -22,11 +27,31 @@ def read(content: bytes, limits: Mapping[str, int]) -> dict[str, bytes]:
     Raises Refusal: `bad_archive` where it is damaged, `unsafe_archive` where it holds what doesn't belong
     there, `too_large` where a file claims or unpacks to more than its limit.
     """
+    refuse_large_directory(content)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _read(archive, limits)
     except _DAMAGE as error:
         raise Refusal(Reason.BAD_ARCHIVE, f"The zip is damaged ({error}); copy or pack it again.") from None
+
+
+def refuse_large_directory(content: bytes) -> None:
+    """Look at the length of a zip's directory before `zipfile` reads all of it.
+
+    Raises Refusal: `unsafe_archive` where it has more entries than a model's archive, or is a ZIP64.
+    """
+    at = max(0, len(content) - _END.size)
+    if content[at : at + 4] != _END_SIGNATURE or content[-2:] != b"\0\0":
+        at = content.rfind(_END_SIGNATURE, max(0, len(content) - (1 << 16) - _END.size))
+    if at < 0 or len(content) - at < _END.size:
+        return  # zipfile says what is wrong with it
+    _, _, _, _, entries, length, _, _ = _END.unpack_from(content, at)
+    if _ZIP64_SIGNATURE in content[max(0, at - 20) : at]:
+        raise _unsafe("it is a ZIP64, as only an archive of many or very large files is")
+    if entries > _MOST_ENTRIES or length > _MOST_DIRECTORY_BYTES:
+        raise _unsafe(
+            f"its directory has {entries} entries in {length} bytes, more than a model's files need"
+        )
 
 
 def _read(archive: zipfile.ZipFile, limits: Mapping[str, int]) -> dict[str, bytes]:

@@ -27,11 +27,10 @@ from models import durable
 from models.bundle import zipped
 from models.bundle.acceptance import Proof, Terms
 from models.bundle.bundle import Bundle
-from models.bundle.digits import GOLDEN_FILE
+from models.bundle.digits import DIGITS, GOLDEN_FILE, require_digits
 from models.bundle.manifest import MANIFEST_FILE, MAX_FILE_BYTES, MAX_SOURCE_BYTES, MODEL_FILE
 from models.refusal import Reason, Refusal
 
-LABELS = tuple("0123456789")
 _MAX_ANSWER = sum(MAX_FILE_BYTES.values()) + (1 << 20)
 _LOOK_S = 0.05
 _RUN_BY = {"name", "version", "input", "calibration", "labels"}
@@ -80,7 +79,7 @@ def import_file(
     folder: str | os.PathLike[str],
     *,
     golden: Bundle,
-    labels: Sequence[str] = LABELS,
+    labels: Sequence[str] = DIGITS,
     limits: Limits = DEFAULT_LIMITS,
     cancelled: Callable[[], bool] | None = None,
 ) -> Import:
@@ -136,6 +135,7 @@ def prove(
 
     Judged by its manifest's terms, or by `terms`. Raises Refusal.
     """
+    require_digits(bundle.manifest.labels, f"{bundle.manifest.name} {bundle.manifest.version}")
     due = terms or bundle.manifest.golden
     job = {
         "task": "prove",
@@ -165,7 +165,7 @@ def _opened(path: Path) -> Iterator[int]:
     except FileNotFoundError:
         raise Refusal(Reason.MISSING, f"{path.name} is not there any more; copy it again.") from None
     except OSError as error:
-        raise Refusal(Reason.MISSING, f"{path.name} can't be read: {error.strerror}.") from None
+        raise Refusal(Reason.UNREADABLE, f"{path.name} can't be read: {error.strerror}.") from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -50,7 +50,7 @@ class Classifier:
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Calibrated probabilities, (n, labels) float32, of normalised crops (n, 28, 28) uint8; n may be 0.
 
-        Raises ValueError for another shape or dtype, ModelError where the model's answer is not finite.
+        Raises ValueError for another shape or dtype, ModelError where the model fails or answers no numbers.
         """
         return self._probabilities(self.answer(crops))
 
@@ -63,7 +63,11 @@ class Classifier:
         for start in range(0, count, _LARGEST_BATCH):
             part = crops[start : start + _LARGEST_BATCH]
             runner = self._single if len(part) == 1 else self._five
-            answer[start : start + len(part)] = runner.run(part)
+            try:
+                answer[start : start + len(part)] = runner.run(part)
+            except (RuntimeError, ValueError) as error:  # of LiteRT, at what it sees in these very crops
+                said = " ".join(str(error).split()).rstrip(".")
+                raise ModelError(f"Model {self._name} failed at a picture: {said}.") from error
         if not np.isfinite(answer).all():
             raise ModelError(
                 f"Model {self._name} answered with numbers that are not finite; it can't be used.",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from messages.vision import ModelInfo
 from models.bundle.bundle import Bundle
+from models.bundle.digits import require_digits
 from models.inference.test_time_averaging import CarefulClassifier
 from services.config import Recognizer
 from services.recognizer.boxes import BoxReader
@@ -48,8 +49,9 @@ def load(folder: Path, settings: Recognizer) -> LoadedModel:
     Raises models.refusal.Refusal (BundleError, ModelError), models.inference.gate.GateError.
     """
     bundle = Bundle.load(folder)
-    classifier = CarefulClassifier(bundle)
     manifest = bundle.manifest
+    require_digits(manifest.labels, f"{manifest.name} {manifest.version}")
+    classifier = CarefulClassifier(bundle)
     info = ModelInfo(name=manifest.name, version=manifest.version, digest=bundle.digest)
     crops = bundle.golden().crops
     classifier.classify(crops[:1])

@@ -24,7 +24,7 @@ from messages.vision import FrameReady, ReadingEvent
 from models.inference.gate import GateError
 from models.inference.runtime import ModelError
 from models.refusal import Reason, Refusal
-from models.store import bundle_folder
+from models.store_reader import bundle_folder
 from services.log import fields
 from services.recognizer.model import LoadedModel, keep_memory, load
 from services.recognizer.reading import Line

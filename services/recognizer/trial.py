@@ -22,7 +22,7 @@ from messages.model_commands import (
     TrialReport,
 )
 from messages.requests import Later
-from models.store import bundle_folder
+from models.store_reader import bundle_folder
 from services.recognizer.model import LoadedModel
 
 LEASE_S = 5.0

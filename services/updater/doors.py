@@ -197,15 +197,16 @@ class Desk:
             origin, file = self._origin(entry.digest)
             rows.append(
                 StoredModel(
-                    model=self._lifecycle.words.info(entry.digest),
-                    release=manifest.release,
+                    model=self._lifecycle.words.info(entry.digest, manifest),
+                    release=manifest.release if manifest is not None else 0,
                     state=entry.state,
                     origin=origin,
                     file=file,
                     signed=entry.signed,
                     size=entry.size,
                     added=entry.added,
-                    issued=manifest.issued,
+                    issued=manifest.issued if manifest is not None else None,
+                    problem=entry.problem,
                     accuracy=score.accuracy if score else None,
                     latency_ms=round(score.latency_ms, 3) if score else None,
                 )

@@ -46,7 +46,8 @@ CRASHES, WITHIN_S = 3, 60.0
 _PREPARING: frozenset[Step] = frozenset({"received", "checked"})
 NOT_THE_FILES_FAULT = frozenset(
     {
-        Reason.MISSING, Reason.CHANGED, Reason.NO_SPACE, Reason.TIMED_OUT, Reason.BUSY, Reason.PINNED,
+        Reason.MISSING, Reason.UNREADABLE, Reason.CHANGED, Reason.NO_SPACE, Reason.TIMED_OUT,
+        Reason.BUSY, Reason.PINNED,
         Reason.UNSIGNED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE,
         Reason.OLDER, Reason.EXPIRED, Reason.NOT_FOR_THIS_CAR,
         Reason.STORE_LOCKED, Reason.STORE_DAMAGED, Reason.REFUSED_BEFORE, Reason.INCOMPLETE,
@@ -129,7 +130,7 @@ class Lifecycle:
     @property
     def problem(self) -> str:
         """Why no model can be changed now; empty where one can."""
-        return self.store.problem or self.ledger.problem
+        return self.store.closed or self.ledger.problem
 
     # beginning
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from messages.models import ENDED, PERCENT, ModelProgress, ModelState, Step
 from messages.offers import StandingOffer
 from messages.vision import ModelInfo
+from models.bundle.manifest import Manifest
+from models.refusal import Refusal
 from models.store import Store
 from services.updater.ledger import Change, LedgerFile
 
@@ -16,10 +18,13 @@ class Telling:
         self._store, self._ledger = store, ledger
         self._infos: dict[str, ModelInfo] = {}
 
-    def info(self, digest: str) -> ModelInfo:
-        """What a model of the store is called. Raises Refusal."""
+    def info(self, digest: str, manifest: Manifest | None = None) -> ModelInfo:
+        """What a model of the store is called; its digest alone where its manifest can't be read."""
         if digest not in self._infos:
-            manifest = self._store.load(digest).manifest
+            try:
+                manifest = manifest or self._store.load(digest).manifest
+            except Refusal:
+                return ModelInfo(name=digest[:12], version="?", digest=digest)
             self._infos[digest] = ModelInfo(name=manifest.name, version=manifest.version, digest=digest)
         return self._infos[digest]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.bundle import archive, zipped
 from models.bundle.bundle import Bundle
+from models.bundle.digits import DIGITS, golden_digits
 from models.bundle.keys import SigningKey, sign_folder
 from models.refusal import Refusal
 from tests.models.making import FACTORY, copy_of_factory
@@ -56,3 +57,37 @@ def test_only_expected_names_and_sizes_come_out(files: dict[str, bytes]) -> None
 def test_bytes_that_are_no_zip_are_refused(content: bytes) -> None:
     with pytest.raises(Refusal):
         zipped.read(b"PK\x03\x04" + content, {})
+
+
+@pytest.mark.parametrize("zip64", [False, True])
+@pytest.mark.parametrize("comment", [b"", b"a comment"])
+def test_a_zip_with_a_long_directory_is_refused_before_it_is_read(
+    zip64: bool, comment: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading 800,000 entries takes seconds and hundreds of megabytes, whatever they are called."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        for number in range(70_000 if zip64 else 65):
+            made.writestr(f"{number}", b"")
+        made.comment = comment
+
+    def read_at_all(*_: object) -> None:
+        raise AssertionError("the directory is read")
+
+    monkeypatch.setattr(zipfile, "ZipFile", read_at_all)
+    with pytest.raises(Refusal) as refused:
+        zipped.read(file.getvalue(), dict.fromkeys(NAMES, 10))
+    assert refused.value.reason == "unsafe_archive"
+
+
+def test_golden_digits_in_a_zip_with_a_long_directory_are_refused_before_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        for number in range(65):
+            made.writestr(f"{number}", b"")
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(Refusal) as refused:
+        golden_digits(file.getvalue(), DIGITS)
+    assert refused.value.reason == "bad_golden"

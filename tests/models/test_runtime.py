@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from models.bundle.bundle import Bundle
 from models.inference.runtime import Classifier, ModelError
 from tests.models.making import FACTORY, rewritten
+from tests.models.trap import failing_at_ink
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +133,11 @@ def poisoned(model: bytes) -> bytes:
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(content.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def test_what_litert_raises_at_a_picture_is_the_models_failure(tmp_path: Path, bundle: Bundle) -> None:
+    trap = changed(tmp_path / "trap", model=failing_at_ink(bundle.model, 1500))
+    classifier = Classifier(trap)
+    assert classifier.classify(bundle.golden().crops[:5]).shape == (5, 10)
+    with pytest.raises(ModelError, match=r"failed at a picture: .*gather"):
+        classifier.classify(np.full((5, 28, 28), 255, np.uint8))

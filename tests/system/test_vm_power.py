@@ -75,7 +75,7 @@ def test_after_each_power_cut_the_journal_and_the_models_are_intact(tmp_path: Pa
             assert journal["gapless"], f"after cut {cut}: first, last and count are {journal['span']}"
             assert journal["as_written"], f"after cut {cut}"
             assert not journal["recovered"], f"after cut {cut}: the journal was begun anew"
-            assert store["active_lost"] is None, f"after cut {cut}"
+            assert store["set_aside"] == [], f"after cut {cut}"
             assert run.found["ledger"], f"after cut {cut}"
             if before is not None:
                 assert journal["last"] >= before.must_have_survived, f"after cut {cut}"

@@ -51,7 +51,7 @@ def check_journal(path: Path) -> dict[str, Any]:
 def check_store(store: Store) -> dict[str, Any]:
     for digest in store.digests:
         store.load(digest)  # every byte checked
-    return {"active": store.active, "models": len(store.digests), "active_lost": store.recovery.active_lost}
+    return {"active": store.active, "models": len(store.digests), "set_aside": store.set_aside}
 
 
 def write_journal(journal: Journal, first: int, say: Any) -> None:

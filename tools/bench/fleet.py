@@ -18,7 +18,7 @@ from pathlib import Path
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
 from models.bundle.manifest import MANIFEST_FILE, MODEL_FILE
-from models.store import FACTORY_FOLDER
+from models.store_reader import FACTORY_FOLDER
 from services.config import Models, Mqtt
 from tools.bench.mosquitto import Mosquitto, mosquitto, processor_s
 from tools.bench.report import Figure, percentile

@@ -22,7 +22,7 @@ from messages.vision import Reading
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
 from models.bundle.manifest import MANIFEST_FILE
-from models.store import FACTORY_FOLDER
+from models.store_reader import FACTORY_FOLDER
 from tools.bench.car import Car, running_car
 from tools.bench.report import Figure, percentile
 from tools.terminal.problems import Problem

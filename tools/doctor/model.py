@@ -10,7 +10,7 @@ from models.bundle.bundle import Bundle
 from models.bundle.keys import PublicKey
 from models.importing.isolated import prove
 from models.refusal import Refusal
-from models.store import FACTORY_FOLDER
+from models.store_reader import FACTORY_FOLDER
 from tools.doctor.car import Car, may, user_name
 from tools.doctor.finding import Finding, error, ok, warning
 

@@ -29,7 +29,7 @@ from messages.vision import ModelInfo
 from models.bundle.acceptance import Proof
 from models.bundle.bundle import Bundle
 from models.importing import isolated as importing
-from models.store import bundle_folder
+from models.store_reader import bundle_folder
 from services.bridge import herald
 from services.bridge.service import BridgeService
 from services.config import Car, Models, Paths, Settings

@@ -20,7 +20,7 @@ from models.bundle.keys import verify as verify_signature
 from models.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE, GoldenTerms, Manifest
 from models.importing.isolated import import_file, prove
 from models.refusal import Reason, Refusal
-from models.store import FACTORY_FOLDER
+from models.store_reader import FACTORY_FOLDER
 from tools.terminal.output import as_dict, print_json
 from tools.terminal.problems import Problem
 

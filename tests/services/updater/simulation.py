@@ -18,7 +18,8 @@ from models import durable
 from models.bundle.archive import read_archive
 from models.bundle.bundle import Bundle
 from models.refusal import Refusal
-from models.store import Store, bundle_folder
+from models.store import Store
+from models.store_reader import bundle_folder
 from services.updater.ledger import Change, LedgerFile, Score, Verdict
 from services.updater.lifecycle import Lifecycle, TrialTerms
 from services.updater.workshop import Heard, Prepared, Rejected, receive
