@@ -288,8 +288,8 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="[SET]...",
-            help="mnist, pen, optdigits, photos, sheets, pages; or photos FOLDER, photos of your own with "
-            "their labels.json.  [default: all]",
+            help="mnist, pen, optdigits, photos, pages, alone, mixed, printed, sheets; or photos FOLDER, "
+            "photos of your own with their labels.json.  [default: all]",
         ),
     ] = None,
     data: Annotated[

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ import pytest
 from models.bundle.bundle import Bundle
 from tests.conftest import REPOSITORY, SHARED
 from tests.tools.training import small_data
-from tools.evaluate import candidates, peers
+from tools.evaluate import candidates, drawn_pages, peers
 from tools.evaluate.candidates import FACTORY_BUNDLE
 from tools.evaluate.command import judge
 from tools.evaluate.scores import Outcome
 from tools.evaluate.test_sets import evaluate
 from tools.terminal.problems import Problem
+from tools.train.data.datasets import pendigits
 
 COURSE = REPOSITORY / "tests" / "models" / "keras_files" / "course-keras2.h5"
 DATA = SHARED / "data"
@@ -167,3 +169,31 @@ def test_the_whole_test_sets_are_scored() -> None:
     scores = evaluate(FACTORY_BUNDLE, DATA, ("pen", "optdigits"))
     assert [score.count for score in scores] == [1248, 249, 1934]
     assert all(score.low < score.share < score.high for score in scores)
+
+
+def test_drawn_pages_are_the_same_for_every_reader_and_hold_what_they_say(data: Path) -> None:
+    seen: list[list[bytes]] = [[], []]
+    for kept in seen:
+
+        def read(picture: np.ndarray, kept: list[bytes] = kept) -> list[str]:
+            assert picture.shape == (480, 640, 3)
+            assert picture.std() > 0, "there is ink on the page"
+            kept.append(picture.tobytes())
+            return ["1", "?2"]
+
+        scores = [*drawn_pages.alone(read, data, 3), *drawn_pages.mixed(read, data, 3)]
+        assert [(score.count, score.right) for score in scores] == [(3, 0)] * 3
+        if find_spec("matplotlib"):
+            (letters,) = drawn_pages.printed(read, 3)
+            assert letters.count - letters.right == 3 * 2, "a ? is no digit"
+            assert letters.count > 100
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("tall", [16.0, 60.0, 400.0])
+def test_a_written_digit_has_the_height_that_was_asked_for(data: Path, tall: float) -> None:
+    for digit in pendigits(data, "test")[:20]:
+        ink = drawn_pages.written(digit, tall, 0.1 * tall)
+        rows, columns = np.nonzero(ink > 60)
+        assert np.ptp(rows) + 1 <= 1.05 * tall + 2
+        assert np.ptp(rows) + 1 >= 0.9 * tall - 2 or np.ptp(columns) + 1 >= tall, "or it is as wide"

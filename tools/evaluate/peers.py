@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.evaluate.scores import Score
-from tools.evaluate.test_sets import DIGIT_SETS, lines, pages, photos, spread
+from tools.evaluate.test_sets import DIGIT_SETS, PICTURE_SETS, spread
 
 Pixels = NDArray[np.uint8]
 
@@ -66,12 +66,9 @@ def scores(peer: Peer, data: Path, sets: tuple[str, ...], limit: int) -> list[Sc
             chosen = spread(len(labels), limit)
             right = [peer.read_digit(on_paper(inks[index])) == str(labels[index]) for index in chosen]
             found.append(Score.of(title, np.array(right)))
-        elif name == "photos":
-            found.append(photos(peer.read_lines, data, limit))
-        elif name == "pages":
-            found += pages(peer.read_lines, data, max(1, limit // 60))
         else:
-            found.append(lines(partial(_any_way_up, peer.read_lines), data))
+            read = partial(_any_way_up, peer.read_lines) if name == "sheets" else peer.read_lines
+            found += PICTURE_SETS[name](read, data, limit)
     return found
 
 

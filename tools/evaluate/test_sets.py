@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from models.bundle.bundle import Bundle
 from tools.bench.pages import Look, enlarged, page
+from tools.evaluate import drawn_pages
 from tools.evaluate.candidates import FACTORY_BUNDLE, Candidate, of_bundle
+from tools.evaluate.drawn_pages import Reads
 from tools.evaluate.scores import Outcome, Score, wilson
 from tools.train.data import pen
 from tools.train.data.datasets import (
@@ -127,10 +129,6 @@ def all_five(right: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(right[: len(right) // CODE * CODE].reshape(-1, CODE).all(axis=1))
 
 
-Reads = Callable[[NDArray[np.uint8]], list[str]]
-"""A photo (h, w, 3) BGR in, its lines of digits out."""
-
-
 def photos(read: Reads, data: Path, limit: int | None = None) -> Score:
     """From the photo to the digit: right where exactly that one digit is read in the cell."""
     cells = sudoku_cells(data, "test")
@@ -179,30 +177,30 @@ def spread(count: int, limit: int | None) -> NDArray[np.int64]:
     return np.linspace(0, count - 1, min(count, limit or count)).round().astype(np.int64)
 
 
-def _photos(candidate: Candidate, data: Path) -> list[Score]:
+PICTURE_SETS: dict[str, Callable[[Reads, Path, int | None], list[Score]]] = {
+    "photos": lambda read, data, limit: [photos(read, data, limit)],
+    "pages": lambda read, data, limit: pages(read, data, PAGES if limit is None else max(1, limit // 60)),
+    "alone": lambda read, data, limit: drawn_pages.alone(read, data, limit or drawn_pages.SINGLES),
+    "mixed": lambda read, data, limit: drawn_pages.mixed(read, data, limit or drawn_pages.ROWS),
+    "printed": lambda read, _, limit: drawn_pages.printed(read, limit or drawn_pages.PRINTED),
+    "sheets": lambda read, data, _: [lines(read, data)],
+}
+"""Sets of pictures; the last parameter is about how many of them are read, None for all."""
+
+
+DRAWN = frozenset({"printed"})
+"""Sets that need no data."""
+
+
+def _pictures(name: str, candidate: Candidate, data: Path) -> list[Score]:
     from services.recognizer.pipeline import Reader
 
     reader = Reader(candidate.classifier)
-    return [photos(lambda photo: [line.text for line in reader.read(photo)], data)]
-
-
-def _pages(candidate: Candidate, data: Path) -> list[Score]:
-    from services.recognizer.pipeline import Reader
-
-    reader = Reader(candidate.classifier)
-    return pages(lambda photo: [line.text for line in reader.read(photo)], data)
-
-
-def _sheets(candidate: Candidate, data: Path) -> list[Score]:
-    from services.recognizer.pipeline import Reader
-
-    reader = Reader(candidate.classifier)
-    return [lines(lambda photo: [line.text for line in reader.read_any_way_up(photo)], data)]
+    read = reader.read_any_way_up if name == "sheets" else reader.read
+    return PICTURE_SETS[name](lambda picture: [line.text for line in read(picture)], data, None)
 
 
 SETS: dict[str, Callable[[Candidate, Path], list[Score]]] = {
     **{name: partial(_scores, name) for name in DIGIT_SETS},
-    "photos": _photos,
-    "sheets": _sheets,
-    "pages": _pages,
+    **{name: partial(_pictures, name) for name in PICTURE_SETS},
 }
