@@ -17,8 +17,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from messages.commands import MAX_COMMAND_BYTES
 from messages.message import new_ulid
-from services.bridge import login, trouble
-from services.bridge.trouble import Trouble
+from services.bridge import connection_problem, paho_client
+from services.bridge.connection_problem import ConnectionProblem
 from services.config import Mqtt
 
 FAREWELL_S = 2.0
@@ -43,7 +43,7 @@ class Connection:
     """Begins to connect when it is made; all that happens is put into `happened`, then `wake` is called.
 
     What happens, in pairs: (`up`, Limits), (`acknowledged`, (message id, code)), (`subscribed`, (message
-    id, code)), (`message`, MQTTMessage), and once, last, (`ended`, Trouble).
+    id, code)), (`message`, MQTTMessage), and once, last, (`ended`, ConnectionProblem).
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Connection:
         self._queue: deque[tuple[int, tuple[str, bytes, int, bool, Properties | None]]] = deque()
         self._unacknowledged: dict[int, int] = {}
         self._answered = False
-        self._ended: Trouble | None = None
+        self._ended: ConnectionProblem | None = None
         self._last_error = ""
         self._leaving = False
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -164,19 +164,19 @@ class Connection:
             while client.loop(timeout=1.0) == MQTTErrorCode.MQTT_ERR_SUCCESS:
                 pass
         except Exception as error:  # whatever goes wrong is this attempt's end, not the service's
-            if not isinstance(error, OSError | Trouble | UnicodeError):
+            if not isinstance(error, OSError | ConnectionProblem | UnicodeError):
                 log.exception("the MQTT connection failed unexpectedly")
-            self._ended = self._ended or trouble.from_error(error, self._mqtt)
+            self._ended = self._ended or connection_problem.from_error(error, self._mqtt)
         if self._ended is None:
             self._ended = (
-                trouble.lost(self._mqtt)
+                connection_problem.lost(self._mqtt)
                 if self._answered
-                else trouble.unanswered(self._mqtt, self._last_error)
+                else connection_problem.unanswered(self._mqtt, self._last_error)
             )
         self._say("ended", self._ended)
 
     def _new_client(self) -> paho.Client:
-        """Raises Trouble for a password or a certificate that can't be used."""
+        """Raises ConnectionProblem for a password or a certificate that can't be used."""
         mqtt = self._mqtt
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -186,9 +186,9 @@ class Connection:
         )
         client.will_set(*self._will, qos=1, retain=True)
         if mqtt.username:
-            client.username_pw_set(mqtt.username, login.password(mqtt.password_file))
+            client.username_pw_set(mqtt.username, paho_client.password(mqtt.password_file))
         if mqtt.tls:
-            client.tls_set_context(login.tls_context(mqtt))
+            client.tls_set_context(paho_client.tls_context(mqtt))
         client.max_inflight_messages_set(0)  # paho can't learn the broker's limit; `_release` keeps it
         # Else paho would write to the socket from whichever thread publishes, two at a time.
         client.on_socket_register_write = lambda *_: None
@@ -216,7 +216,7 @@ class Connection:
     ) -> None:
         self._answered = True
         if code.is_failure:
-            self._ended = trouble.from_refusal(code.value, str(code), self._mqtt)
+            self._ended = connection_problem.from_refusal(code.value, str(code), self._mqtt)
             return
         in_flight = min(MAX_PACKETS_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_PACKETS_IN_FLIGHT))
         self._window = max(1, in_flight - 1)
@@ -224,7 +224,9 @@ class Connection:
 
     def _on_disconnect(self, _: object, __: object, flags: Any, code: Any, ___: object) -> None:
         if flags.is_disconnect_packet_from_server and self._ended is None:
-            self._ended = trouble.from_disconnect(code.value, str(code), self._client_id, self._mqtt)
+            self._ended = connection_problem.from_disconnect(
+                code.value, str(code), self._client_id, self._mqtt
+            )
 
     def _on_publish(self, _: object, __: object, message_id: int, code: Any, ___: object) -> None:
         self._say("acknowledged", (message_id, code.value))

@@ -17,8 +17,8 @@ from messages.topics import topic
 from models.refusal import Reason
 from services.board import Board
 from services.bridge import documents
+from services.bridge.car_health import SILENT
 from services.bridge.documents import CarState, car_prefix
-from services.bridge.status import SILENT
 from services.config import Settings
 from services.table import SERVICES
 

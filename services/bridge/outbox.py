@@ -13,9 +13,9 @@ from messages.journal_file import Entry
 from messages.message import Message
 from messages.topics import BY_NAME, Topic
 from services.bridge.connection import Limits
-from services.bridge.cursor import CursorStore
-from services.bridge.stream import PAGE, Flight, Stream
-from services.bridge.trouble import PACKET_TOO_LARGE, Trouble
+from services.bridge.connection_problem import PACKET_TOO_LARGE, ConnectionProblem
+from services.bridge.cursor_store import CursorStore
+from services.bridge.journal_consumer import PAGE, InFlightMessage, JournalConsumer
 from services.metrics import Metrics
 
 FIRST_REFUSAL_CODE = 128
@@ -66,14 +66,14 @@ class Outbox:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.problem = ""
-        self._streams = [Stream(service, path, cursors) for service, path in journals.items()]
+        self._consumers = [JournalConsumer(service, path, cursors) for service, path in journals.items()]
         self._prefix = prefix
         self._publish = publish
         self._metrics = metrics
         self._clock = clock
         self._limits: Limits | None = None
         self._broken = False
-        self._flights: dict[int, tuple[Stream, Flight, str, float]] = {}
+        self._flights: dict[int, tuple[JournalConsumer, InFlightMessage, str, float]] = {}
         self._careful = False
         """Send one at a time: something was wrong, and it must show with which."""
         self._acknowledged_any = False
@@ -90,7 +90,7 @@ class Outbox:
         self._acknowledged_any = False
         self.pump()
 
-    def close(self, why: Trouble) -> None:
+    def close(self, why: ConnectionProblem) -> None:
         """The session is over."""
         if self._limits is None:
             return
@@ -103,15 +103,15 @@ class Outbox:
 
     def heard(self, row: Topic, message: Message) -> None:
         """An event came over the bus."""
-        for stream in self._streams:
-            if stream.service == row.owner:
-                stream.hear(row.name, message)
+        for consumer in self._consumers:
+            if consumer.service == row.owner:
+                consumer.hear(row.name, message)
         self.wake()
 
     def wake(self) -> None:
         """There may be something new."""
-        for stream in self._streams:
-            stream.exhausted = False
+        for consumer in self._consumers:
+            consumer.exhausted = False
         self.pump()
 
     def pump(self) -> None:
@@ -122,27 +122,27 @@ class Outbox:
         hungry = True
         while hungry and not self._broken:
             hungry = False
-            for stream in self._streams:
+            for consumer in self._consumers:
                 room = window - len(self._flights)
-                if room > 0 and not stream.exhausted:
-                    hungry = self._send(stream, room) or hungry
-        self._metrics.counters["missing"] = sum(stream.missing for stream in self._streams)
+                if room > 0 and not consumer.exhausted:
+                    hungry = self._send(consumer, room) or hungry
+        self._metrics.counters["missing"] = sum(consumer.missing for consumer in self._consumers)
 
     def acknowledged(self, handle: int, code: int) -> None:
         """The broker has answered a message; others' answers are passed over."""
         flight = self._flights.pop(handle, None)
         if flight is None:
             return
-        stream, entry, topic, sent = flight
+        consumer, entry, topic, sent = flight
         if code < FIRST_REFUSAL_CODE:
             self._acknowledged_any = True
             self._careful = False
             self.problem = ""
             self._metrics.count("delivered")
             self._metrics.observe("acknowledged", (self._clock() - sent) * 1000)
-            stream.settle(entry)
+            consumer.settle(entry)
         elif code in UNSENDABLE:
-            self._give_up(stream, entry, f"the broker refuses it (reason {code})")
+            self._give_up(consumer, entry, f"the broker refuses it (reason {code})")
         else:
             self._hold(
                 f"the broker refuses events on {topic} (MQTT reason {code}{_NAMES.get(code, '')}); "
@@ -151,54 +151,54 @@ class Outbox:
 
     def backlog(self) -> int:
         """Entries in all journals that the broker has not acknowledged."""
-        return sum(stream.backlog() for stream in self._streams)
+        return sum(consumer.backlog() for consumer in self._consumers)
 
     def shut(self) -> None:
-        for stream in self._streams:
-            stream.close()
+        for consumer in self._consumers:
+            consumer.close()
 
-    def _send(self, stream: Stream, room: int) -> bool:
+    def _send(self, consumer: JournalConsumer, room: int) -> bool:
         """Send up to `room` entries; returns whether there may be more."""
-        for entry in stream.read(room):
+        for entry in consumer.read(room):
             row = BY_NAME.get(entry.topic)
-            if row is None or row.mirror is None or stream.has_gone(entry):
-                flight, _ = stream.take(entry)
+            if row is None or row.mirror is None or consumer.has_gone(entry):
+                flight, _ = consumer.take(entry)
                 if row is None:
-                    self._give_up(stream, flight, f"nobody knows the topic {entry.topic!r}")
+                    self._give_up(consumer, flight, f"nobody knows the topic {entry.topic!r}")
                 else:
-                    stream.settle(flight)
+                    consumer.settle(flight)
                 continue
             topic = self._prefix + row.mirror.topic
-            unfit = self._unfit(stream, entry, topic)
+            unfit = self._unfit(consumer, entry, topic)
             if unfit:
-                flight, _ = stream.take(entry)
-                self._give_up(stream, flight, unfit)
+                flight, _ = consumer.take(entry)
+                self._give_up(consumer, flight, unfit)
                 continue
             handle = self._publish(topic, entry.payload, row.mirror.qos)
             if handle is None:
                 self._broken = True  # its end will be told soon
                 return False
-            flight, again = stream.take(entry)
-            self._flights[handle] = (stream, flight, topic, self._clock())
+            flight, again = consumer.take(entry)
+            self._flights[handle] = (consumer, flight, topic, self._clock())
             self._last_sent = self._clock()
             if again:
                 self._metrics.count("resent")
-        return not stream.exhausted
+        return not consumer.exhausted
 
-    def _unfit(self, stream: Stream, entry: Entry, topic: str) -> str:
+    def _unfit(self, consumer: JournalConsumer, entry: Entry, topic: str) -> str:
         """Why the broker can't take this entry, or nothing."""
         size = len(entry.payload) + len(topic) + HEADER_BYTES
         limit = self._limits.packet_bytes if self._limits else 0
         if limit and size > limit:
             return f"it has {size} bytes and the broker takes {limit}"
-        if self._skip == (stream.service, entry.number):
+        if self._skip == (consumer.service, entry.number):
             return f"the broker closes the connection over its {size} bytes"
         return ""
 
-    def _give_up(self, stream: Stream, flight: Flight, why: str) -> None:
-        log.warning("event %d of %s is skipped: %s", flight.number, stream.service, why)
+    def _give_up(self, consumer: JournalConsumer, flight: InFlightMessage, why: str) -> None:
+        log.warning("event %d of %s is skipped: %s", flight.number, consumer.service, why)
         self._metrics.count("skipped")
-        stream.settle(flight)
+        consumer.settle(flight)
 
     def _hold(self, why: str) -> None:
         self.problem = why
@@ -209,17 +209,17 @@ class Outbox:
 
     def _rewind(self) -> None:
         self._flights.clear()
-        for stream in self._streams:
-            stream.rewind()
+        for consumer in self._consumers:
+            consumer.rewind()
 
-    def _suspect_head(self, why: Trouble) -> None:
+    def _suspect_head(self, why: ConnectionProblem) -> None:
         """The session broke while one entry alone was in flight: perhaps over that entry."""
-        ((stream, flight, topic, _),) = self._flights.values()
+        ((consumer, flight, topic, _),) = self._flights.values()
         if why.disconnect_code != PACKET_TOO_LARGE:
             if self._clock() - self._last_sent > SUSPECT_S:
                 return
-            if (self._suspect.service, self._suspect.number) != (stream.service, flight.number):
-                self._suspect = _Suspect(stream.service, flight.number)
+            if (self._suspect.service, self._suspect.number) != (consumer.service, flight.number):
+                self._suspect = _Suspect(consumer.service, flight.number)
             self._suspect.times += 1
             if self._suspect.times < SUSPECT_TIMES:
                 return
@@ -229,7 +229,7 @@ class Outbox:
                     f"let this car's user publish there (the broker's ACL); they wait in the journal"
                 )
                 return
-        self._skip = (stream.service, flight.number)
+        self._skip = (consumer.service, flight.number)
 
 
 _NAMES = {131: ", broker's own", 135: ", not authorised", 151: ", quota exceeded"}

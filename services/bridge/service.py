@@ -14,21 +14,21 @@ from messages.message import Message, new_ulid
 from messages.models import ModelState
 from messages.offers import ROOT
 from messages.topics import TOPICS, Topic
-from services.bridge import documents, trouble
+from services.bridge import connection_problem, documents
+from services.bridge.car_health import CarHealth
+from services.bridge.command_gateway import CommandGateway
 from services.bridge.connection import Limits
-from services.bridge.cursor import CursorStore
+from services.bridge.connection_problem import ConnectionProblem, where
+from services.bridge.cursor_store import CursorStore
 from services.bridge.discovery import Discovery
 from services.bridge.documents import CarStatus, car_prefix
-from services.bridge.door import CommandDoor
-from services.bridge.follower import Follower
-from services.bridge.herald import Herald
-from services.bridge.mirror import Mirror, mirrored, switched_off
+from services.bridge.duplicate_name_detector import DuplicateNameDetector
+from services.bridge.offer_subscriber import OfferSubscriber
 from services.bridge.outbox import FIRST_REFUSAL_CODE, Outbox
-from services.bridge.rival import Rival
 from services.bridge.session import Session
-from services.bridge.status import Verdict
-from services.bridge.trouble import Trouble, where
-from services.bridge.voice import Voice
+from services.bridge.state_mirror import StateMirror, mirrored, switched_off
+from services.bridge.status_publisher import StatusPublisher
+from services.bridge.status_reporter import StatusReporter
 from services.service import Service, journal_path
 from services.table import SERVICES
 
@@ -67,16 +67,16 @@ class BridgeService(Service):
             settings.mqtt,
             client_id=client_id,
             will_topic=self.prefix + documents.STATUS,
-            will=lambda session_id: self._herald.will(session_id),
+            will=lambda session_id: self._status_reporter.will(session_id),
             listener=self,
             wake=lambda: self.call_soon(self._dispatch),
         )
-        self._rival_reason = trouble.rival(client_id, settings.mqtt).reason
-        self._rival = Rival(own_id)
-        self._voice = Voice(self._session, self.prefix, self.metrics)
-        self._mirror = Mirror(self._voice.publish)
-        self._verdict = Verdict(self.runtime, SERVICES, self.name)
-        self._herald = Herald(settings, own_id, self._verdict, self._voice)
+        self._rival_reason = connection_problem.name_in_use(client_id, settings.mqtt).reason
+        self._rival = DuplicateNameDetector(own_id)
+        self._status_publisher = StatusPublisher(self._session, self.prefix, self.metrics)
+        self._mirror = StateMirror(self._status_publisher.publish)
+        self._car_health = CarHealth(self.runtime, SERVICES, self.name)
+        self._status_reporter = StatusReporter(settings, own_id, self._car_health, self._status_publisher)
         self._cursors = CursorStore(settings.paths.state / self.name / "cursor.json")
         journals = {
             row.owner: journal_path(settings, row.owner)
@@ -85,15 +85,15 @@ class BridgeService(Service):
         }
         self._outbox = Outbox(journals, self._cursors, self.prefix, self._session.publish, self.metrics)
         self._asker = Asker(self.context, self.runtime, "updater")
-        self._follower = Follower(self._session, self._asker.ask, self.metrics)
+        self._offer_subscriber = OfferSubscriber(self._session, self._asker.ask, self.metrics)
         self._discovery = Discovery(
             settings, self._session.publish, settings.paths.state / self.name / "announced"
         )
-        self._door = CommandDoor(
+        self._command_gateway = CommandGateway(
             self.runtime,
             self.prefix,
             settings.mqtt.commands,
-            self._voice.reply,
+            self._status_publisher.reply,
             self.call_soon,
             self.metrics,
         )
@@ -114,8 +114,8 @@ class BridgeService(Service):
         self._session.tick()
 
     def stop(self) -> None:
-        self._session.close(self.prefix + documents.STATUS, self._herald.last_words())
-        self._door.close()
+        self._session.close(self.prefix + documents.STATUS, self._status_reporter.last_words())
+        self._command_gateway.close()
         self._asker.close()
         if self.settings.mqtt.host:
             self._save()
@@ -130,11 +130,11 @@ class BridgeService(Service):
         for row in TOPICS:
             if row.journalled:
                 handlers[row.name] = partial(self._outbox.heard, row)
-        handlers["model.wanted"] = self._follower.want
+        handlers["model.wanted"] = self._offer_subscriber.want
         self.subscribe(handlers)
 
     def _take(self, row: Topic, message: Message) -> None:
-        if isinstance(message, Heartbeat) and self._verdict.take(message):
+        if isinstance(message, Heartbeat) and self._car_health.take(message):
             self._say_status()
         if isinstance(message, ModelState):
             self._discovery.models(message)
@@ -143,40 +143,40 @@ class BridgeService(Service):
     # from the session
 
     def session_up(self, session_id: str, limits: Limits) -> None:
-        self._voice.limits = limits
+        self._status_publisher.limits = limits
         self._trouble = ""
         self._subscription_problem = ""
         self._judge_self()
         self._session.subscribe(self.prefix + documents.STATUS)
         if self.settings.mqtt.commands:
-            self._session.subscribe(self._door.pattern, keep_retain_flag=True)
-        self._status_handle = self._herald.session_up(session_id, self.state, self._reason_now)
+            self._session.subscribe(self._command_gateway.pattern, keep_retain_flag=True)
+        self._status_handle = self._status_reporter.session_up(session_id, self.state, self._reason_now)
         if self._status_handle is None:
             self._broker_answers()  # it is denied the status: its acknowledgement can't be waited for
         for topic in switched_off(SERVICES, images=self.settings.mqtt.images):
-            self._voice.publish(topic, b"", 1, retain=True)
+            self._status_publisher.publish(topic, b"", 1, retain=True)
         self._mirror.republish()
-        self._follower.session_up()
+        self._offer_subscriber.session_up()
 
     def _broker_answers(self) -> None:
         """The session has proved good: what breaks now is not the broker's start-up."""
-        self._outbox.open(self._voice.limits)
+        self._outbox.open(self._status_publisher.limits)
         self._discovery.session_up()
         if self._discovery.birth_topic:
             self._session.subscribe(self._discovery.birth_topic)
 
-    def session_down(self, why: Trouble) -> None:
+    def session_down(self, why: ConnectionProblem) -> None:
         self._trouble = why.reason
         self._status_handle = None
-        self._herald.session_down()
-        self._voice.session_over()
-        self._follower.session_down()
+        self._status_reporter.session_down()
+        self._status_publisher.session_over()
+        self._offer_subscriber.session_down()
         self._outbox.close(why)
         self._discovery.session_down()
         self._judge_self()
 
     def acknowledged(self, handle: int, code: int) -> None:
-        self._voice.answered(handle, code)
+        self._status_publisher.answered(handle, code)
         self._discovery.acknowledged(handle, code)
         if handle == self._status_handle:
             self._status_handle = None
@@ -185,8 +185,8 @@ class BridgeService(Service):
             self._outbox.acknowledged(handle, code)
 
     def subscription_answered(self, pattern: str, code: int) -> None:
-        self._follower.subscription_answered(pattern, code)
-        if code >= FIRST_REFUSAL_CODE and pattern == self._door.pattern:
+        self._offer_subscriber.subscription_answered(pattern, code)
+        if code >= FIRST_REFUSAL_CODE and pattern == self._command_gateway.pattern:
             self._subscription_problem = (
                 f"the broker does not let this car's user subscribe to commands (MQTT reason {code}); "
                 f"let it read {self.prefix}{documents.COMMAND}/# (the broker's ACL), "
@@ -202,9 +202,9 @@ class BridgeService(Service):
         if topic == self.prefix + documents.STATUS:
             self._compare_status(message)
         elif topic.startswith(f"{self.prefix}{documents.COMMAND}/"):
-            self._door.knock(message)
+            self._command_gateway.handle(message)
         elif topic.startswith(ROOT):
-            self._follower.message_came(topic, bytes(message.payload))
+            self._offer_subscriber.message_came(topic, bytes(message.payload))
         elif topic == self._discovery.birth_topic:
             self._discovery.birth(bytes(message.payload), retained=message.retain)
 
@@ -214,13 +214,15 @@ class BridgeService(Service):
             status = CarStatus.model_validate_json(bytes(message.payload))
         except ValidationError:
             return
-        if status.session == self._herald.session_id:
+        if status.session == self._status_reporter.session_id:
             return
         if status.state == "lost" and not message.retain:
-            self._herald.contradicted()
+            self._status_reporter.contradicted()
             self._say_status()
         if self._rival.must_yield(status, first_session=self._session.sessions == 1):
-            self._session.give_way(trouble.rival(self._session.client_id, self.settings.mqtt))
+            self._session.give_way(
+                connection_problem.name_in_use(self._session.client_id, self.settings.mqtt)
+            )
 
     def _dispatch(self) -> None:
         self._session.dispatch()
@@ -231,17 +233,17 @@ class BridgeService(Service):
     def _tick(self) -> None:
         self._session.tick()
         self._asker.expire()
-        self._follower.tick()
+        self._offer_subscriber.tick()
         self._mirror.flush()
         self._say_status()
-        self._herald.metrics()
+        self._status_reporter.metrics()
         self._discovery.tick()
         if self._discovery.note:
             self.details["home_assistant"] = self._discovery.note
         self._judge_self()
 
     def _say_status(self) -> None:
-        self._herald.status(self.state, self._reason_now)
+        self._status_reporter.status(self.state, self._reason_now)
 
     def _look_into_journals(self) -> None:
         self._outbox.wake()
@@ -272,10 +274,10 @@ class BridgeService(Service):
             self._trouble,
             rival,
             self._outbox.problem,
-            self._voice.problem(),
+            self._status_publisher.problem(),
             self._disk_problem,
             self._subscription_problem,
-            self._follower.problem,
+            self._offer_subscriber.problem,
         )
         self._reason_now = "; ".join(problem for problem in problems if problem)
         if self._reason_now:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from services.bridge import trouble
+from services.bridge import connection_problem
 from services.bridge.connection import Connection, Limits
-from services.bridge.trouble import Trouble
+from services.bridge.connection_problem import ConnectionProblem
 from services.config import Mqtt
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Listener(Protocol):
 
     def session_up(self, session_id: str, limits: Limits) -> None: ...
 
-    def session_down(self, why: Trouble) -> None: ...
+    def session_down(self, why: ConnectionProblem) -> None: ...
 
     def acknowledged(self, handle: int, code: int) -> None: ...
 
@@ -51,7 +51,7 @@ class Backoff:
     def reset(self) -> None:
         self._next_s = FIRST_RETRY_S
 
-    def take(self, why: Trouble) -> float:
+    def take(self, why: ConnectionProblem) -> float:
         """Seconds to wait after `why`."""
         delay_s = LASTING_RETRY_S if why.lasting else self._next_s
         self._next_s = min(LONGEST_RETRY_S, 2 * self._next_s)
@@ -136,7 +136,7 @@ class Session:
                 self._connection = None
                 self._ended(details)
 
-    def _ended(self, why: Trouble) -> None:
+    def _ended(self, why: ConnectionProblem) -> None:
         now = time.monotonic()
         if self._up_since is not None:
             if now - self._up_since >= SHORT_S:
@@ -145,7 +145,7 @@ class Session:
             else:
                 self._short_sessions += 1
                 if self._short_sessions >= SHORT_SESSIONS and not why.lasting and not why.disconnect_code:
-                    why = trouble.short_lived(self.client_id, self.mqtt)
+                    why = connection_problem.short_lived(self.client_id, self.mqtt)
         self._up_since = None
         self._due = now + self._backoff.take(why)
         self._waiting_for_change = why.lasting
@@ -172,7 +172,7 @@ class Session:
         if self._connection is not None and self._up_since is not None:
             self._connection.unsubscribe(pattern)
 
-    def give_way(self, why: Trouble) -> None:
+    def give_way(self, why: ConnectionProblem) -> None:
         """End this session, without its will, and let it be a while."""
         if self._connection is not None and self._up_since is not None:
             self._connection.leave()

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.bridge.connection import Connection
+from services.bridge.connection_problem import ConnectionProblem, where
 from services.bridge.documents import COMMAND, car_prefix
-from services.bridge.trouble import Trouble, where
 from services.config import Mqtt
 from tools.doctor.car import Car
 from tools.doctor.finding import Finding, as_error, error, ok, warning
@@ -46,7 +46,7 @@ def broker(car: Car) -> Iterator[Finding]:
     trial = _Trial(mqtt, prefix)
     try:
         trial.run()
-    except Trouble as trouble:
+    except ConnectionProblem as trouble:
         yield as_error(trouble.reason)
         return
     finally:
@@ -102,7 +102,7 @@ class _Trial:
         self._asked: dict[int, str] = {}
 
     def run(self) -> None:
-        """Raises Trouble where there is no session."""
+        """Raises ConnectionProblem where there is no session."""
         began = time.monotonic()
         commands, own = f"{self.prefix}{COMMAND}/#", self.prefix + OWN_TOPIC
         echo_by = None
@@ -137,7 +137,7 @@ class _Trial:
                 return
             self._happened.wait(0.1)
         if not self.took_s:
-            raise Trouble(
+            raise ConnectionProblem(
                 f"no broker answers at {where(self.mqtt)} within {LONGEST_S:.0f} s; "
                 f"start it, or correct mqtt.host and mqtt.port"
             )

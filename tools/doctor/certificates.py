@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from services.bridge.login import trusting
-from services.bridge.trouble import from_error, where
+from services.bridge.connection_problem import from_error, where
+from services.bridge.paho_client import trusting
 from services.config import Mqtt
 from tools.doctor.broker import in_force
 from tools.doctor.car import Car

@@ -30,7 +30,7 @@ from models.bundle.acceptance import Proof
 from models.bundle.bundle import Bundle
 from models.importing import isolated as importing
 from models.store_reader import bundle_folder
-from services.bridge import herald
+from services.bridge import status_reporter
 from services.bridge.service import BridgeService
 from services.config import Car, Models, Paths, Settings
 from services.service import Service
@@ -163,7 +163,7 @@ def main() -> None:
     for name in SERVICES.keys() - set(SIMULATED):
         del SERVICES[name]  # nobody waits for them, nor calls their silence a fault
     importing.prove = _passes
-    herald.METRICS_S = orders.metrics_s
+    status_reporter.METRICS_S = orders.metrics_s
     SimulatedRecognizer.hertz = orders.hertz
     threads = []
     for name in orders.cars:

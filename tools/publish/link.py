@@ -15,8 +15,8 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 
 from messages.message import new_ulid
-from services.bridge import login, trouble
-from services.bridge.trouble import Trouble
+from services.bridge import connection_problem, paho_client
+from services.bridge.connection_problem import ConnectionProblem
 from services.config import Mqtt
 from tools.terminal.problems import Problem
 
@@ -46,11 +46,11 @@ class Link:
     """
 
     def __init__(self, mqtt: Mqtt) -> None:
-        """Connect. Raises Trouble where that fails."""
+        """Connect. Raises ConnectionProblem where that fails."""
         self.mqtt = mqtt
         self._came: queue.SimpleQueue[Came] = queue.SimpleQueue()
         self._answered, self._gone = threading.Event(), threading.Event()
-        self._refusal: Trouble | None = None
+        self._refusal: ConnectionProblem | None = None
         self._last_error = ""
         self.packet_bytes: int | None = None
         """The largest packet that the broker takes, where it says so: MQTT 5 can."""
@@ -61,22 +61,22 @@ class Link:
         try:
             self._client.connect(mqtt.host, mqtt.port, mqtt.keepalive)
         except Exception as error:
-            raise trouble.from_error(error, mqtt) from error
+            raise connection_problem.from_error(error, mqtt) from error
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._thread.start()
         if not self._answered.wait(PATIENCE_S) or self._refusal is not None:
-            why = self._refusal or trouble.unanswered(mqtt, self._last_error)
+            why = self._refusal or connection_problem.unanswered(mqtt, self._last_error)
             self.close()
             raise why
 
     @classmethod
     def open(cls, ways: Sequence[Mqtt]) -> Link:
         """The first of these ways that leads in. Raises Problem, with why the first did not."""
-        first: Trouble | None = None
+        first: ConnectionProblem | None = None
         for mqtt in ways:
             try:
                 return cls(mqtt)
-            except Trouble as error:
+            except ConnectionProblem as error:
                 first = first or error
         raise Problem(_in_options(first.reason) if first is not None else "no broker is named")
 
@@ -160,12 +160,12 @@ class Link:
             while not condition():
                 self._alive()
                 if time.monotonic() > deadline:
-                    raise LinkLost(f"the broker {trouble.where(self.mqtt)} says nothing any more")
+                    raise LinkLost(f"the broker {connection_problem.where(self.mqtt)} says nothing any more")
                 self._changed.wait(0.2)
 
     def _alive(self) -> None:
         if self._gone.is_set():
-            raise LinkLost(f"the connection to {trouble.where(self.mqtt)} was lost")
+            raise LinkLost(f"the connection to {connection_problem.where(self.mqtt)} was lost")
 
     # the network thread
 
@@ -179,7 +179,7 @@ class Link:
             self._gone.set()
             self._answered.set()
             if self._refusal is None and not self._client.is_connected():
-                self._refusal = trouble.unanswered(self.mqtt, self._last_error)
+                self._refusal = connection_problem.unanswered(self.mqtt, self._last_error)
             with self._changed:
                 self._changed.notify_all()
 
@@ -193,9 +193,9 @@ class Link:
             reconnect_on_failure=False,
         )
         if mqtt.username:
-            client.username_pw_set(mqtt.username, login.password(mqtt.password_file))
+            client.username_pw_set(mqtt.username, paho_client.password(mqtt.password_file))
         if mqtt.tls:
-            client.tls_set_context(login.tls_context(mqtt))
+            client.tls_set_context(paho_client.tls_context(mqtt))
         client.max_inflight_messages_set(0)  # we keep to IN_FLIGHT ourselves
         client.on_socket_register_write = lambda *_: None  # all writing is the thread's
         client.on_connect = self._on_connect
@@ -208,7 +208,7 @@ class Link:
     def _on_connect(self, _: object, __: object, ___: object, code: Any, properties: Any) -> None:
         self.packet_bytes = getattr(properties, "MaximumPacketSize", None)
         if code.is_failure:
-            self._refusal = trouble.from_refusal(code.value, str(code), self.mqtt)
+            self._refusal = connection_problem.from_refusal(code.value, str(code), self.mqtt)
         self._answered.set()
 
     def _on_publish(self, _: object, __: object, message_id: int, code: Any, ___: object) -> None:

@@ -28,7 +28,7 @@ from messages.health import Heartbeat
 from messages.journal import Journal
 from messages.message import encode, new_boot_id, new_ulid
 from messages.vision import Box, ModelInfo, ReadingEvent
-from services.bridge.login import trusting
+from services.bridge.paho_client import trusting
 from tests.conftest import REPOSITORY, wait_for
 
 CAR = "testcar"

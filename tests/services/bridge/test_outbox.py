@@ -14,9 +14,9 @@ from messages.message import encode
 from messages.topics import topic
 from messages.vision import ReadingEvent
 from services.bridge.connection import Limits
-from services.bridge.cursor import CursorStore
+from services.bridge.connection_problem import ConnectionProblem
+from services.bridge.cursor_store import CursorStore
 from services.bridge.outbox import HOLD_S, SUSPECT_BYTES, SUSPECT_TIMES, Outbox
-from services.bridge.trouble import Trouble
 from services.metrics import Metrics
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import PREFIX, Client, Producer, sequences, without_repetition
@@ -109,7 +109,7 @@ def test_what_was_not_acknowledged_is_sent_again_in_its_order(desk: Desk) -> Non
     desk.write(b"a", b"b", b"c")
     desk.outbox.open(Limits())
     desk.outbox.acknowledged(2, 0)
-    desk.outbox.close(Trouble("lost"))
+    desk.outbox.close(ConnectionProblem("lost"))
     desk.outbox.open(Limits())
     assert desk.sent == [b"a", b"b", b"c", b"a", b"b", b"c"]
     assert desk.metrics.counters["resent"] == 3
@@ -162,7 +162,7 @@ def test_a_large_event_over_which_the_connection_breaks_again_and_again_is_given
     for attempt in range(1 + SUSPECT_TIMES):
         desk.outbox.open(Limits())
         assert desk.sent[-1] == (b"b" if attempt == 0 else large)
-        desk.outbox.close(Trouble("lost"))
+        desk.outbox.close(ConnectionProblem("lost"))
     desk.outbox.open(Limits())
     assert desk.sent[-1] == b"b"
     desk.answer()
@@ -173,7 +173,7 @@ def test_a_small_event_is_never_given_up_because_the_connection_breaks(desk: Des
     desk.write(b"a", b"b")
     for _ in range(3 * SUSPECT_TIMES):
         desk.outbox.open(Limits())
-        desk.outbox.close(Trouble("lost"))
+        desk.outbox.close(ConnectionProblem("lost"))
     assert "event/reading" in desk.outbox.problem
     desk.outbox.open(Limits())
     assert desk.sent[-1] == b"a"
@@ -289,7 +289,7 @@ def test_what_waits_in_memory_goes_after_what_the_journal_has_and_again_after_a_
         desk.say(*events[1:3])
         assert desk.outbox.backlog() == 3
         desk.outbox.open(Limits(in_flight=2))
-        desk.outbox.close(Trouble("lost"))
+        desk.outbox.close(ConnectionProblem("lost"))
         desk.outbox.open(Limits())
         assert desk.sequences == [1, 2, 1], "one at a time: something was wrong"
         desk.answer()

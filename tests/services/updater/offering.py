@@ -1,5 +1,5 @@
-"""A car that follows, without processes: the bridge's Follower, the updater's Desk, Offers, Fetcher and
-Lifecycle as they are, on a broker that is a dictionary, with a clock that is told. What lies on the disk
+"""A car that follows, without processes: the bridge's OfferSubscriber, the updater's Desk, Offers, Fetcher
+and Lifecycle as they are, on a broker that is a dictionary, with a clock that is told. What lies on the disk
 outlives a killed process as ever.
 """
 
@@ -26,7 +26,7 @@ from models.bundle.keys import SigningKey
 from models.bundle.payload import payload_of
 from models.importing import isolated
 from models.refusal import Refusal
-from services.bridge.follower import Follower
+from services.bridge.offer_subscriber import OfferSubscriber
 from services.metrics import Metrics
 from services.updater.doors import Desk
 from services.updater.fetching import Cancel, Fetcher
@@ -244,8 +244,8 @@ class FollowingCar(Car):
         if self._wanted is not None:
             self.follower.want(self._wanted.model_copy(update={"boot_id": self._boot_id}))
 
-    def _new_follower(self) -> Follower:
-        return Follower(self.session, self._ask, Metrics(), lambda: self.seconds)
+    def _new_follower(self) -> OfferSubscriber:
+        return OfferSubscriber(self.session, self._ask, Metrics(), lambda: self.seconds)
 
     def step(self, seconds: float = 0.05) -> None:
         """Let a message come and so much time pass, and do what is due."""

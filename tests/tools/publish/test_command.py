@@ -19,7 +19,7 @@ from services.config import Mqtt
 from tests.conftest import REPOSITORY
 from tests.models.making import rewritten
 from tests.services.bridge.kit import Mosquitto, free_port
-from tests.services.bridge.test_trouble import Authority
+from tests.services.bridge.test_connection_problem import Authority
 from tests.tools.publish.test_publication import new_name, standing
 from tools.publish import command as publishing
 from tools.publish import publication

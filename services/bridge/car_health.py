@@ -21,7 +21,7 @@ SILENT = "silent"
 _WELL = ("ready", "off", "starting")
 
 
-class Verdict:
+class CarHealth:
     """Collects heartbeats; `judge` says the car's state, why, and the state of each service.
 
     `own`: the service that judges, which knows its own state without being told.

@@ -10,8 +10,8 @@ from pathlib import Path
 from messages.journal_file import Entry
 from messages.journal_reader import JournalReader
 from messages.message import Message
-from services.bridge.cursor import CursorStore
-from services.bridge.unwritten import Unwritten, key_of
+from services.bridge.cursor_store import CursorStore
+from services.bridge.unjournalled_events import UnjournalledEvents, key_of
 
 PAGE = 64
 PAGE_BYTES = 4 << 20
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Flight:
+class InFlightMessage:
     """An entry handed over to the session, until the broker has answered."""
 
     number: int
@@ -28,7 +28,7 @@ class Flight:
     done: bool = False
 
 
-class Stream:
+class JournalConsumer:
     """The undelivered end of a journal. At most `PAGE` entries are in memory at once, and after them what was
     heard of and is not in the journal, because its disk takes nothing.
 
@@ -50,29 +50,29 @@ class Stream:
         self._ever_sent = 0
         self._accounted = 0
         self._largest = PAGE_BYTES // 8
-        self._flights: deque[Flight] = deque()
-        self._unwritten = Unwritten()
+        self._flights: deque[InFlightMessage] = deque()
+        self._unjournalled = UnjournalledEvents()
 
     @property
     def in_flight(self) -> int:
         return len(self._flights)
 
     @property
-    def head(self) -> Flight | None:
+    def head(self) -> InFlightMessage | None:
         """The first entry that waits for its acknowledgement."""
         return self._flights[0] if self._flights else None
 
     def backlog(self) -> int:
         """Entries in the journal, and unwritten ones, that are not acknowledged."""
         oldest, newest = self._reader.bounds()
-        return max(0, newest - max(self.delivered, oldest - 1)) + len(self._unwritten)
+        return max(0, newest - max(self.delivered, oldest - 1)) + len(self._unjournalled)
 
     def hear(self, topic: str, message: Message) -> None:
         """An event came over the bus: its producer has written it before, or could not."""
         newest = self._reader.tail(1)
         key = key_of(newest[0]) if newest else None
         if key is None or key[:2] != (topic, message.boot_id) or key[2] < message.sequence:
-            self._unwritten.add((topic, message.boot_id, message.sequence), message)
+            self._unjournalled.add((topic, message.boot_id, message.sequence), message)
         self.exhausted = False
 
     def read(self, limit: int) -> list[Entry]:
@@ -89,32 +89,32 @@ class Stream:
             self._largest = max(1024, *(len(entry.payload) for entry in entries))
             self._notice_gap(entries[0].number)
         for entry in entries:
-            self._unwritten.is_written(entry)
-        entries += self._unwritten.read(limit - len(entries))
+            self._unjournalled.is_written(entry)
+        entries += self._unjournalled.read(limit - len(entries))
         self.exhausted = len(entries) < limit
         return entries
 
     def has_gone(self, entry: Entry) -> bool:
         """Whether the broker has it already, from before the journal took it."""
-        return entry.number > 0 and self._unwritten.has_delivered(entry)
+        return entry.number > 0 and self._unjournalled.has_delivered(entry)
 
-    def take(self, entry: Entry) -> tuple[Flight, bool]:
+    def take(self, entry: Entry) -> tuple[InFlightMessage, bool]:
         """Put the entry in flight; also returns whether it had been sent before in this process."""
-        flight = Flight(entry.number, len(entry.payload))
+        flight = InFlightMessage(entry.number, len(entry.payload))
         self._flights.append(flight)
         if entry.number < 0:
-            self._unwritten.take(entry.number)
+            self._unjournalled.take(entry.number)
             return flight, False
         again = entry.number <= self._ever_sent
         self._sent = entry.number
         self._ever_sent = max(self._ever_sent, entry.number)
         return flight, again
 
-    def settle(self, flight: Flight) -> None:
+    def settle(self, flight: InFlightMessage) -> None:
         """This entry is acknowledged, or given up for good."""
         flight.done = True
         if flight.number < 0:
-            self._unwritten.settle(flight.number)
+            self._unjournalled.settle(flight.number)
         before = self.delivered
         while self._flights and self._flights[0].done:
             self.delivered = max(self.delivered, self._flights.popleft().number)
@@ -124,7 +124,7 @@ class Stream:
     def rewind(self) -> None:
         """Send all that was not acknowledged again."""
         self._flights.clear()
-        self._unwritten.rewind()
+        self._unjournalled.rewind()
         self._sent = self.delivered
         self.exhausted = False
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from messages.message import Message, encode
-from messages.topics import EVERY_SERVICE, TOPICS, Kind, Topic
-from messages.topics import Mirror as Rule
+from messages.topics import EVERY_SERVICE, TOPICS, Kind, Mirror, Topic
 
 IMAGES = "image/"
 """Mirrors below this topic are pictures, which `mqtt.images` switches."""
@@ -47,7 +46,7 @@ def switched_off(services: Iterable[str], *, images: bool) -> list[str]:
     ]
 
 
-def _topics(row: Topic, rule: Rule, services: Iterable[str]) -> list[str]:
+def _topics(row: Topic, rule: Mirror, services: Iterable[str]) -> list[str]:
     sources = services if row.owner == EVERY_SERVICE else (row.owner,)
     return [rule.topic.format(source=source) for source in sources]
 
@@ -56,14 +55,14 @@ def _topics(row: Topic, rule: Rule, services: Iterable[str]) -> list[str]:
 class _Track:
     """What was last published of one topic and one source."""
 
-    rule: Rule
+    rule: Mirror
     value: tuple[Any, ...] | None = None
     payload: bytes = b""
     published: float = float("-inf")
     waiting: Message | None = None
 
 
-class Mirror:
+class StateMirror:
     """Decides for each message on the bus whether it goes to MQTT, now, later or not at all.
 
     `publish` may do nothing while there is no session: what is retained is published again by `republish`.
@@ -114,7 +113,7 @@ class Mirror:
         self._publish(topic, track.payload, track.rule.qos, retain=track.rule.retain)
 
 
-def _value(rule: Rule, message: Message) -> tuple[Any, ...]:
+def _value(rule: Mirror, message: Message) -> tuple[Any, ...]:
     return tuple(getattr(message, name) for name in rule.on_change_of)
 
 
@@ -124,5 +123,5 @@ def _differs(track: _Track, message: Message) -> bool:
     return track.value != _value(track.rule, message)
 
 
-def _payload(rule: Rule, message: Message) -> bytes:
+def _payload(rule: Mirror, message: Message) -> bytes:
     return getattr(message, rule.payload_field) if rule.payload_field else encode(message)

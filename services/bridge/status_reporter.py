@@ -8,37 +8,37 @@ from typing import TYPE_CHECKING
 
 from messages.health import ServiceState
 from services.bridge import documents
+from services.bridge.car_health import CarHealth
 from services.bridge.documents import CarState, CarStatus
-from services.bridge.status import Verdict
 from services.config import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.bridge.voice import Voice
+    from services.bridge.status_publisher import StatusPublisher
 
 METRICS_S = 10.0
 FIRST_METRICS_S = 2.0
 """After the connection: every service has said something by then."""
 
 
-class Herald:
+class StatusReporter:
     """Speaks while there is a session. `bridge` is the ULID of this bridge process."""
 
     def __init__(
         self,
         settings: Settings,
         bridge: str,
-        verdict: Verdict,
-        voice: Voice,
+        car_health: CarHealth,
+        publisher: StatusPublisher,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session_id = ""
         """Of the session there is, or of the last."""
         self._settings = settings
         self._bridge = bridge
-        self._verdict = verdict
-        self._voice = voice
+        self._car_health = car_health
+        self._status_publisher = publisher
         self._clock = clock
         self._began = datetime.now(UTC)
         self._up = False
@@ -60,7 +60,7 @@ class Herald:
         self._metrics_due = self._clock() + FIRST_METRICS_S
         handle = self.status(own, own_reason)
         about = documents.info(self._settings, session_id, self._began)
-        self._voice.publish(documents.INFO, about.encoded(), 1, retain=True)
+        self._status_publisher.publish(documents.INFO, about.encoded(), 1, retain=True)
         return handle
 
     def session_down(self) -> None:
@@ -74,21 +74,21 @@ class Herald:
         """Say how the car is where that has changed; returns the handle. `own`: how the bridge is."""
         if not self._up:
             return None
-        status = self._status(*self._verdict.judge(own, own_reason))
+        status = self._status(*self._car_health.judge(own, own_reason))
         if status == self._last:
             return None
         self._last = status
         payload = status.model_copy(update={"since": datetime.now(UTC)}).encoded()
-        return self._voice.publish(documents.STATUS, payload, 1, retain=True)
+        return self._status_publisher.publish(documents.STATUS, payload, 1, retain=True)
 
     def metrics(self) -> None:
         """Say the figures where it is time."""
         if not self._up or self._clock() < self._metrics_due:
             return
         self._metrics_due = self._clock() + METRICS_S
-        heartbeats = self._verdict.heartbeats
+        heartbeats = self._car_health.heartbeats
         figures = documents.metrics(self._settings.car.name, self.session_id, heartbeats)
-        self._voice.publish(documents.METRICS, figures.encoded(), 0)
+        self._status_publisher.publish(documents.METRICS, figures.encoded(), 0)
 
     def _status(self, state: CarState, reason: str = "", services: dict[str, str] | None = None) -> CarStatus:
         return CarStatus(

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from messages.message import new_ulid
+from services.bridge.connection_problem import from_disconnect, name_in_use
 from services.bridge.session import Backoff
-from services.bridge.trouble import from_disconnect, rival
 from services.config import Mqtt
 from tests.conftest import wait_for
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
@@ -228,7 +228,7 @@ def test_a_session_that_the_broker_gave_to_another_is_tried_again_ever_more_seld
     waits = [backoff.take(why) for _ in range(8)]
     assert waits[0] < 2
     assert waits[-1] > 20
-    assert Backoff().take(rival("smartcar-car", Mqtt(host="broker"))) > 40, "the one that gave way"
+    assert Backoff().take(name_in_use("smartcar-car", Mqtt(host="broker"))) > 40, "the one that gave way"
 
 
 def test_a_second_client_that_is_no_car_is_guessed(

@@ -25,7 +25,7 @@ _OTHER_HOST = (62, 64)
 
 
 @dataclass(eq=False)
-class Trouble(Exception):
+class ConnectionProblem(Exception):
     """Nothing to connect with, no connection, or none any more.
 
     `lasting`: trying again soon will not help, someone has to do something.
@@ -43,44 +43,46 @@ def where(mqtt: Mqtt) -> str:
     return f"{host}:{mqtt.port}"
 
 
-def from_error(error: Exception, mqtt: Mqtt) -> Trouble:
+def from_error(error: Exception, mqtt: Mqtt) -> ConnectionProblem:
     """What kept a connection from coming about."""
     broker = where(mqtt)
-    if isinstance(error, Trouble):
+    if isinstance(error, ConnectionProblem):
         return error
     if isinstance(error, ssl.SSLCertVerificationError):
         return _from_certificate(error, mqtt)
     if isinstance(error, ssl.SSLError):
         if error.reason in _NOT_TLS:
             return _no_tls(broker)
-        return Trouble(
+        return ConnectionProblem(
             f"TLS with {broker} failed ({error.reason or error}); see what the broker wants: "
             f"mqtt.cert_file and mqtt.key_file for a certificate of this car"
         )
     if isinstance(error, ConnectionResetError) and mqtt.tls:
         return _no_tls(broker)
     if isinstance(error, socket.gaierror | UnicodeError):
-        return Trouble(
+        return ConnectionProblem(
             f"the name {mqtt.host} of the broker is not known here; correct mqtt.host, "
             f"or see whether the network is up"
         )
     if isinstance(error, TimeoutError):
-        return Trouble(
+        return ConnectionProblem(
             f"no broker answers at {broker} (nothing came back); see that it runs and that no firewall "
             f"is between, or correct mqtt.host and mqtt.port"
         )
     what = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return Trouble(f"no broker answers at {broker} ({what}); start it, or correct mqtt.host and mqtt.port")
+    return ConnectionProblem(
+        f"no broker answers at {broker} ({what}); start it, or correct mqtt.host and mqtt.port"
+    )
 
 
-def _no_tls(broker: str) -> Trouble:
-    return Trouble(
+def _no_tls(broker: str) -> ConnectionProblem:
+    return ConnectionProblem(
         f"{broker} does not speak TLS; set mqtt.port to the broker's TLS port (mostly 8883), "
         f"or mqtt.tls = false"
     )
 
 
-def _from_certificate(error: ssl.SSLCertVerificationError, mqtt: Mqtt) -> Trouble:
+def _from_certificate(error: ssl.SSLCertVerificationError, mqtt: Mqtt) -> ConnectionProblem:
     broker = where(mqtt)
     if error.verify_code in _UNKNOWN_AUTHORITY:
         signers = f"{mqtt.ca_file} did not sign it" if mqtt.ca_file else "nobody this system trusts signed it"
@@ -108,37 +110,39 @@ def _from_certificate(error: ssl.SSLCertVerificationError, mqtt: Mqtt) -> Troubl
             f"the certificate of the broker {broker} was refused ({error.verify_message}); "
             f"give the broker another, or set mqtt.ca_file to the authority that signed it"
         )
-    return Trouble(reason, lasting=True)
+    return ConnectionProblem(reason, lasting=True)
 
 
-def from_refusal(code: int, words: str, mqtt: Mqtt) -> Trouble:
+def from_refusal(code: int, words: str, mqtt: Mqtt) -> ConnectionProblem:
     """The broker answered the login with a refusal: `code` is that of CONNACK, 3.1.1's or 5's."""
     broker = where(mqtt)
     if code in _LOGIN_REFUSED:
         if not mqtt.username:
-            return Trouble(
+            return ConnectionProblem(
                 f"the broker {broker} wants a login; set mqtt.username and mqtt.password_file", lasting=True
             )
         secret = f"the password in {mqtt.password_file}" if mqtt.password_file else "mqtt.password_file"
-        return Trouble(
+        return ConnectionProblem(
             f"the broker {broker} refused the login as {mqtt.username!r} ({words}); correct mqtt.username "
             f"or {secret}, or let this user in at the broker",
             lasting=True,
         )
     if code in _PROTOCOL_REFUSED:
-        return Trouble(
+        return ConnectionProblem(
             f"the broker {broker} does not speak MQTT {mqtt.protocol} there; "
             f'set mqtt.protocol = "{_other_protocol(mqtt)}"',
             lasting=True,
         )
     if code in _CLIENT_ID_REFUSED:
-        return Trouble(
+        return ConnectionProblem(
             f"the broker {broker} does not accept the client id of this car; choose a shorter car.name",
             lasting=True,
         )
     if code == _BANNED:
-        return Trouble(f"the broker {broker} has banned this car; let it in at the broker", lasting=True)
-    return Trouble(
+        return ConnectionProblem(
+            f"the broker {broker} has banned this car; let it in at the broker", lasting=True
+        )
+    return ConnectionProblem(
         f"the broker {broker} refused the connection ({words}); see the broker's log, it is tried again"
     )
 
@@ -147,33 +151,33 @@ def _other_protocol(mqtt: Mqtt) -> str:
     return "3.1.1" if mqtt.protocol == "5" else "5"
 
 
-def unanswered(mqtt: Mqtt, detail: str) -> Trouble:
+def unanswered(mqtt: Mqtt, detail: str) -> ConnectionProblem:
     """The connection stood, and ended before the login was answered."""
     if mqtt.tls:
         hint = "if it wants a certificate of this car, set mqtt.cert_file and mqtt.key_file"
     else:
         hint = "if that is its TLS port, set mqtt.tls = true"
     said = f" ({detail})" if detail else ""
-    return Trouble(
+    return ConnectionProblem(
         f"{where(mqtt)} took the connection but did not answer the login{said}; {hint}; "
         f'if it speaks no MQTT {mqtt.protocol}, set mqtt.protocol = "{_other_protocol(mqtt)}"; '
         f"else correct mqtt.port"
     )
 
 
-def from_disconnect(code: int, words: str, client_id: str, mqtt: Mqtt) -> Trouble:
+def from_disconnect(code: int, words: str, client_id: str, mqtt: Mqtt) -> ConnectionProblem:
     """The broker closed a session, saying why (MQTT 5)."""
     if code == SESSION_TAKEN_OVER:
-        return rival(client_id, mqtt, lasting=False)  # of two cars, the later then gives way
-    return Trouble(
+        return name_in_use(client_id, mqtt, lasting=False)  # of two cars, the later then gives way
+    return ConnectionProblem(
         f"the broker {where(mqtt)} closed the connection ({words}); it is tried again",
         disconnect_code=code,
     )
 
 
-def rival(client_id: str, mqtt: Mqtt, *, lasting: bool = True) -> Trouble:
+def name_in_use(client_id: str, mqtt: Mqtt, *, lasting: bool = True) -> ConnectionProblem:
     """Another client has our id: the broker lets only one of the two stay connected."""
-    return Trouble(
+    return ConnectionProblem(
         f"another client connects to {where(mqtt)} as {client_id} and takes the session over; "
         f"two cars must not have one name: set car.name, or stop the other one",
         lasting=lasting,
@@ -181,14 +185,14 @@ def rival(client_id: str, mqtt: Mqtt, *, lasting: bool = True) -> Trouble:
     )
 
 
-def lost(mqtt: Mqtt) -> Trouble:
+def lost(mqtt: Mqtt) -> ConnectionProblem:
     """A session ended without a word."""
-    return Trouble(f"the connection to the broker {where(mqtt)} was lost; it is tried again")
+    return ConnectionProblem(f"the connection to the broker {where(mqtt)} was lost; it is tried again")
 
 
-def short_lived(client_id: str, mqtt: Mqtt) -> Trouble:
+def short_lived(client_id: str, mqtt: Mqtt) -> ConnectionProblem:
     """Several sessions in a row ended without a word soon after they began."""
-    return Trouble(
+    return ConnectionProblem(
         f"the broker {where(mqtt)} closes the connection again and again soon after the login; perhaps "
         f"another client connects as {client_id}: two cars must not have one name, set car.name; "
         f"else see the broker's log"

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from messages.commands import Reply
 from messages.message import encode
+from services.bridge.command_gateway import Address
 from services.bridge.connection import Limits
-from services.bridge.door import Address
 from services.bridge.outbox import FIRST_REFUSAL_CODE, HEADER_BYTES, HOLD_S
 from services.bridge.session import Session
 from services.metrics import Metrics
 
 
-class Voice:
+class StatusPublisher:
     """Speaks below the car's `prefix` while there is a session; says nothing where there is none.
 
     A topic that the broker refused is left out for a minute: some brokers close the connection over it.

@@ -20,7 +20,7 @@ from messages.offers import (
     chunk_topic,
     offer_topic,
 )
-from services.bridge.door import TokenBucket
+from services.bridge.command_gateway import TokenBucket
 from services.bridge.outbox import FIRST_REFUSAL_CODE
 from services.metrics import Metrics
 
@@ -49,7 +49,7 @@ class Ask(Protocol):
     ) -> None: ...
 
 
-class Follower:
+class OfferSubscriber:
     """Belongs to the bridge's loop."""
 
     def __init__(

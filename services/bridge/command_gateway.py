@@ -76,7 +76,7 @@ class TokenBucket:
         return True
 
 
-class CommandDoor:
+class CommandGateway:
     """Checks commands in the loop, hands them to their services on threads, answers in the loop.
 
     `prefix` is the car's (`smartcar/<car>/`), `taken` the verbs that the configuration lets in. `answer` is
@@ -112,7 +112,7 @@ class CommandDoor:
         """What to subscribe to."""
         return f"{self._prefix}{COMMAND}/+/+"
 
-    def knock(self, message: Incoming) -> None:
+    def handle(self, message: Incoming) -> None:
         """A message came on `pattern`."""
         if len(message.topic) > _MAX_TOPIC:
             self._metrics.count("refused.malformed")

@@ -14,7 +14,7 @@ Key = tuple[str, str, int]
 """Topic, boot id and sequence: what an event is recognised by."""
 
 
-class Unwritten:
+class UnjournalledEvents:
     """The newest of one producer, as many as it keeps itself; numbered from -1 down, as in no journal."""
 
     def __init__(self) -> None:

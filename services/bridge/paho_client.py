@@ -5,19 +5,19 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from services.bridge.trouble import Trouble
+from services.bridge.connection_problem import ConnectionProblem
 from services.config import Mqtt
 
 
 def password(path: Path | None) -> str | None:
-    """The first line of the file. Raises Trouble."""
+    """The first line of the file. Raises ConnectionProblem."""
     if path is None:
         return None
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise Trouble(
+        raise ConnectionProblem(
             f"the password file {path} can't be read ({why}); correct mqtt.password_file, "
             f"or let this service read it",
             lasting=True,
@@ -26,11 +26,11 @@ def password(path: Path | None) -> str | None:
 
 
 def tls_context(mqtt: Mqtt) -> ssl.SSLContext:
-    """A context that checks the broker's certificate and name. Raises Trouble."""
+    """A context that checks the broker's certificate and name. Raises ConnectionProblem."""
     try:
         context = trusting(mqtt.ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise Trouble(
+        raise ConnectionProblem(
             f"mqtt.ca_file {mqtt.ca_file} can't be used ({_why(error)}); it must hold PEM certificates",
             lasting=True,
         ) from error
@@ -38,7 +38,7 @@ def tls_context(mqtt: Mqtt) -> ssl.SSLContext:
         try:
             context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
         except (OSError, ssl.SSLError) as error:
-            raise Trouble(
+            raise ConnectionProblem(
                 f"mqtt.cert_file {mqtt.cert_file} and mqtt.key_file {mqtt.key_file} can't be used "
                 f"({_why(error)}); they must be a PEM certificate and its key, without a passphrase",
                 lasting=True,

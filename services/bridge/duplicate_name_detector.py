@@ -10,7 +10,7 @@ from services.bridge.documents import CarStatus
 REMEMBERED_S = 120.0
 
 
-class Rival:
+class DuplicateNameDetector:
     """Compares what stands on `status` with what we published there.
 
     `own` is the ULID of this bridge process. Of two, the one that was started first keeps the connection:

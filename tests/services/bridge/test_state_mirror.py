@@ -13,7 +13,7 @@ from messages.bus import Publisher
 from messages.health import Heartbeat
 from messages.topics import BY_NAME
 from messages.vision import Box, Code, Digit, ModelInfo, Reading, ReadingImage
-from services.bridge.mirror import Mirror
+from services.bridge.state_mirror import StateMirror
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import Client
 
@@ -172,7 +172,7 @@ class Paper:
     def __init__(self) -> None:
         self.now = 0.0
         self.published: list[str] = []
-        self.mirror = Mirror(self._publish, clock=lambda: self.now)
+        self.mirror = StateMirror(self._publish, clock=lambda: self.now)
 
     def _publish(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> None:
         self.published.append(json.loads(payload)["codes"][0]["text"])
