@@ -9,18 +9,22 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from pathlib import Path
 
+SHORTEST_S = 0.5
+"""Rates and shares are computed over at least this long: over a sliver of time they would be noise."""
 _SAMPLES = 512
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Metrics:
-    """Counters since the start of the process; rates and latencies since the last `take`."""
+    """Counters since the start of the process; rates and latencies over the last beat."""
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
         self._before: Counter[str] = Counter()
         self._taken_ns = time.monotonic_ns()
         self._samples: dict[str, deque[float]] = {}
+        self._rates: dict[str, float] = {}
+        self._latencies: dict[str, float] = {}
 
     def count(self, what: str, by: int = 1) -> None:
         self.counters[what] += by
@@ -30,22 +34,27 @@ class Metrics:
         self._samples.setdefault(what, deque(maxlen=_SAMPLES)).append(milliseconds)
 
     def take(self) -> tuple[dict[str, float], dict[str, float]]:
-        """(rates per second, latency percentiles in ms) since the last call."""
+        """Rates per second and latency percentiles in ms, since they were last computed.
+
+        Within SHORTEST_S of that they stay as they were: a heartbeat may follow another at once.
+        """
         now_ns = time.monotonic_ns()
-        elapsed_s = max((now_ns - self._taken_ns) / 1e9, 1e-9)
-        rates = {
+        elapsed_s = (now_ns - self._taken_ns) / 1e9
+        if elapsed_s < SHORTEST_S:
+            return self._rates, self._latencies
+        self._rates = {
             what: round((count - self._before[what]) / elapsed_s, 2) for what, count in self.counters.items()
         }
-        latencies: dict[str, float] = {}
+        self._latencies = {}
         for what, samples in self._samples.items():
             if samples:
                 ordered = sorted(samples)
-                latencies[f"{what}.p50"] = round(ordered[len(ordered) // 2], 3)
-                latencies[f"{what}.p95"] = round(ordered[len(ordered) * 95 // 100], 3)
+                self._latencies[f"{what}.p50"] = round(ordered[len(ordered) // 2], 3)
+                self._latencies[f"{what}.p95"] = round(ordered[len(ordered) * 95 // 100], 3)
                 samples.clear()
         self._before = self.counters.copy()
         self._taken_ns = now_ns
-        return rates, latencies
+        return self._rates, self._latencies
 
 
 def memory_mb(helpers: Iterable[int] = ()) -> float:
@@ -72,13 +81,18 @@ class ProcessorShare:
     def __init__(self) -> None:
         self._spent_s = self._spent(())
         self._taken = time.monotonic()
+        self._share = 0.0
 
     def take(self, helpers: Iterable[int] = ()) -> float:
-        """The share since the last call; `helpers` are the process ids of living children."""
-        spent_s, now = self._spent(helpers), time.monotonic()
-        share = 100 * (spent_s - self._spent_s) / max(now - self._taken, 1e-9)
-        self._spent_s, self._taken = spent_s, now
-        return max(0.0, share)  # a helper that has just died counts again once it is reaped
+        """The share since it was last computed; `helpers` are the process ids of living children."""
+        elapsed_s = time.monotonic() - self._taken
+        if elapsed_s < SHORTEST_S:
+            return self._share
+        spent_s = self._spent(helpers)
+        # A helper that has just died counts again once it is reaped: never below zero.
+        self._share = max(0.0, 100 * (spent_s - self._spent_s) / elapsed_s)
+        self._spent_s, self._taken = spent_s, self._taken + elapsed_s
+        return self._share
 
     def _spent(self, helpers: Iterable[int]) -> float:
         own = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
