@@ -68,6 +68,8 @@ class ModelState(Message):
     """The names whose offers this car takes by itself."""
     offers: tuple[StandingOffer, ...] = ()
     """What stands on the broker of these, as far as the car knows, and why it isn't taken."""
+    releases: dict[str, int] = {}
+    """By name: the newest release that the car has had. It takes no older one."""
 
 
 class ModelProgress(Message):

@@ -2,6 +2,7 @@
 
     smartcar/models/<name>/offer           an Offer as JSON
     smartcar/models/<name>/<digest>/<n>    chunk n of the payload, as it is; n counts from 0
+    smartcar/models/<name>/withdrawn       the newest Offer that was withdrawn: releases count on from it
 
 The payload is the files that the manifest names, one after the other in its order. How long it is, how many
 chunks there are and what the files must hash to follows from the signed manifest: nothing unsigned is
@@ -78,6 +79,10 @@ SHARED_TOPICS: tuple[SharedTopic, ...] = (
         f"{ROOT}<name>/<digest>/<n>", None, qos=1, retain=True,
         about="chunk n of its files, as it is; cleared once the next offer stands",
     ),
+    SharedTopic(
+        f"{ROOT}<name>/withdrawn", Offer, qos=1, retain=True,
+        about="the newest offer that was withdrawn, so that the next release counts on; cars don't read it",
+    ),
 )  # fmt: skip
 
 
@@ -121,6 +126,11 @@ def parse_offer(payload: bytes) -> Offer:
 def offer_topic(name: str) -> str:
     """Where the offer of a model stands."""
     return f"{ROOT}{name}/offer"
+
+
+def withdrawn_topic(name: str) -> str:
+    """Where the newest offer stands that was withdrawn."""
+    return f"{ROOT}{name}/withdrawn"
 
 
 def chunk_topic(name: str, digest: str, number: int) -> str:

@@ -46,6 +46,7 @@ class Telling:
             models=len(self._store.digests),
             follows=follows,
             offers=offers,
+            releases=self._ledger.now.releases,
         )
 
     def progress(

@@ -16,7 +16,7 @@ from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
 from tests.conftest import wait_for
 from tests.models.making import rewritten
-from tests.services.bridge.kit import CAR, PREFIX, Came, Client, Mosquitto
+from tests.services.bridge.kit import CAR, PREFIX, Client, Mosquitto, Received
 from tests.tools.car import running_car, smartcar
 from tools.interface.channels import Said, said, shared, taken
 from tools.interface.examples import Asked, Examples
@@ -78,10 +78,10 @@ class InterfaceCar:
         assert not came.retain
         return _content(came)
 
-    def wait(self, topic: str, fits: Callable[[Content], object], since: int = 0) -> Came:
+    def wait(self, topic: str, fits: Callable[[Content], object], since: int = 0) -> Received:
         """The first message that fits on a topic, or on one of its kind."""
 
-        def look() -> Came | None:
+        def look() -> Received | None:
             for each in list(self.client.inbox.messages)[since:]:
                 if _is_of(topic, each.topic.removeprefix(PREFIX)) and fits(_content(each)):
                     return each
@@ -223,7 +223,7 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def _content(came: Came) -> Content:
+def _content(came: Received) -> Content:
     try:
         content = json.loads(came.payload)
     except ValueError:

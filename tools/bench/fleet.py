@@ -24,7 +24,7 @@ from tools.bench.mosquitto import Mosquitto, mosquitto, processor_s
 from tools.bench.report import Figure, percentile
 from tools.fleet.herd import Herd, Orders, herd, numbered
 from tools.fleet.roster import PATTERNS, Roster
-from tools.publish.link import Came, Link
+from tools.publish.link import Link, Received
 from tools.publish.publication import Publication, look
 from tools.publish.signing import release_of
 from tools.terminal.problems import Problem
@@ -124,7 +124,7 @@ class _Bench:
                 after = self._used(hear, cars)
                 return self._results(bundle.size, ready_s, began, rest, before, after)
 
-    def _hear(self, came: Came) -> None:
+    def _hear(self, came: Received) -> None:
         if came.topic in self._bytes:
             self._bytes[came.topic] = int(came.payload)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from messages.message import new_ulid
 from services.bridge import documents
 from services.bridge.documents import CarStatus, car_prefix
 from services.bridge.homeassistant import device_topic
@@ -13,8 +14,6 @@ from tools.publish.broker import Access, broker_of
 from tools.publish.link import Link, LinkLost
 from tools.terminal.problems import Problem
 
-QUIET_S = 0.5
-"""Nothing more is retained where nothing came for so long."""
 AWAY = ("lost", "stopped")
 
 
@@ -55,12 +54,11 @@ def _settings_of(name: str, settings: Settings) -> Settings:
 
 
 def _standing(link: Link, prefix: str) -> dict[str, bytes]:
-    """What is retained below `prefix`."""
-    link.subscribe(f"{prefix}#")
+    """What is retained below `prefix`. Raises Problem, LinkLost."""
     found = {}
-    while (came := link.received(QUIET_S)) is not None:
-        if came.retained and came.payload:
-            found[came.topic] = came.payload
+    for message in link.retained(f"{prefix}forgetting/{new_ulid()}", f"{prefix}#"):
+        if message.retained and message.payload:
+            found[message.topic] = message.payload
     return found
 
 

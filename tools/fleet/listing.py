@@ -9,18 +9,21 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from messages.offers import ROOT
 from messages.vision import ModelInfo
 from tools.fleet.roster import PATTERNS, Car, Roster
 from tools.publish.link import Link, LinkLost
+from tools.publish.publication import new_marker
 from tools.terminal.broker_options import Ways
 from tools.terminal.output import console, print_json, print_table, table
 from tools.terminal.printable import printable
+from tools.terminal.problems import warn
 from tools.up.lines import STYLES
 
 LISTEN_S = 12.0
 """A car that is on says something within ten seconds."""
 QUIET_S = 0.4
-"""What stands on the broker has come when nothing came for so long."""
+"""The first table is drawn after so long: most of what stands on the broker has come."""
 AGAIN_S = 2.0
 REDRAW_S = 0.5
 WELL = ("ready",)
@@ -86,13 +89,17 @@ def show(ways: Ways, *, listen_s: float, json: bool) -> int:
 
     Returns 0 only where there are cars and all of them are ready.
     """
-    roster = Roster()
+    roster, complete = Roster(), False
     try:
         with Link.open(ways) as link:
-            link.subscribe(*PATTERNS)
-            gather(link, roster, listen_s)
+            complete = gather(link, roster, listen_s)
+            if not complete:
+                warn(
+                    f"the broker did not say within {listen_s:g} s that these are all cars; listen longer "
+                    f"(--listen), or let this user publish below {ROOT} (the broker's ACL)"
+                )
     except LinkLost as lost:
-        print(f"smartcar: {lost}; this is what was heard until then", file=sys.stderr)
+        warn(f"{lost}; this is what was heard until then")
     found = rows(roster)
     if json:
         for each in found:
@@ -102,20 +109,27 @@ def show(ways: Ways, *, listen_s: float, json: bool) -> int:
             print_table(_HEADINGS, map(_cells, found), styles=_STYLES)
         for note in _notes(roster, found):
             print(note)
-    return 0 if found and all(each.state in WELL for each in found) else 1
+    return 0 if complete and found and all(each.state in WELL for each in found) else 1
 
 
-def gather(link: Link, roster: Roster, listen_s: float) -> None:
-    """Until what is retained has come and all cars that say they are on were heard, or the time is over."""
+def gather(link: Link, roster: Roster, listen_s: float) -> bool:
+    """Until what is retained has come and all cars that say they are on were heard, or the time is over.
+
+    Returns whether all that is retained has come: so says a message of ours that the broker passes on last.
+    """
     deadline = roster.clock() + listen_s
-    quiet_since = roster.clock()
-    while (now := roster.clock()) < deadline:
-        if now - quiet_since >= QUIET_S and not roster.unheard():
-            return
-        if (came := link.received(min(QUIET_S, deadline - now))) is not None:
-            roster.take(came.topic, came.payload, came.retained)
-            if came.retained:
-                quiet_since = roster.clock()
+    marker = new_marker("fleet")
+    link.subscribe(marker, *PATTERNS)
+    link.publish([(marker, b"")], retain=False)
+    complete = False
+    while (now := roster.clock()) < deadline and (not complete or roster.unheard()):
+        if (message := link.received(deadline - now)) is None:
+            continue
+        if message.topic == marker:
+            complete = True
+        else:
+            roster.take(message.topic, message.payload, message.retained)
+    return complete
 
 
 def watch(ways: Ways, *, json: bool) -> int:

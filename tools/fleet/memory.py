@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from messages.message import Part, new_ulid
-from messages.offers import (
-    MAX_OFFER_BYTES,
-    ROOT,
-    Offer,
-    chunk_count,
-    chunk_topic,
-    offer_topic,
-    parse_chunk_topic,
-)
-from models.bundle.bundle import Bundle, parse_manifest
-from models.bundle.payload import bundle_of, payload_size
+from messages.message import Part
+from messages.offers import MAX_OFFER_BYTES, Offer, offer_topic
+from models.bundle.bundle import Bundle
+from models.bundle.payload import bundle_of
 from models.refusal import Refusal
 from tools.fleet.health import Before
 from tools.publish.link import Link
-from tools.terminal.problems import Problem
+from tools.publish.publication import chunk_topics, new_marker
 
 MAX_REMEMBERED = 1000
-LISTEN_S = 30.0
-MOST_BYTES = 128 << 20
+AT_ONCE = 64
+"""Chunks that are asked for at once."""
 
 
 class Note(Part):
@@ -40,6 +31,8 @@ class Note(Part):
     """It was given up, and the cars that have it are to go back:"""
     back: tuple[str, ...] = ()
     """these."""
+    former: Offer | None = None
+    """What stood before, to be put back should the rollout be taken back."""
 
 
 class RolloutOffer(Offer):
@@ -47,10 +40,12 @@ class RolloutOffer(Offer):
 
     rollout: Note | None = None
 
-    def noted(self, before: Mapping[str, Before], back: Iterable[str] | None = None) -> RolloutOffer:
+    def noted(
+        self, before: Mapping[str, Before], former: Offer | None, back: Iterable[str] | None = None
+    ) -> RolloutOffer:
         """The same with another note; with `back` it is one of going back."""
         remembered = dict([*before.items()][:MAX_REMEMBERED])
-        note = Note(before=remembered, rolling_back=back is not None, back=tuple(back or ()))
+        note = Note(before=remembered, rolling_back=back is not None, back=tuple(back or ()), former=former)
         return self.model_copy(update={"rollout": note})
 
 
@@ -65,35 +60,36 @@ def read_offer(payload: bytes) -> RolloutOffer | None:
 
 
 def standing_release(link: Link, name: str) -> tuple[RolloutOffer, Bundle] | None:
-    """The offer of that name with its bundle, as they stand whole on the broker; else None. Raises LinkLost.
+    """The offer of that name with its bundle, where both stand whole on the broker; else None.
 
-    What it listens to goes on coming on this link: use one of its own.
+    What it listens to goes on coming on this link: use one of its own. Raises LinkLost, Problem.
     """
-    stood = _stood(link, f"{ROOT}{name}/#", f"{ROOT}{name}/looking/{new_ulid()}")
-    offer = read_offer(stood.get(offer_topic(name), b""))
-    if offer is None or hashlib.sha256(offer.manifest).hexdigest() != offer.digest:
+    topic = offer_topic(name)
+    stood = {message.topic: message.payload for message in link.retained(new_marker(name), topic)}
+    offer = read_offer(stood.get(topic, b""))
+    if offer is None or offer.name != name:
         return None
+    bundle = fetch_bundle(link, offer)
+    return (offer, bundle) if bundle is not None else None
+
+
+def fetch_bundle(link: Link, offer: Offer) -> Bundle | None:
+    """The bundle of an offer, from its chunks on the broker; None where they aren't whole.
+
+    Each chunk is asked for by its own topic: some brokers retain nothing through wildcards, and what others
+    left there need not be fetched. Raises LinkLost, Problem.
+    """
+    if hashlib.sha256(offer.manifest).hexdigest() != offer.digest:
+        return None
+    topics = chunk_topics(offer)
+    if not topics:
+        return None
+    stood: dict[str, bytes] = {}
+    for first in range(0, len(topics), AT_ONCE):
+        for message in link.retained(new_marker(offer.name), *topics[first : first + AT_ONCE]):
+            stood[message.topic] = message.payload
+    payload = b"".join(stood.get(topic, b"") for topic in topics)
     try:
-        manifest = parse_manifest(offer.manifest, "the offer")
-        if not name == offer.name == manifest.name:
-            return None
-        size = payload_size(manifest)
-        count = chunk_count(size, offer.chunk_bytes)
-        payload = b"".join(stood.get(chunk_topic(name, offer.digest, each), b"") for each in range(count))
-        return offer, bundle_of(offer.manifest, offer.signature, payload, Path("the broker"))
+        return bundle_of(offer.manifest, offer.signature, payload, Path("the broker"))
     except Refusal:
         return None
-
-
-def _stood(link: Link, pattern: str, marker: str) -> dict[str, bytes]:
-    """What stands retained there, by topic."""
-    stood: dict[str, bytes] = {}
-    link.subscribe(pattern)
-    link.publish([(marker, b"")], retain=False)  # brokers send what is retained before what comes later
-    deadline = time.monotonic() + LISTEN_S
-    while (came := link.received(deadline - time.monotonic())) is not None and came.topic != marker:
-        if parse_chunk_topic(came.topic) is not None or came.topic.endswith("/offer"):
-            stood[came.topic] = came.payload
-        if sum(map(len, stood.values())) > MOST_BYTES:
-            raise Problem(f"more stands below {pattern} than any model has; see who may publish there")
-    return stood

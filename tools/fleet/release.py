@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from messages.offers import MAX_CHUNK_BYTES
+from messages.offers import MAX_CHUNK_BYTES, Offer
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
 from models.bundle.manifest import MAX_FILE_BYTES
 from models.bundle.payload import bundle_of, payload_of
-from tools.fleet.memory import RolloutOffer, standing_release
+from tools.fleet.memory import RolloutOffer, fetch_bundle, standing_release
 from tools.model.making import read_bundle
-from tools.publish.link import Link
-from tools.publish.signing import next_release, release_of
+from tools.publish.link import Link, Received
+from tools.publish.publication import look
+from tools.publish.signing import next_release, release_of, reported_releases
 from tools.terminal.problems import Problem
 
 
@@ -25,7 +26,7 @@ class Release:
 
     bundle: Bundle
     standing: RolloutOffer | None = None
-    previous: tuple[RolloutOffer, Bundle] | None = None
+    previous: tuple[Offer, Bundle] | None = None
     chunk_bytes: int = MAX_CHUNK_BYTES
     """As the broker takes them."""
 
@@ -39,20 +40,30 @@ def release_for(link: Link, subject: str, key: Path | None, url: str | None = No
         found = standing_release(link, subject) if _is_name(subject) else None
         if found is None:
             _nothing(subject)
-        return Release(found[1], standing=found[0])
+        return _resumed(link, found[0], found[1])
     bundle = read_bundle(path)
     found = standing_release(link, bundle.manifest.name)
     if found is not None and _is_same(found[1], bundle):
         offer = found[0]
-        return Release(bundle_of(offer.manifest, offer.signature, payload_of(bundle), path), standing=offer)
+        resigned = bundle_of(offer.manifest, offer.signature, payload_of(bundle), path)
+        return _resumed(link, offer, resigned)
     if bundle.manifest.has_expired(datetime.now(UTC)):
         raise Problem(f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it")
     if key is not None:
         signing = SigningKey.load(key)
-        standing = found[0] if found is not None else None
-        number = max(bundle.manifest.release, next_release(standing, signing))
-        bundle = release_of(bundle, signing, release=number, url=url)
+        messages: list[Received] = []
+        retained = look(link, bundle.manifest.name, ("smartcar/+/state/model",), messages.append)
+        reported = reported_releases(bundle.manifest.name, messages)
+        number = next_release((retained.standing, retained.withdrawn), reported, signing)
+        bundle = release_of(bundle, signing, release=max(bundle.manifest.release, number), url=url)
     return Release(bundle, previous=found)
+
+
+def _resumed(link: Link, offer: RolloutOffer, bundle: Bundle) -> Release:
+    """A rollout that has begun, with what it replaces where that is still whole on the broker."""
+    former = offer.rollout.former if offer.rollout is not None else None
+    whole = fetch_bundle(link, former) if former is not None else None
+    return Release(bundle, offer, (former, whole) if former is not None and whole is not None else None)
 
 
 def _is_name(subject: str) -> bool:

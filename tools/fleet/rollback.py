@@ -12,7 +12,7 @@ from messages.message import new_ulid
 from tools.fleet.health import Before, Look
 from tools.fleet.roster import Car, Roster
 from tools.fleet.saying import Saying
-from tools.publish.link import Came, Link
+from tools.publish.link import Link, Received
 
 REPLIES = "smartcar/+/reply/model/+"
 ASK_AGAIN_S = 10.0
@@ -45,7 +45,7 @@ class Rollback:
         self._ids: dict[str, str] = {}
         self._freed: set[str] = set()
 
-    def heard(self, came: Came) -> bool:
+    def heard(self, came: Received) -> bool:
         """Whether it was an answer. A car's refusal is its last word, unless it may be asked again."""
         parts = came.topic.split("/")
         if len(parts) != 5 or parts[2] != "reply":

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from messages.offers import Offer
 from services.config import Mqtt
 from tools.fleet.health import Before, Look, Terms, Verdict, Watch
 from tools.fleet.listing import in_order
@@ -21,9 +22,9 @@ from tools.fleet.release import Release, release_for, write_payload
 from tools.fleet.rollback import REPLIES, Rollback
 from tools.fleet.roster import PATTERNS, Car, Roster
 from tools.fleet.saying import Saying
-from tools.publish.link import Came, Link, LinkLost
-from tools.publish.publication import Publication, largest_chunk, look, withdraw
-from tools.publish.shelf import Shelf
+from tools.publish.link import Link, LinkLost, Received
+from tools.publish.publication import Publication, largest_chunk, look, note_withdrawn, withdraw
+from tools.publish.retained import RetainedModel
 from tools.terminal.problems import Problem
 
 LISTEN_S = 12.0
@@ -103,7 +104,12 @@ class _Rollout:
         self._target = release.bundle.manifest.target
         standing = release.standing
         chunk_bytes = release.chunk_bytes if standing is None else standing.chunk_bytes
-        self._publication = Publication(release.bundle, chunk_bytes=chunk_bytes, heard=self._hear)
+        self._publication = Publication(
+            release.bundle,
+            chunk_bytes=chunk_bytes,
+            keep=self._previous[1].digest if self._previous is not None else "",
+            heard=self._hear,
+        )
         self._offer = standing or RolloutOffer.model_validate(
             {**self._publication.offer.model_dump(), "cars": ()}
         )
@@ -121,43 +127,44 @@ class _Rollout:
     def run(self, link: Link) -> int:
         """Raises LinkLost, Problem: another offer stands."""
         self._roster.listening_since = self._roster.clock()
-        shelf = look(link, self._name, (*PATTERNS, REPLIES), self._hear)
-        if self._placed and shelf.standing is None:
-            self._publication.put(link, shelf)  # the broker has lost its memory
-        self._listen(link, shelf)
+        retained = look(link, self._name, (*PATTERNS, REPLIES), self._hear)
+        if self._placed and retained.standing is None:
+            self._publication.put(link, retained)  # the broker has lost its memory
+        self._listen(link, retained)
         if self._giving_up:
-            return self._roll_back(link, shelf)
+            return self._roll_back(link, retained)
         self._warn_of_absent()
         while True:
-            self._publication.hear(link, shelf, LOOK_S)
-            if self._placed and self._publication.superseded(shelf):
+            self._publication.hear(link, retained, LOOK_S)
+            if self._placed and self._publication.superseded(retained):
                 raise Problem(f"another offer of {self._name} stands now, or none: somebody else decided")
             verdicts = self._judge()
             action = decide(self._situation(verdicts), self._waves, self._wish.max_failures)
             if isinstance(action, Widen):
-                self._widen(link, shelf, action)
+                self._widen(link, retained, action)
             elif isinstance(action, Stop):
                 why = f"{', '.join(action.failed)} failed"
-                return self._give_up(link, shelf, why)
+                return self._give_up(link, retained, why)
             elif isinstance(action, Done):
+                self._forget_former(link, retained)
                 self._saying.ends("done", verdicts, self._reasons())
                 return 0
             elif (problem := self._waits_in_vain(action)) is not None:
-                return self._give_up(link, shelf, problem)
+                return self._give_up(link, retained, problem)
 
     # looking
 
-    def _hear(self, came: Came) -> None:
+    def _hear(self, came: Received) -> None:
         if self._rollback is not None and self._rollback.heard(came):
             return
         self._roster.take(came.topic, came.payload, came.retained)
 
-    def _listen(self, link: Link, shelf: Shelf) -> None:
+    def _listen(self, link: Link, retained: RetainedModel) -> None:
         """Until all cars that say they are on were heard."""
         deadline = self._roster.clock() + LISTEN_S
-        self._publication.hear(link, shelf, LOOK_S)
+        self._publication.hear(link, retained, LOOK_S)
         while self._roster.unheard() and self._roster.clock() < deadline:
-            self._publication.hear(link, shelf, LOOK_S)
+            self._publication.hear(link, retained, LOOK_S)
 
     def _look(self, car: Car) -> Look:
         return Look.at(car, self._digest, self._roster.clock(), self._roster.listening_since)
@@ -242,65 +249,79 @@ class _Rollout:
 
     # doing
 
-    def _widen(self, link: Link, shelf: Shelf, action: Widen) -> None:
+    def _widen(self, link: Link, retained: RetainedModel, action: Widen) -> None:
         for car in self._chosen:
             if car.name not in self._before and (action.cars is None or car.name in action.new):
                 seen = self._look(car)
                 if seen.on:
                     self._before[car.name] = seen.before()
-        self._offer_to(link, shelf, action.cars)
+        self._offer_to(link, retained, action.cars)
         self._saying.wave(action.new, everyone=action.cars == self._everyone)
 
     def _offer_to(
         self,
         link: Link,
-        shelf: Shelf,
+        retained: RetainedModel,
         cars: tuple[str, ...] | None,
         back: tuple[str, ...] | None = None,
     ) -> None:
-        noted = self._offer.noted(self._before, back)
+        noted = self._offer.noted(self._before, self._former, back)
         if self._placed:
             self._publication.offer = noted
-            self._publication.widen(link, shelf, cars)
+            self._publication.widen(link, retained, cars)
         else:
             self._publication.offer = noted.model_copy(update={"cars": cars})
-            self._publication.put(link, shelf)
+            self._publication.put(link, retained)
             self._placed = True
         assert isinstance(self._publication.offer, RolloutOffer)
         self._offer = self._publication.offer
 
-    def _give_up(self, link: Link, shelf: Shelf, why: str) -> int:
+    @property
+    def _former(self) -> Offer | None:
+        """What stood before, without the note of its own rollout."""
+        if self._previous is None:
+            return None
+        return Offer.model_validate(self._previous[0].model_dump())
+
+    def _forget_former(self, link: Link, retained: RetainedModel) -> None:
+        """The rollout has ended: the chunks of what stood before are nobody's any more."""
+        self._publication.keep = ""
+        self._publication.clear_outdated(link, retained)
+
+    def _give_up(self, link: Link, retained: RetainedModel, why: str) -> int:
         self._saying.stops(why, self._reasons())
         if self._wish.roll_back:
-            return self._roll_back(link, shelf)
+            return self._roll_back(link, retained)
         verdicts = self._judge()
         well = {name for name, verdict in verdicts.items() if verdict is not Verdict.FAILED}
         kept = tuple(car.name for car in self._chosen if self._look(car).active == self._digest)
         kept = tuple(name for name in kept if name in well)
         if kept:
-            self._offer_to(link, shelf, kept)
+            self._offer_to(link, retained, kept)
+            self._forget_former(link, retained)
         else:
             withdraw(link, self._name)
         self._saying.ends("stopped", verdicts, self._reasons())
         return 1
 
-    def _roll_back(self, link: Link, shelf: Shelf) -> int:
+    def _roll_back(self, link: Link, retained: RetainedModel) -> int:
         """Nobody takes it any more, who has it goes back, then the offer goes."""
         if not self._giving_up and self._placed:
             have = (car for car in self._chosen if self._look(car).active == self._digest)
-            self._offer_to(link, shelf, (), tuple(car.name for car in have if car.name in self._before))
+            self._offer_to(link, retained, (), tuple(car.name for car in have if car.name in self._before))
         self._giving_up = True
         if self._rollback is None:
             back = self._offer.rollout.back if self._offer.rollout is not None else ()
             self._rollback = Rollback(self._digest, self._before, back, self._roster, self._saying)
         while not self._rollback.step(link):
-            self._publication.hear(link, shelf, LOOK_S)
-            if self._publication.superseded(shelf):
+            self._publication.hear(link, retained, LOOK_S)
+            if self._publication.superseded(retained):
                 raise Problem(f"another offer of {self._name} stands now, or none: somebody else decided")
         if self._previous is not None:
             offer, bundle = self._previous
+            note_withdrawn(link, retained, self._offer)
             former = Publication(bundle, cars=offer.cars, chunk_bytes=offer.chunk_bytes)
-            former.put(link, shelf)
+            former.put(link, retained)
         else:
             withdraw(link, self._name)
         self._saying.rolled_back(self._rollback.back, self._rollback.left, restored=self._previous)

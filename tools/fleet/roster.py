@@ -20,6 +20,8 @@ MAX_CARS = 20_000
 MAX_BYTES = 128 << 10
 FIRST_WORD_S = 11.5
 """A car that is on says something every ten seconds (`metrics`)."""
+MOST_HERTZ = 1000.0
+"""No camera gives more frames a second: such a rate was computed from a sliver of time."""
 SILENT_S = 25.0
 """One that was heard before is silent after two of them did not come."""
 
@@ -80,7 +82,8 @@ class Car:
     def reads_hertz(self) -> float | None:
         """Frames it reads a second, as its last `metrics` have it."""
         recognizer = self.metrics.services.get("recognizer") if self.metrics is not None else None
-        return _sound(recognizer.rates.get("frames", 0.0)) if recognizer is not None else None
+        rate = _sound(recognizer.rates.get("frames", 0.0)) if recognizer is not None else None
+        return rate if rate is not None and rate <= MOST_HERTZ else None
 
     @property
     def temperature_c(self) -> float | None:

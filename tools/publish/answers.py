@@ -12,7 +12,7 @@ from messages.models import ENDED, ModelProgress, ModelState, Step
 from messages.offers import ROOT, offer_change
 from models.refusal import Reason
 from services.bridge.documents import CarStatus
-from tools.publish.link import Came
+from tools.publish.link import Received
 
 PATTERNS = ("smartcar/+/status", "smartcar/+/state/model", "smartcar/+/event/model")
 """What to subscribe to."""
@@ -56,7 +56,7 @@ class Answers:
         self.by_car: dict[str, Answer] = {}
         self._change = offer_change(digest)
 
-    def take(self, came: Came) -> Answer | None:
+    def take(self, came: Received) -> Answer | None:
         """The car's answer, where the message changed it."""
         parts = came.topic.split("/")
         if len(parts) < 3 or came.topic.startswith(ROOT):

@@ -16,10 +16,10 @@ from models.refusal import Reason
 from services.config import Mqtt
 from tools.model.making import read_bundle
 from tools.publish.answers import PATTERNS, Answer, Answers
-from tools.publish.link import Came, Link, LinkLost
+from tools.publish.link import Link, LinkLost, Received
 from tools.publish.publication import Publication, largest_chunk, look, withdraw
-from tools.publish.shelf import Shelf
-from tools.publish.signing import next_release, release_of
+from tools.publish.retained import RetainedModel
+from tools.publish.signing import next_release, release_of, reported_releases
 from tools.terminal.output import print_json
 from tools.terminal.problems import Problem
 
@@ -92,7 +92,7 @@ class _Session:
 
     def __init__(self, bundle: Bundle, key: SigningKey | None, wish: Wish, *, json: bool) -> None:
         self._bundle, self._key, self._wish, self._json = bundle, key, wish, json
-        self._early: list[Came] = []
+        self._early: list[Received] = []
         self._answers: Answers | None = None
         self._publication: Publication | None = None
         self._told: dict[str, tuple[object, ...]] = {}
@@ -116,27 +116,34 @@ class _Session:
             raise
 
     def _run(self, link: Link) -> int:
-        shelf = look(link, self._bundle.manifest.name, PATTERNS, self._hear)
-        publication = self._publication or self._prepare(shelf, largest_chunk(link))
-        placed = len([digest for digest, _ in shelf.chunks if digest == publication.digest])
+        retained = look(link, self._bundle.manifest.name, PATTERNS, self._hear)
+        publication = self._publication or self._prepare(retained, largest_chunk(link))
+        placed = len([digest for digest, _ in retained.chunks if digest == publication.digest])
         if placed > self._most_placed:
             self._most_placed = placed
             self.progress += 1
-        publication.put(link, shelf)
+        publication.put(link, retained)
         self.progress += 1
         manifest = publication.bundle.manifest
         self.say(
             f"{manifest.name} {manifest.version}, release {manifest.release}, for {manifest.target}: "
             f"offered on {ROOT}{manifest.name}/offer as {publication.digest[:12]}"
         )
-        return self._watch(link, shelf, publication)
+        return self._watch(link, retained, publication)
 
-    def _prepare(self, shelf: Shelf, chunk_bytes: int) -> Publication:
+    def _prepare(self, retained: RetainedModel, chunk_bytes: int) -> Publication:
         bundle, wish = self._bundle, self._wish
         if self._key is not None:
             release = wish.release
             if release is None:
-                release = max(bundle.manifest.release, next_release(shelf.standing, self._key))
+                release = max(
+                    bundle.manifest.release,
+                    next_release(
+                        (retained.standing, retained.withdrawn),
+                        reported_releases(bundle.manifest.name, self._early),
+                        self._key,
+                    ),
+                )
             bundle = release_of(
                 bundle, self._key, release=release, target=wish.target, expires=wish.expires, url=wish.url
             )
@@ -156,7 +163,7 @@ class _Session:
         self._since = time.monotonic()
         return self._publication
 
-    def _hear(self, came: Came) -> None:
+    def _hear(self, came: Received) -> None:
         if self._answers is None:
             self._early.append(came)
         elif (answer := self._answers.take(came)) is not None:
@@ -172,13 +179,13 @@ class _Session:
         else:
             print(f"{answer.car}: {_words(answer)}", flush=True)
 
-    def _watch(self, link: Link, shelf: Shelf, publication: Publication) -> int:
+    def _watch(self, link: Link, retained: RetainedModel, publication: Publication) -> int:
         answers = self._answers
         assert answers is not None
         while True:
-            publication.hear(link, shelf, 0.2)
+            publication.hear(link, retained, 0.2)
             passed_s = time.monotonic() - self._since
-            if publication.superseded(shelf):
+            if publication.superseded(retained):
                 raise Problem(f"another offer of {publication.name} stands now: somebody else published one")
             if (not answers.awaited and passed_s > SETTLE_S) or passed_s > self._wish.wait_s:
                 return self._end(answers)

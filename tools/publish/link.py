@@ -6,7 +6,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,9 @@ from services.config import Mqtt
 from tools.terminal.problems import Problem
 
 PATIENCE_S = 15.0
+"""How long the login may take."""
+SILENT_S = 30.0
+"""Nothing at all was heard for this long: the broker is gone. On a slow line much may take longer."""
 FIRST_REFUSAL_CODE = 128
 IN_FLIGHT = 10
 """Messages unacknowledged at once; every broker takes that."""
@@ -31,7 +34,7 @@ class LinkLost(Exception):
 
 
 @dataclass(frozen=True)
-class Came:
+class Received:
     """A message. `retained`: it stood there before we subscribed."""
 
     topic: str
@@ -48,7 +51,7 @@ class Link:
     def __init__(self, mqtt: Mqtt) -> None:
         """Connect. Raises ConnectionProblem where that fails."""
         self.mqtt = mqtt
-        self._came: queue.SimpleQueue[Came] = queue.SimpleQueue()
+        self._came: queue.SimpleQueue[Received] = queue.SimpleQueue()
         self._answered, self._gone = threading.Event(), threading.Event()
         self._refusal: ConnectionProblem | None = None
         self._last_error = ""
@@ -57,6 +60,7 @@ class Link:
         self._codes: dict[int, int] = {}
         self._subscribed: dict[int, list[int]] = {}
         self._changed = threading.Condition()
+        self._heard_at = time.monotonic()
         self._client = self._new_client()
         try:
             self._client.connect(mqtt.host, mqtt.port, mqtt.keepalive)
@@ -129,13 +133,30 @@ class Link:
         self._settle(waiting, 0)
         return count
 
-    def received(self, timeout_s: float) -> Came | None:
+    def received(self, timeout_s: float) -> Received | None:
         """The next message; None where none came in time."""
         try:
             return self._came.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
             self._alive()
             return None
+
+    def retained(self, marker: str, *patterns: str) -> Iterator[Received]:
+        """What the broker retains there, to its end; what others publish meanwhile comes among it.
+
+        `marker` is a topic of ours: brokers send what is retained before what comes later, so the list has
+        come to its end with it. Raises Problem where it never does: a list cut short is no list.
+        """
+        self.subscribe(marker, *patterns)
+        self.publish([(marker, b"")], retain=False)
+        while (came := self.received(SILENT_S)) is not None:
+            if came.topic == marker:
+                return
+            yield came
+        raise Problem(
+            f"the broker {connection_problem.where(self.mqtt)} did not say all that it retains: nothing came for "
+            f"{SILENT_S:g} s; try again, or see that this user may publish on {marker} (its ACL)"
+        )
 
     # waiting
 
@@ -155,11 +176,11 @@ class Link:
         self._wait(settled)
 
     def _wait(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        began = time.monotonic()
         with self._changed:
             while not condition():
                 self._alive()
-                if time.monotonic() > deadline:
+                if time.monotonic() - max(began, self._heard_at) > SILENT_S:
                     raise LinkLost(f"the broker {connection_problem.where(self.mqtt)} says nothing any more")
                 self._changed.wait(0.2)
 
@@ -213,17 +234,20 @@ class Link:
 
     def _on_publish(self, _: object, __: object, message_id: int, code: Any, ___: object) -> None:
         with self._changed:
+            self._heard_at = time.monotonic()
             self._codes[message_id] = code.value
             self._changed.notify_all()
 
     def _on_subscribe(self, _: object, __: object, message_id: int, codes: list[Any], ___: object) -> None:
         with self._changed:
+            self._heard_at = time.monotonic()
             self._subscribed[message_id] = [code.value for code in codes]
             self._changed.notify_all()
 
     def _on_message(self, _: object, __: object, message: paho.MQTTMessage) -> None:
+        self._heard_at = time.monotonic()
         try:
-            self._came.put(Came(message.topic, bytes(message.payload), bool(message.retain)))
+            self._came.put(Received(message.topic, bytes(message.payload), bool(message.retain)))
         except UnicodeDecodeError:
             pass  # no topic of ours
 

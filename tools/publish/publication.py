@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from messages.message import new_ulid
@@ -21,17 +21,21 @@ from messages.offers import (
     MIN_CHUNK_BYTES,
     ROOT,
     Offer,
+    chunk_count,
     chunk_topic,
     offer_change,
     offer_topic,
+    withdrawn_topic,
 )
-from models.bundle.bundle import Bundle
-from models.bundle.payload import payload_of
-from tools.publish.link import Came, Link
-from tools.publish.shelf import Shelf
+from models.bundle.bundle import Bundle, parse_manifest
+from models.bundle.payload import payload_of, payload_size
+from models.refusal import Refusal
+from tools.publish.link import Link, Received
+from tools.publish.retained import RetainedModel, release_in
 from tools.terminal.problems import Problem
 
 ECHO_S = 10.0
+"""Nothing came for this long after the offer: the broker doesn't pass it on."""
 HEADER_BYTES = 512
 """What a packet has besides a chunk: topic, properties."""
 MOST_REPAIRS = 200
@@ -40,7 +44,11 @@ log = logging.getLogger(__name__)
 
 
 class Publication:
-    """A signed bundle on its way to the cars. `heard` gets what comes and isn't about this model."""
+    """A signed bundle on its way to the cars.
+
+    `keep`: a digest whose chunks stay on the broker, so that its offer can be put back. `heard` gets what
+    comes and isn't about this model.
+    """
 
     def __init__(
         self,
@@ -48,7 +56,8 @@ class Publication:
         *,
         cars: tuple[str, ...] | None = None,
         chunk_bytes: int = MAX_CHUNK_BYTES,
-        heard: Callable[[Came], None] = lambda _: None,
+        keep: str = "",
+        heard: Callable[[Received], None] = lambda _: None,
     ) -> None:
         """Raises Problem for a bundle that isn't signed."""
         if bundle.signature is None:
@@ -66,6 +75,7 @@ class Publication:
             cars=cars,
             published=datetime.now(UTC),
         )
+        self.keep = keep
         self._heard = heard
         self._repairs = 0
         payload = payload_of(bundle)
@@ -76,30 +86,34 @@ class Publication:
 
     # steps; each may be done again on another link
 
-    def put(self, link: Link, shelf: Shelf) -> None:
-        """Have it stand on the broker, whole. `shelf` was looked at. Raises LinkLost, Problem."""
-        link.publish(self._missing(shelf), retain=True)
-        self._offer(link, shelf)
-        self._hear(link, shelf)
-        link.publish(self._outdated(shelf), retain=True)
+    def put(self, link: Link, retained: RetainedModel) -> None:
+        """Have it stand on the broker, whole. `retained` was looked at. Raises LinkLost, Problem."""
+        link.publish(self._missing(retained), retain=True)
+        self._offer(link, retained)
+        self.clear_outdated(link, retained)
 
-    def widen(self, link: Link, shelf: Shelf, cars: tuple[str, ...] | None) -> None:
+    def clear_outdated(self, link: Link, retained: RetainedModel) -> None:
+        """Take away chunks that belong to no offer any more. Raises LinkLost, Problem."""
+        self._hear(link, retained)
+        link.publish(self._outdated(retained), retain=True)
+
+    def widen(self, link: Link, retained: RetainedModel, cars: tuple[str, ...] | None) -> None:
         """Let these cars take it now, or all. Raises LinkLost, Problem: another offer stands."""
-        self.hear(link, shelf, 0.0)
-        if self.superseded(shelf):
+        self.hear(link, retained, 0.0)
+        if self.superseded(retained):
             raise Problem(f"another offer of {self.name} stands now; it is not widened")
         self.offer = self.offer.model_copy(update={"cars": cars, "published": datetime.now(UTC)})
-        self._offer(link, shelf)
+        self._offer(link, retained)
 
-    def hear(self, link: Link, shelf: Shelf, timeout_s: float) -> None:
+    def hear(self, link: Link, retained: RetainedModel, timeout_s: float) -> None:
         """Take what comes within a time, and put back what others took from the broker meanwhile."""
-        self._hear(link, shelf, timeout_s)
-        if not self.superseded(shelf):
-            self.tend(link, shelf)
+        self._hear(link, retained, timeout_s)
+        if not self.superseded(retained):
+            self.tend(link, retained)
 
-    def tend(self, link: Link, shelf: Shelf) -> None:
+    def tend(self, link: Link, retained: RetainedModel) -> None:
         """Put back chunks that others cleared or replaced. Raises Problem where that never ends."""
-        missing = list(self._missing(shelf))
+        missing = list(self._missing(retained))
         self._repairs += len(missing)
         if self._repairs > MOST_REPAIRS:
             raise Problem(
@@ -110,26 +124,23 @@ class Publication:
             log.warning("%d chunks were cleared or replaced by another, and are put back", len(missing))
             link.publish(missing, retain=True)
 
-    def superseded(self, shelf: Shelf) -> bool:
+    def superseded(self, retained: RetainedModel) -> bool:
         """Whether another offer stands, or none, since this one did."""
-        standing = shelf.standing
+        standing = retained.standing
         return standing is None or standing.digest != self.digest
 
-    def _offer(self, link: Link, shelf: Shelf) -> None:
+    def _offer(self, link: Link, retained: RetainedModel) -> None:
         """Publish the offer, and wait until the broker passes it on: from then on its order is known."""
         content = self._encoded()
         came: list[bytes] = []
         link.publish([(offer_topic(self.name), content)], retain=True)
-        deadline = time.monotonic() + ECHO_S
         while content not in came:
-            if time.monotonic() > deadline:
-                raise Problem("the broker takes the offer but doesn't pass it on; see its ACL")
-            message = link.received(deadline - time.monotonic())
+            message = link.received(ECHO_S)  # the chunks come back before it: each gives more time
             if message is None:
-                continue
+                raise Problem("the broker takes the offer but doesn't pass it on; see its ACL")
             if message.topic == offer_topic(self.name):
                 came.append(message.payload)
-            self._take(shelf, message)
+            self._take(retained, message)
 
     def _encoded(self) -> bytes:
         content = self.offer.encoded()
@@ -140,31 +151,33 @@ class Publication:
             )
         return content
 
-    def _missing(self, shelf: Shelf) -> Iterator[tuple[str, bytes]]:
+    def _missing(self, retained: RetainedModel) -> Iterator[tuple[str, bytes]]:
         for number, part in self._chunks.items():
-            if shelf.chunks.get((self.digest, number)) != self._hashes[number]:
+            if retained.chunks.get((self.digest, number)) != self._hashes[number]:
                 yield chunk_topic(self.name, self.digest, number), part
                 # What comes back later is compared with this again.
-                shelf.chunks[self.digest, number] = self._hashes[number]
+                retained.chunks[self.digest, number] = self._hashes[number]
 
-    def _outdated(self, shelf: Shelf) -> Iterator[tuple[str, bytes]]:
+    def _outdated(self, retained: RetainedModel) -> Iterator[tuple[str, bytes]]:
         """Chunks that are nobody's any more."""
-        seen = shelf.offers_seen
+        seen = retained.offers_seen
         place = max(at for at, digest in enumerate(seen) if digest == self.digest)
         before, since = set(seen[:place]), set(seen[place:])
-        for digest, number in sorted(shelf.chunks):
-            orphan = digest not in seen and digest not in shelf.busy
+        for digest, number in sorted(retained.chunks):
+            if digest == self.keep:
+                continue
+            orphan = digest not in seen and digest not in retained.busy
             beyond = digest == self.digest and number not in self._chunks
             if (digest in before and digest not in since) or orphan or beyond:
                 yield chunk_topic(self.name, digest, number), b""
 
-    def _hear(self, link: Link, shelf: Shelf, timeout_s: float = 0.0) -> None:
+    def _hear(self, link: Link, retained: RetainedModel, timeout_s: float = 0.0) -> None:
         deadline = time.monotonic() + timeout_s
         while (came := link.received(deadline - time.monotonic())) is not None:
-            self._take(shelf, came)
+            self._take(retained, came)
 
-    def _take(self, shelf: Shelf, came: Came) -> None:
-        if not shelf.take(came):
+    def _take(self, retained: RetainedModel, came: Received) -> None:
+        if not retained.take(came):
             self._heard(came)
 
 
@@ -182,26 +195,69 @@ def largest_chunk(link: Link) -> int:
 
 
 def look(
-    link: Link, name: str, also: tuple[str, ...] = (), heard: Callable[[Came], None] | None = None
-) -> Shelf:
-    """What stands on the broker of this model; the link hears from then on what changes.
+    link: Link, name: str, also: tuple[str, ...] = (), heard: Callable[[Received], None] = lambda _: None
+) -> RetainedModel:
+    """What the broker retains of this model; the link hears from then on what changes.
 
-    `also` are further patterns to subscribe to, `heard` gets what comes there. Raises LinkLost, Problem.
+    `also` are further patterns to subscribe to, `heard` gets what comes there. The offer is asked for on its
+    own first: some brokers retain nothing through wildcards. Raises LinkLost, Problem.
     """
-    shelf = Shelf(name)
-    link.subscribe(shelf.pattern, *also)
-    marker = f"{ROOT}{name}/looking/{new_ulid()}"
-    link.publish([(marker, b"")], retain=False)  # brokers send what is retained before what comes later
-    deadline = time.monotonic() + ECHO_S
-    while (came := link.received(deadline - time.monotonic())) is not None and came.topic != marker:
-        if not shelf.take(came) and heard is not None:
-            heard(came)
-    return shelf
+    retained = RetainedModel(name)
+    for patterns in ((offer_topic(name), withdrawn_topic(name)), (retained.pattern, *also)):
+        for message in link.retained(new_marker(name), *patterns):
+            if not retained.take(message):
+                heard(message)
+    return retained
 
 
 def withdraw(link: Link, name: str) -> int:
-    """Take a model's offer and all chunks off the broker; returns how many topics were cleared."""
-    shelf = look(link, name)
-    topics = [offer_topic(name)] if shelf.offer else []
-    topics += [chunk_topic(name, digest, number) for digest, number in sorted(shelf.chunks)]
-    return link.publish(((topic, b"") for topic in topics), retain=True)
+    """Take a model's offer and all chunks off the broker; returns how many topics were cleared.
+
+    The offer goes first, and what it was stays on a topic of its own: the next release counts on from it.
+    Raises LinkLost, and Problem where something stands again afterwards.
+    """
+    retained = RetainedModel(name)
+    for message in link.retained(new_marker(name), offer_topic(name), withdrawn_topic(name)):
+        retained.take(message)
+    cleared: set[str] = set()
+
+    def clear(topics: Iterable[str]) -> None:
+        fresh = [topic for topic in topics if topic not in cleared]
+        cleared.update(fresh)
+        link.publish(((topic, b"") for topic in fresh), retain=True)
+
+    if retained.offer:
+        note_withdrawn(link, retained, retained.standing)
+        clear([offer_topic(name)])
+        clear(chunk_topics(retained.standing))  # known from its manifest: they need not be fetched for it
+    retained = look(link, name)
+    clear([offer_topic(name)] if retained.offer else [])
+    clear(chunk_topic(name, digest, number) for digest, number in sorted(retained.chunks))
+    retained = look(link, name)
+    if retained.offer or retained.chunks:
+        raise Problem(f"{name} stands on the broker again: somebody else publishes it; withdraw it again")
+    return len(cleared)
+
+
+def note_withdrawn(link: Link, retained: RetainedModel, offer: Offer | None) -> None:
+    """Leave word of the offer that is being withdrawn, unless a newer one was already."""
+    if offer is not None and release_in(offer) > release_in(retained.withdrawn):
+        content = Offer.model_validate({**offer.model_dump(), "cars": ()}).encoded()
+        link.publish([(withdrawn_topic(retained.name), content)], retain=True)
+
+
+def chunk_topics(offer: Offer | None) -> list[str]:
+    """Where the chunks of an offer stand, as its manifest has it; nothing where that can't be read."""
+    if offer is None:
+        return []
+    try:
+        size = payload_size(parse_manifest(offer.manifest, "the offer"))
+    except Refusal:
+        return []
+    numbers = range(chunk_count(size, offer.chunk_bytes))
+    return [chunk_topic(offer.name, offer.digest, number) for number in numbers]
+
+
+def new_marker(name: str) -> str:
+    """A topic that nobody else uses, for Link.retained."""
+    return f"{ROOT}{name}/looking/{new_ulid()}"

@@ -100,7 +100,7 @@ class Mosquitto:
 
 
 @dataclass
-class Came:
+class Received:
     """A message that a client received."""
 
     topic: str
@@ -117,9 +117,9 @@ class Came:
 class Inbox:
     """What has come, in its order."""
 
-    messages: list[Came] = field(default_factory=list)
+    messages: list[Received] = field(default_factory=list)
 
-    def on(self, topic: str) -> list[Came]:
+    def on(self, topic: str) -> list[Received]:
         return [each for each in list(self.messages) if each.topic == PREFIX + topic]
 
 
@@ -156,7 +156,7 @@ class Client:
         self.client.on_disconnect = lambda *_: self.gone.set()
         self.client.on_subscribe = lambda *_: self._subscribed.set()
         self.client.on_message = lambda _, __, each: self.inbox.messages.append(
-            Came(each.topic, bytes(each.payload), each.retain, each.properties)
+            Received(each.topic, bytes(each.payload), each.retain, each.properties)
         )
         self.client.connect("127.0.0.1", port, keepalive=600)
         self.client.loop_start()
@@ -194,7 +194,7 @@ class Client:
                 properties.CorrelationData = correlation
         self.client.publish(PREFIX + topic, payload, 1, retain, properties).wait_for_publish(10)
 
-    def wait(self, topic: str, fits: Callable[[Came], object] = lambda _: True) -> Came:
+    def wait(self, topic: str, fits: Callable[[Received], object] = lambda _: True) -> Received:
         """The first message on the topic that fits."""
         found = wait_for(
             lambda: next((each for each in self.inbox.on(topic) if fits(each)), None), 20, what=topic

@@ -27,7 +27,7 @@ from tests.services.updater.conftest import Car
 from tests.services.updater.test_mqtt import answer, ask
 from tools.publish.link import Link
 from tools.publish.publication import Publication, look
-from tools.publish.shelf import Shelf
+from tools.publish.retained import RetainedModel
 from tools.publish.signing import release_of
 
 FOLLOWS = {"MODELS__FOLLOW": '["lab"]'}
@@ -128,7 +128,7 @@ def test_everything_is_killed_in_mid_transfer(follower: Car, broker: Mosquitto, 
     publication = Publication(bundle, chunk_bytes=32 << 10)
     way = Mqtt(host="127.0.0.1", port=broker.port)
     with Link.open([way]) as link:
-        link.publish(list(publication._missing(Shelf("lab")))[:2], retain=True)
+        link.publish(list(publication._missing(RetainedModel("lab")))[:2], retain=True)
         link.publish([(offer_topic("lab"), publication.offer.encoded())], retain=True)
         payload = follower.runtime / "state" / "updater" / "fetch" / bundle.digest[:32] / "payload"
         wait_for(lambda: payload.exists() and payload.stat().st_size == 64 << 10, 20)
@@ -140,8 +140,8 @@ def test_everything_is_killed_in_mid_transfer(follower: Car, broker: Mosquitto, 
     follower.start("updater", "bridge")
     assert follower.state.active == shipped
     with Link.open([way]) as link:
-        shelf = look(link, "lab", (chunk_topic("lab", bundle.digest, 0),))
-        Publication(bundle, chunk_bytes=32 << 10).put(link, shelf)
+        retained = look(link, "lab", (chunk_topic("lab", bundle.digest, 0),))
+        Publication(bundle, chunk_bytes=32 << 10).put(link, retained)
         follower.reads_with(bundle.digest)
     steps = [step.step for step in follower.steps(change=publication.change)]
     assert steps.count("fetching") == 1

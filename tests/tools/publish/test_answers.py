@@ -12,7 +12,7 @@ from messages.offers import StandingOffer, offer_change
 from messages.vision import ModelInfo
 from services.bridge.documents import CarStatus
 from tools.publish.answers import Answers
-from tools.publish.link import Came
+from tools.publish.link import Received
 
 DIGEST = "ab" * 32
 OLD = ModelInfo(name="factory", version="1.0.0", digest="00" * 32)
@@ -29,7 +29,7 @@ def answers() -> Answers:
 
 
 def say(answers: Answers, topic: str, payload: bytes, car: str = "car7") -> None:
-    answers.take(Came(f"smartcar/{car}/{topic}", payload, False))
+    answers.take(Received(f"smartcar/{car}/{topic}", payload, False))
 
 
 def status(how: str) -> bytes:

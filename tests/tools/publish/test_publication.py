@@ -9,9 +9,9 @@ from messages.offers import chunk_count, chunk_topic, offer_topic, parse_offer
 from models.bundle.bundle import Bundle
 from models.bundle.payload import bundle_of, payload_of
 from services.config import Mqtt
-from tools.publish.link import Came, Link
+from tools.publish.link import Link, Received
 from tools.publish.publication import Publication, look, withdraw
-from tools.publish.shelf import Shelf
+from tools.publish.retained import RetainedModel
 
 Release = Callable[..., Bundle]
 SMALL = 64 << 10
@@ -22,24 +22,24 @@ def new_name() -> str:
     return f"m-{new_ulid().lower()}"
 
 
-def standing(way: Mqtt, name: str) -> Shelf:
+def standing(way: Mqtt, name: str) -> RetainedModel:
     """What a newcomer finds."""
     with Link.open([way]) as link:
         return look(link, name)
 
 
-def caught_up(link: Link, name: str) -> list[Came]:
+def caught_up(link: Link, name: str) -> list[Received]:
     """What has come until now."""
     marker = f"smartcar/models/{name}/looking/test"
     link.publish([(marker, b"")], retain=False)
-    came: list[Came] = []
+    came: list[Received] = []
     while (message := link.received(10.0)) is not None and message.topic != marker:
         came.append(message)
     return came
 
 
-def numbers(shelf: Shelf, digest: str) -> set[int]:
-    return {number for each, number in shelf.chunks if each == digest}
+def numbers(retained: RetainedModel, digest: str) -> set[int]:
+    return {number for each, number in retained.chunks if each == digest}
 
 
 def assert_whole(way: Mqtt, bundle: Bundle, chunk_bytes: int = SMALL) -> None:
@@ -58,11 +58,11 @@ def assert_whole(way: Mqtt, bundle: Bundle, chunk_bytes: int = SMALL) -> None:
     assert bundle_of(offer.manifest, offer.signature, payload, bundle.folder).digest == bundle.digest
 
 
-def published(link: Link, bundle: Bundle) -> tuple[Publication, Shelf]:
+def published(link: Link, bundle: Bundle) -> tuple[Publication, RetainedModel]:
     publication = Publication(bundle, chunk_bytes=SMALL)
-    shelf = look(link, publication.name)
-    publication.put(link, shelf)
-    return publication, shelf
+    retained = look(link, publication.name)
+    publication.put(link, retained)
+    return publication, retained
 
 
 def test_a_release_stands_whole_and_the_next_takes_its_place(way: Mqtt, link: Link, release: Release) -> None:
@@ -87,12 +87,12 @@ def test_the_former_offer_is_whole_until_the_new_one_stands(way: Mqtt, link: Lin
         published(link, first)
         with Link.open([way]) as other:
             published(other, second)
-        shelf, offers = Shelf(name), 0
+        retained, offers = RetainedModel(name), 0
         for came in caught_up(onlooker, name):
-            shelf.take(came)
-            offers = len(shelf.offers_seen)
-            if (offer := shelf.standing) is not None:
-                assert numbers(shelf, offer.digest) == set(range(count))
+            retained.take(came)
+            offers = len(retained.offers_seen)
+            if (offer := retained.standing) is not None:
+                assert numbers(retained, offer.digest) == set(range(count))
     assert offers == 2
 
 
@@ -111,34 +111,34 @@ def test_two_publishers_at_once_end_with_one_whole_offer(way: Mqtt, link: Link, 
                 both[who].go_on()
             winner = first if order.index("a") > order.index("b") else second
             for each in both.values():
-                each.publication.hear(each.link, each.shelf, 0.1)
+                each.publication.hear(each.link, each.retained, 0.1)
         assert_whole(way, winner)
 
 
 class _Step:
     """A publication taken apart: offer, then clear."""
 
-    def __init__(self, publication: Publication, link: Link, shelf: Shelf) -> None:
-        self.publication, self.link, self.shelf = publication, link, shelf
+    def __init__(self, publication: Publication, link: Link, retained: RetainedModel) -> None:
+        self.publication, self.link, self.retained = publication, link, retained
         self._offered = False
 
     def upload(self) -> None:
-        self.link.publish(self.publication._missing(self.shelf), retain=True)
+        self.link.publish(self.publication._missing(self.retained), retain=True)
 
     def go_on(self) -> None:
         if not self._offered:
             self._offered = True
-            self.publication._offer(self.link, self.shelf)
+            self.publication._offer(self.link, self.retained)
         else:
-            self.publication._hear(self.link, self.shelf, 0.05)
-            self.link.publish(self.publication._outdated(self.shelf), retain=True)
+            self.publication._hear(self.link, self.retained, 0.05)
+            self.link.publish(self.publication._outdated(self.retained), retain=True)
 
 
 def test_what_a_dead_publisher_left_is_cleared_by_the_next(way: Mqtt, link: Link, release: Release) -> None:
     name = new_name()
     abandoned = Publication(release(name), chunk_bytes=SMALL)
     with Link.open([way]) as dying:
-        dying.publish(list(abandoned._missing(Shelf(name)))[:2], retain=True)
+        dying.publish(list(abandoned._missing(RetainedModel(name)))[:2], retain=True)
     bundle = release(name, 2)
     published(link, bundle)
     assert_whole(way, bundle)
@@ -146,11 +146,11 @@ def test_what_a_dead_publisher_left_is_cleared_by_the_next(way: Mqtt, link: Link
 
 def test_chunks_that_another_clears_or_replaces_are_put_back(way: Mqtt, link: Link, release: Release) -> None:
     bundle = release(new_name())
-    publication, shelf = published(link, bundle)
+    publication, retained = published(link, bundle)
     topics = [chunk_topic(publication.name, bundle.digest, number) for number in range(2)]
     with Link.open([way]) as other:
         other.publish([(topics[0], b""), (topics[1], b"something else")], retain=True)
-    publication.hear(link, shelf, 0.1)
+    publication.hear(link, retained, 0.1)
     assert_whole(way, bundle)
 
 
@@ -158,7 +158,7 @@ def test_an_upload_that_broke_off_goes_on_where_it_was(way: Mqtt, link: Link, re
     bundle = release(new_name())
     publication = Publication(bundle, chunk_bytes=SMALL)
     with Link.open([way]) as first:
-        first.publish(list(publication._missing(Shelf(publication.name)))[:3], retain=True)
+        first.publish(list(publication._missing(RetainedModel(publication.name)))[:3], retain=True)
     again = look(link, publication.name)
     assert numbers(again, bundle.digest) == {0, 1, 2}
     sent = [topic for topic, _ in publication._missing(again)]
@@ -171,12 +171,12 @@ def test_an_upload_that_broke_off_goes_on_where_it_was(way: Mqtt, link: Link, re
 def test_the_cars_that_take_it_now_are_widened(way: Mqtt, link: Link, release: Release) -> None:
     bundle = release(new_name())
     publication = Publication(bundle, cars=("one",), chunk_bytes=SMALL)
-    shelf = look(link, publication.name)
-    publication.put(link, shelf)
+    retained = look(link, publication.name)
+    publication.put(link, retained)
     offer = standing(way, publication.name).standing
     assert offer is not None
     assert offer.cars == ("one",)
-    publication.widen(link, shelf, None)
+    publication.widen(link, retained, None)
     offer = standing(way, publication.name).standing
     assert offer is not None
     assert offer.cars is None
