@@ -22,8 +22,10 @@ from tests.services.bridge.kit import Mosquitto, find_mosquitto
 from tests.services.processes import environment
 from tests.tools.car import command, objects
 from tools.fleet.herd import Herd, Orders, herd
+from tools.fleet.memory import standing_release
 from tools.fleet.roster import PATTERNS, Roster
 from tools.publish.link import Link
+from tools.publish.publication import look
 
 OPTIONS = ("--settle", "0.5", "--grace", "1.5", "--patience", "30", "--json")
 
@@ -125,6 +127,16 @@ class Fleet:
             came = link.received(0.5)
         return json.loads(came.payload) if came is not None else {}
 
+    def releases(self) -> set[str]:
+        """The digests of which chunks stand on the broker."""
+        with Link(self.mqtt) as link:
+            return {digest for digest, _ in look(link, "digits").chunks}
+
+    def is_whole(self) -> bool:
+        """Whether the offer that stands has all its chunks."""
+        with Link(self.mqtt) as link:
+            return standing_release(link, "digits") is not None
+
     def close(self) -> None:
         self._link.close()
 
@@ -216,6 +228,29 @@ def test_killed_in_the_middle_it_goes_on_from_the_offer(fleet: Fleet, cars: Herd
     assert said[0]["event"] == "resume"
     assert waves(said) == [["car3", "car10"]]
     assert (code, said[-1]["healthy"]) == (0, list(CARS))
+
+
+def test_killed_and_gone_on_with_it_still_knows_what_stood_before(fleet: Fleet) -> None:
+    """The former offer stands again as it did, with all its chunks; those go once a rollout is done."""
+    with herd(fleet.orders("car1", "car2", hertz=30)):
+        fleet.wait_ready("car1", "car2")
+        code, _ = fleet.rolled_out(fleet.bundle("2.0.0"), "--waves", "all")
+        assert code == 0
+        former = fleet.offer()["digest"]
+        rollout = fleet.rollout(fleet.bundle("3.0.0-blind"), "--waves", "1,all", "--settle", "60")
+        fleet.wait_active({"car1": "3.0.0-blind"})
+        rollout.kill()
+        rollout.communicate()
+        code, said = fleet.rolled_out("digits", "--waves", "1,all", "--rollback")
+        assert (code, said[-1]["outcome"], said[-1]["restored"]) == (1, "rolled_back", True)
+        fleet.wait_active({"car1": "2.0.0", "car2": "2.0.0"})
+        assert fleet.offer()["digest"] == former
+        assert fleet.releases() == {former}
+        assert fleet.is_whole()
+        # The release that was taken back is not counted again, and with the next one the former goes.
+        code, said = fleet.rolled_out(fleet.bundle("4.0.0"), "--waves", "all")
+        assert (code, said[0]["model"]) == (0, "digits 4.0.0, release 4")
+        assert fleet.releases() == {fleet.offer()["digest"]}
 
 
 def test_chosen_cars_and_a_stop(fleet: Fleet, cars: Herd) -> None:

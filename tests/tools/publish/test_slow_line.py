@@ -1,4 +1,4 @@
-"""A list of what a broker retains is whole, or an error, over slow lines and silent ones; releases count on."""
+"""A list of what a broker retains is whole or an error, over slow and silent lines; releases count on."""
 
 from __future__ import annotations
 
@@ -100,9 +100,12 @@ def test_a_list_that_is_cut_short_is_an_error(
 ) -> None:
     bundle = release(new_name(), 7)
     put(mosquitto, bundle)
-    with slow_line(mosquitto.port, 1e9, stop_after=stop_after) as port, Link.open([way_to(port)]) as link:
-        with pytest.raises((Problem, LinkLost), match="nothing"):
-            listing_of(link, bundle.manifest.name)
+    with (
+        slow_line(mosquitto.port, 1e9, stop_after=stop_after) as port,
+        Link.open([way_to(port)]) as link,
+        pytest.raises((Problem, LinkLost), match="nothing"),
+    ):
+        listing_of(link, bundle.manifest.name)
 
 
 def test_a_cars_topics_are_forgotten_whole_or_not_at_all(
