@@ -101,10 +101,9 @@ class InterfaceCar:
     def install(self, bundle: Bundle, **fields: Any) -> None:
         self.ask("model.install", content=base64.b64encode(pack(bundle)).decode(), **fields)
 
-    def publish(self, bundle: Bundle) -> None:
-        """Offer it to every car of the broker."""
-        where = ("--broker", f"127.0.0.1:{self.port}", "--wait", "0")
-        done = smartcar(self._folder, "model", "publish", str(bundle.folder), *where)
+    def publish(self, *words: str) -> None:
+        """Offer a bundle to every car of the broker, or withdraw it."""
+        done = smartcar(self._folder, "model", "publish", *words, "--broker", f"127.0.0.1:{self.port}")
         assert done.returncode == 0, done.stderr
 
     def settled(self, step: str, since: int) -> None:
@@ -165,7 +164,8 @@ class InterfaceCar:
         self.settled("active", since)
         self.ask("model.unpin")
         self.ask("model.pin")
-        self.publish(self.bundle("lab", 3))
+        self.publish(str(self.bundle("lab", 3).folder), "--wait", "0")
+        self.publish("--withdraw", "lab")
 
     def heard_on(self, topic: str) -> list[Content]:
         """All that came on a topic, whoever it is below."""

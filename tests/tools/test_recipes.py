@@ -64,7 +64,7 @@ def test_every_line_that_sends_a_command_gets_its_answer(car: InterfaceCar, tmp_
     (tmp_path / "digits.zip").write_bytes(pack(car.bundle("digits", 14)))
     car.install(car.bundle("digits", 11))
     car.wait("event/model", lambda each: each["step"] == "active")
-    car.publish(car.bundle("digits", 13))
+    car.publish(str(car.bundle("digits", 13).folder), "--wait", "0")
     copied = lines("mqtt.md", "mosquitto_pub")
     done = set()
     for number, line in enumerate(copied):
