@@ -154,8 +154,8 @@ class Link:
                 return
             yield came
         raise Problem(
-            f"the broker {connection_problem.where(self.mqtt)} did not say all that it retains: nothing came for "
-            f"{SILENT_S:g} s; try again, or see that this user may publish on {marker} (its ACL)"
+            f"the broker {connection_problem.where(self.mqtt)} did not say all that it retains: "
+            f"nothing came for {SILENT_S:g} s; try again, or let this user publish on {marker} (its ACL)"
         )
 
     # waiting
