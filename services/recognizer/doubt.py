@@ -16,8 +16,9 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from models.geometry import around, intersection_over_smaller
 from services.recognizer.locate import Candidate
-from services.recognizer.reading import BoundingBox, GroupSettings, around, lines_of
+from services.recognizer.reading import GroupSettings, lines_of
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,9 @@ def _between(
         for index, candidate in enumerate(candidates)
         if scores[index] < settings.possible
         and candidate.box[2] < 1.2 * candidate.box[3]
-        and not any(_shared(candidate.box, candidates[other].box) > 0.3 for other in possible)
+        and not any(
+            intersection_over_smaller(candidate.box, candidates[other].box) > 0.3 for other in possible
+        )
         and _beside(index, -1)
         and _beside(index, 1)
     ]
@@ -257,14 +260,7 @@ def _strangers(
         cx, cy, cw, ch = candidate.box
         level = y - 0.3 * tall <= cy + ch / 2 <= y + h + 0.3 * tall
         near = cx + cw > x - 1.3 * tall and cx < x + w + 1.3 * tall
-        rival = any(_shared(candidate.box, candidates[other].box) > 0.3 for other in code)
+        rival = any(intersection_over_smaller(candidate.box, candidates[other].box) > 0.3 for other in code)
         sized = 0.5 * tall <= ch <= 1.8 * tall
         count += level and near and sized and not rival and _alike(candidate, pen, settings)
     return count
-
-
-def _shared(first: BoundingBox, second: BoundingBox) -> float:
-    """Their common area, as a share of the smaller one."""
-    w = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
-    h = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
-    return max(w, 0) * max(h, 0) / min(first[2] * first[3], second[2] * second[3])

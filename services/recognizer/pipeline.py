@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.geometry import BoundingBox
 from models.inference.gate import Gate
 from models.inference.normalise import normalise
 from services.recognizer.doubt import DoubtSettings, codes_among, digit_in_cell
 from services.recognizer.locate import LocateSettings, locate
-from services.recognizer.reading import UNREADABLE, BoundingBox, GroupSettings, Line, ReadDigit
+from services.recognizer.reading import UNREADABLE, GroupSettings, Line, ReadDigit
 from services.recognizer.touching import TouchingSettings, parted
 
 Pixels = NDArray[np.uint8]

@@ -14,11 +14,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from models.geometry import BoundingBox, around
+
 UNREADABLE = "?"
 """The label of a digit that is not sure enough."""
-
-BoundingBox = tuple[int, int, int, int]
-
 _SLOPE = math.tan(math.radians(25))
 
 
@@ -59,19 +58,14 @@ class Line:
 class GroupSettings:
     """When two digits stand in one line; distances in units of the taller one's height."""
 
-    widest_gap: float = 2.2
-    """Between two digits of one code."""
+    widest_gap: float = 3.2
+    """Between two digits of one line."""
+    widest_pair: float = 2.2
+    """Between two digits that make up a line by themselves."""
     unlike_height: float = 2.6
     """The taller over the smaller of two neighbours, at most."""
     outlier_gap: float = 2.6
     """A gap this many times the line's median gap parts it, where it is also wider than one height."""
-
-
-def around(boxes: Sequence[BoundingBox]) -> BoundingBox:
-    """The smallest box around `boxes`."""
-    x, y = min(box[0] for box in boxes), min(box[1] for box in boxes)
-    right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
-    return x, y, right - x, bottom - y
 
 
 def lines_of(boxes: Sequence[BoundingBox], settings: GroupSettings | None = None) -> list[list[int]]:
@@ -91,12 +85,6 @@ def lines_of(boxes: Sequence[BoundingBox], settings: GroupSettings | None = None
             chain.append(right[chain[-1]])
         chains += _parted(chain, boxes, settings)
     return _top_to_bottom(chains, boxes)
-
-
-def group(digits: Sequence[ReadDigit], settings: GroupSettings | None = None) -> list[Line]:
-    """The digits of one frame as lines, in reading order."""
-    rows = lines_of([digit.box for digit in digits], settings)
-    return [Line(tuple(digits[index] for index in row)) for row in rows]
 
 
 def _distances(boxes: NDArray[np.float64], settings: GroupSettings) -> NDArray[np.float64]:
@@ -119,6 +107,8 @@ def _distances(boxes: NDArray[np.float64], settings: GroupSettings) -> NDArray[n
 
 def _parted(chain: list[int], boxes: Sequence[BoundingBox], settings: GroupSettings) -> list[list[int]]:
     gaps = [boxes[b][0] - boxes[a][0] - boxes[a][2] for a, b in pairwise(chain)]
+    if len(gaps) == 1 and gaps[0] > settings.widest_pair * max(boxes[index][3] for index in chain):
+        return [[index] for index in chain]
     if len(gaps) < 2:
         return [chain]
     usual = max(sorted(gaps)[(len(gaps) - 1) // 2], 1)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from messages.vision import Box, Code, Digit, FrameReady, ModelInfo, Reading, ReadingEvent, ReadingImage
-from services.recognizer.reading import BoundingBox, Line
+from models.geometry import BoundingBox
+from services.recognizer.reading import Line
 from services.recognizer.track import TrackEvent
 from services.recognizer.wall_clock import WallClock
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from services.recognizer.reading import UNREADABLE, BoundingBox, Line
+from models.geometry import BoundingBox, intersection_over_union
+from services.recognizer.reading import UNREADABLE, Line
 
 _MS = 1_000_000
 _LONGER = 1.5
@@ -277,7 +278,9 @@ class Tracker:
         covered = [
             other
             for other in self._tracks
-            if other is not track and other.last_ns < track.last_ns and _overlap(other.box, track.box) > 0.3
+            if other is not track
+            and other.last_ns < track.last_ns
+            and intersection_over_union(other.box, track.box) > 0.3
         ]
         return self._end(covered)
 
@@ -300,14 +303,14 @@ def _match(track: _Track, line: Line) -> float:
     """How well a line continues a track: 0 for not at all."""
     text = track.decided.text if track.decided is not None else track.text
     distance = _distance(track.box, line.box) / max(track.box[3], line.box[3], 1)
-    if distance > 2.5 and _overlap(track.box, line.box) < 0.4:
+    if distance > 2.5 and intersection_over_union(track.box, line.box) < 0.4:
         return 0.0
     alike = max(_alike(text, line.text), _alike(track.text, line.text))
     if alike < 0.5:
         return 0.0
     # What reads quite the same may have moved farther.
     reach = 2.5 if alike == 1 and len(line.text) > 1 else 1.2
-    if distance > reach and _overlap(track.box, line.box) < 0.4:
+    if distance > reach and intersection_over_union(track.box, line.box) < 0.4:
         return 0.0
     return alike + 1 / (1 + distance)
 
@@ -332,17 +335,6 @@ def _distance(first: BoundingBox, second: BoundingBox) -> float:
     x2, y2, w2, h2 = second
     down = (y2 + h2 / 2) - (y1 + h1 / 2)
     return min(math.hypot((x2 + share * w2) - (x1 + share * w1), down) for share in (0.0, 0.5, 1.0))
-
-
-def _overlap(first: BoundingBox, second: BoundingBox) -> float:
-    """Shared area over that of both together."""
-    x1, y1, w1, h1 = first
-    x2, y2, w2, h2 = second
-    w = min(x1 + w1, x2 + w2) - max(x1, x2)
-    h = min(y1 + h1, y2 + h2) - max(y1, y2)
-    if w <= 0 or h <= 0:
-        return 0.0
-    return w * h / (w1 * h1 + w2 * h2 - w * h)
 
 
 def _at_edge(line: Line, size: tuple[int, int]) -> bool:

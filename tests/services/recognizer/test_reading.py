@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from services.recognizer.reading import Line, ReadDigit, group, lines_of
+from services.recognizer.reading import Line, ReadDigit, lines_of
 
 
 def row(
@@ -25,7 +25,8 @@ def row(
 
 def texts(digits: list[ReadDigit]) -> list[str]:
     shuffled = random.Random(4).sample(digits, len(digits))
-    return [line.text for line in group(shuffled)]
+    rows = lines_of([digit.box for digit in shuffled])
+    return [Line(tuple(shuffled[index] for index in row)).text for row in rows]
 
 
 def test_one_line_is_read_from_left_to_right() -> None:
@@ -66,12 +67,17 @@ def test_widely_and_evenly_spaced_digits_are_one_code() -> None:
     assert texts(row("1247673", 20, 100, gap=52)) == ["1247673"]
 
 
+def test_three_digits_far_apart_are_one_line_and_two_are_not() -> None:
+    assert texts(row("345", 20, 100, gap=110)) == ["345"]
+    assert texts(row("34", 20, 100, gap=110)) == ["3", "4"]
+    assert texts(row("34", 20, 100, gap=70)) == ["34"]
+
+
 def test_a_small_figure_beside_a_large_one_is_not_its_neighbour() -> None:
     assert sorted(texts(row("7", 100, 100, height=90) + row("3", 170, 130, height=20))) == ["3", "7"]
 
 
 def test_no_digits_are_no_lines() -> None:
-    assert group([]) == []
     assert lines_of([]) == []
 
 
