@@ -55,6 +55,20 @@ def fleet(
 
 
 @app.command()
+def frames(
+    against: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Another checkout of smartcar, read in turn.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """The whole reading of a 640×480 frame without, with five and with twenty digits."""
+    from tools.bench.frames import measure
+    from tools.bench.report import show
+
+    show("frames", measure(against), json)
+
+
+@app.command()
 def pad(
     codes: Annotated[int, typer.Option(help="How many codes are drawn.", min=1, max=5)] = 5,
     watchers: Annotated[int, typer.Option(help="How many clients watch.", min=1)] = 50,
