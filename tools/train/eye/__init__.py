@@ -1,0 +1,1 @@
+"""Train the eye: the network that finds handwritten digits in a picture, and the scenes it learns from."""

@@ -1,0 +1,98 @@
+"""Scenes drawn by another process while the network learns, each shown a few times."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tools.train.eye.canvas import Array, Random
+from tools.train.eye.scenes import SceneMaker
+
+SIDE, LARGE_SIDE = 288, 448
+"""Pixels a side of most scenes, and of some for the largest digits."""
+_LARGE_SHARE = 0.1
+_LARGE_KINDS = (
+    "nothing",
+    "alone",
+    "filling",
+    "filling",
+    "cell",
+    "row",
+    "tight",
+    "touching",
+    "alone",
+    "filling",
+)
+"""What large scenes show: mostly what has large digits."""
+_SIZE, _LARGE_SIZE = 2400, 240
+"""How many scenes are kept."""
+REUSE = 3.0
+"""How often a scene is shown, about, where drawing keeps up."""
+
+Learned = tuple[Array, ...]
+
+
+class Pool:
+    """Two stores of scenes, filled by one process of its own; leave it with `close`."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._queue: Any = context.Queue(48)
+        self._process = context.Process(target=_draw, args=(folder, seed, self._queue), daemon=True)
+        self._process.start()
+        self._scenes: dict[int, list[Learned]] = {SIDE: [], LARGE_SIDE: []}
+        self.drawn = 0
+
+    def batch(self, rng: Random, shown: int, small: int, large: int) -> list[Learned]:
+        """Scenes of one size at random, `small` or `large` of them; takes in new ones as `shown` grows.
+
+        Raises RuntimeError where the drawing process has ended.
+        """
+        while self.drawn < 150 or not self._scenes[LARGE_SIDE]:
+            self._take(rng, wait=True)
+        while self.drawn < max(shown / REUSE, _SIZE) and self._take(rng, wait=False):
+            pass
+        is_large = rng.random() < _LARGE_SHARE * small / large
+        scenes, count = (self._scenes[LARGE_SIDE], large) if is_large else (self._scenes[SIDE], small)
+        return [scenes[int(number)] for number in rng.integers(0, len(scenes), count)]
+
+    def _take(self, rng: Random, *, wait: bool) -> bool:
+        try:
+            scene = self._queue.get(timeout=1) if wait else self._queue.get_nowait()
+        except queue.Empty:
+            if not self._process.is_alive():
+                raise RuntimeError("The process that draws scenes has ended; its error is above.") from None
+            return False
+        side = len(scene[0])
+        scenes, most = self._scenes[side], _SIZE if side == SIDE else _LARGE_SIZE
+        if len(scenes) < most:
+            scenes.append(scene)
+        else:
+            scenes[int(rng.integers(most))] = scene
+        self.drawn += 1
+        return True
+
+    def close(self) -> None:
+        """End the drawing process."""
+        self._process.terminate()
+        self._process.join()
+
+
+def _draw(folder: Path, seed: int, scenes: Any) -> None:
+    maker, choose = SceneMaker(folder, seed), np.random.default_rng([seed, 1])
+    parent = multiprocessing.parent_process()
+    while True:
+        large = choose.random() < _LARGE_SHARE
+        kind = str(choose.choice(_LARGE_KINDS)) if large else None
+        scene = maker.scene(LARGE_SIDE if large else SIDE, kind).learned()
+        while True:  # the learner may have been killed: nothing takes the scene then
+            try:
+                scenes.put(scene, timeout=5)
+                break
+            except queue.Full:
+                if parent is None or not parent.is_alive():
+                    return
