@@ -17,21 +17,20 @@ from messages.bus import socket_path
 from messages.commands import BoxReading, CommandRefused, RecognizerRead, Result
 from messages.health import Heartbeat, JournalCursor
 from messages.message import MalformedMessage, decode, new_ulid
-from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerModel, RecognizerTry
+from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry
 from messages.requests import AnyCommand, Handler, Later
 from messages.ring import FrameGone, RingReader
-from messages.vision import FrameReady, ReadingEvent
+from messages.vision import FrameReady, Reading, ReadingEvent
 from models.inference.gate import GateError
-from models.inference.runtime import ModelError
 from models.refusal import Reason, Refusal
-from models.store_reader import bundle_folder
+from models.store_reader import PREFIX
 from services.log import fields
+from services.recognizer.crash_guard import STEADY_AFTER_S, TRIES, CrashGuard
 from services.recognizer.model import LoadedModel, keep_memory, load
+from services.recognizer.model_switcher import ModelSwitcher
 from services.recognizer.reading import Line
 from services.recognizer.reports import EndReason, event_of, image_of, reading_of
-from services.recognizer.steadiness import STEADY_AFTER_S, TRIES, Steadiness
 from services.recognizer.track import Tracker, TrackEvent
-from services.recognizer.trial import Models
 from services.service import CannotStart, Service
 
 FACTORY_BUNDLE = Path(models.__file__).parent / "factory"
@@ -54,13 +53,14 @@ class RecognizerService(Service):
         cv2.setNumThreads(1)  # the other cores belong to the other services
         keep_memory()
         recognizer = self.settings.recognizer
-        self._model_problem = self._unsteady = ""
-        self._steadiness = Steadiness(self.settings.paths.state / self.name / "starts.json")
-        self._models = Models(
-            self._first_model(), self.settings.store, self._load, self.call_soon, self._model_changed
+        self._model_problem = ""
+        self._crash_guard = CrashGuard(self.settings.paths.state / self.name / "starts.json")
+        unusable: dict[str, str] = {}
+        first = self._first_model(unusable)
+        self._models = ModelSwitcher(
+            first, self.settings.store, self._load, self.call_soon, self._model_changed, unusable
         )
-        info = self._models.active.info
-        self.details["model"] = f"{info.name} {info.version}"
+        self._name_model()
         self._tracker = Tracker(
             decide_frames=recognizer.decide_frames, forget_ns=round(recognizer.forget_seconds * 1e9)
         )
@@ -71,7 +71,7 @@ class RecognizerService(Service):
         self._end_interrupted_events()
         self.handle(RecognizerRead, self._read_boxes)
         self.handle(RecognizerTry, self._swap(self._models.attempt))
-        self.handle(RecognizerAdopt, self._swap(self._adopt))
+        self.handle(RecognizerAdopt, self._swap(self._models.adopt))
         self.handle(RecognizerDrop, self._swap(self._models.drop))
         self.subscribe({"frame": self._on_frame, "health": self._on_health, "bridge.cursor": self._on_cursor})
         self.every(TICK_S, self._tick)
@@ -80,8 +80,8 @@ class RecognizerService(Service):
         self._report_state()
 
     def stop(self) -> None:
-        if hasattr(self, "_steadiness"):
-            self._steadiness.is_steady()
+        if self._stopping and hasattr(self, "_crash_guard"):
+            self._crash_guard.reset()
         if self._last_frame is not None:
             self._publish_events(self._last_frame, self._tracker.close(), None, "interrupted")
         if self._ring is not None:
@@ -89,28 +89,29 @@ class RecognizerService(Service):
 
     # the model
 
-    def _first_model(self) -> LoadedModel:
+    def _first_model(self, unusable: dict[str, str]) -> LoadedModel:
         """The configured model, else the store's active one; where that can't be used, the shipped one."""
         configured, active = self.settings.recognizer.bundle, self.settings.store / "active"
         try:
             if configured is not None:
                 return self._load(configured)
             if os.path.isdir(active):
-                self._begin_with(active)
+                self._count_start(active, unusable)
                 return self._load(active)
         except Refusal as error:
             self._model_problem = self._unusable(error)
         return self._shipped()
 
-    def _begin_with(self, active: Path) -> None:
+    def _count_start(self, active: Path, unusable: dict[str, str]) -> None:
         """Raises Refusal where the recognizer began with this model again and again, and never lasted."""
-        name = active.resolve().name
-        if name == (active.parent / "factory").resolve().name:
+        folder = active.resolve()
+        if folder == (active.parent / "factory").resolve():
             return  # there is no other to begin with
-        if not self._steadiness.may_begin(name):
-            self._unsteady = name
-            raise Refusal(Reason.CRASHED, f"the recognizer ended {TRIES} times soon after it began with it.")
-        self.after(STEADY_AFTER_S, self._steadiness.is_steady)
+        if not self._crash_guard.may_begin(folder.name):
+            sentence = f"the recognizer ended {TRIES} times soon after it began with it."
+            unusable[folder.name.removeprefix(PREFIX)] = sentence
+            raise Refusal(Reason.CRASHED, sentence)
+        self.after(STEADY_AFTER_S, self._crash_guard.reset)
 
     def _load(self, folder: Path) -> LoadedModel:
         return load(folder, self.settings.recognizer)
@@ -132,26 +133,31 @@ class RecognizerService(Service):
         return f"{what} can't be used: {error} Reading goes on with the shipped one; {remedy}"
 
     def _fall_back(self, error: Exception) -> None:
-        """Read with the active model again; where that was it, with the shipped one. The state says why."""
-        if self._models.failed(error):
+        """Read with the active model again; where that was it, with the shipped one. The state says why.
+
+        Whatever is raised between a frame and its reading is the failure of the model that reads, unless that
+        is the shipped one: then it is our own, and raised again.
+        """
+        if self._models.candidate is not None:
+            self._models.fail(error, self._models.active)
             return
-        if self._model_problem:
-            raise CannotStart(f"the shipped model can't be used ({error}); install smartcar again")
-        problem = self._unusable(error)
-        self._models.replace(self._shipped())
-        self._model_problem = problem
+        shipped = self._shipped()
+        if shipped.info.digest == self._models.active.info.digest:
+            raise error
+        self._models.fail(error, shipped)
+        self._model_problem = self._unusable(error)
 
     def _model_changed(self) -> None:
         info = self._models.reading.info
         self._model_problem = ""
-        self.details["model"] = f"{info.name} {info.version}"
+        self._name_model()
         about = fields(model=self.details["model"], digest=info.digest)
         log.info("reading with %s %s (%s)", info.name, info.version, info.digest[:12], extra=about)
 
-    def _adopt(self, command: RecognizerAdopt) -> RecognizerModel | Later:
-        if bundle_folder(self.settings.store, command.bundle).name == self._unsteady:
-            raise CommandRefused("unusable", self._model_problem)
-        return self._models.adopt(command)
+    def _name_model(self) -> None:
+        """The heartbeat says which model reads; the updater compares its digest with the store's."""
+        info = self._models.reading.info
+        self.details |= {"model": f"{info.name} {info.version}", "digest": info.digest}
 
     def _swap(self, handler: Handler[AnyCommand]) -> Handler[AnyCommand]:
         def unless_fixed(command: AnyCommand) -> Result | Later | None:
@@ -179,8 +185,7 @@ class RecognizerService(Service):
         self._report_state()
 
     def _read_frame(self, frame: FrameReady, pixels: NDArray[np.uint8]) -> None:
-        lines = self._lines(pixels)
-        reading = reading_of(frame, lines, self._models.reading.info)
+        lines, reading = self._read(frame, pixels)
         self.publish("reading", reading)
         events = self._tracker.observe(
             lines, frame.captured_ns, size=(frame.width, frame.height), view=frame.view
@@ -189,17 +194,17 @@ class RecognizerService(Service):
         self.metrics.count("frames")
         self.metrics.observe("capture_to_reading", reading.latency_ms)
 
-    def _lines(self, pixels: NDArray[np.uint8]) -> list[Line]:
+    def _read(self, frame: FrameReady, pixels: NDArray[np.uint8]) -> tuple[list[Line], Reading]:
         """What the model in use reads; where it fails at it, what another does: no frame stays unread."""
+        model = self._models.reading
         try:
-            lines = self._models.reading.reader.read(pixels)
+            lines = model.reader.read(pixels)
+            reading = reading_of(frame, lines, model.info)
         except Exception as error:
-            if self._models.candidate is None and not isinstance(error, ModelError):
-                raise  # our own fault, not the model's
             self._fall_back(error)
-            return self._lines(pixels)
+            return self._read(frame, pixels)
         self._models.count(sum(len(line.digits) for line in lines))
-        return lines
+        return lines, reading
 
     def _on_health(self, beat: Heartbeat) -> None:
         """Frames that aren't wanted are not missed."""
@@ -284,7 +289,7 @@ class RecognizerService(Service):
         model = self._models.reading
         try:
             reading = model.boxes.read(command)
-        except ModelError as error:
+        except Exception as error:
             self._fall_back(error)
             raise CommandRefused("model", f"{error} Ask again: another model reads now") from error
         self._models.count(sum(digit is not None for digit in reading.digits))

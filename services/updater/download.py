@@ -1,15 +1,23 @@
-"""A file at a URL, fetched in a thread: bounded, resumed after an interruption, http and https alone."""
+"""A file at a URL, fetched in a thread: bounded, resumed after an interruption, http and https alone.
+
+The deadline is one for the whole download: looking up the name, connecting, TLS, headers, redirects and body.
+When it is over, or the download is cancelled, the socket is shut down and the thread ends.
+
+    Download("https://example.org/digits.zip", path, size, sha256, 60.0, finished=print)
+"""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import logging
+import socket
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,8 +41,9 @@ class _Bad(Exception):
 
 
 class Download:
-    """Begins at once. `finished(problem)` is called in the thread, once, unless it was cancelled before.
+    """Begins at once. `finished(problem)` is called once, in another thread, unless it was cancelled before.
 
+    It is called after `deadline_s` seconds at the latest, with an empty `problem` where the file is whole.
     What is at `path` already is taken for the beginning. `sha256`: of the whole file, where it is known.
     """
 
@@ -42,22 +51,48 @@ class Download:
         self, url: str, path: Path, size: int, sha256: str, deadline_s: float, finished: Callable[[str], None]
     ) -> None:
         self._url, self._path, self._size, self._sha256 = url, path, size, sha256
-        self._deadline = time.monotonic() + deadline_s
         self._finished = finished
         self._cancelled, self._writing = threading.Event(), threading.Lock()
+        self._socket: socket.socket | None = None
+        self._deadline = threading.Timer(deadline_s, self._end, ["it took too long"])
+        self._deadline.daemon = True
+        self._deadline.start()
         threading.Thread(target=self._run, name="download", daemon=True).start()
 
     def cancel(self) -> None:
-        """Nothing is written after this has returned."""
+        """Nothing is written after this has returned, and nothing is told."""
+        self._deadline.cancel()
         with self._writing:
             self._cancelled.set()
+            self._shut_down()
+
+    def connected(self, connection: socket.socket) -> None:
+        """The thread has a connection: it is shut down when the download ends, now where it has ended."""
+        with self._writing:
+            self._socket, before = connection.dup(), self._socket
+            if before is not None:
+                before.close()
+            if self._cancelled.is_set():
+                self._shut_down()
+
+    def _end(self, problem: str) -> None:
+        with self._writing:
+            first = not self._cancelled.is_set()
+        self.cancel()
+        if first:
+            self._finished(problem)
+
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # the server has closed it
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
+            self._socket = None
 
     # in the thread
 
     def _run(self) -> None:
-        problem = self._problem()
-        if not self._cancelled.is_set():
-            self._finished(problem)
+        self._end(self._problem())
 
     def _problem(self) -> str:
         """Why it failed; empty where the file is whole."""
@@ -84,8 +119,6 @@ class Download:
             failures = 0 if self._length() > before else failures + 1
             if failures >= ATTEMPTS:
                 return why
-            if time.monotonic() > self._deadline:
-                return "it took too long"
             self._cancelled.wait(PAUSE_S * 2**failures)
         return ""
 
@@ -94,7 +127,7 @@ class Download:
         if offset:
             headers["Range"] = f"bytes={offset}-"
         request = urllib.request.Request(self._url, headers=headers)
-        with _opener().open(request, timeout=TIMEOUT_S) as answer:
+        with _opener(self).open(request, timeout=TIMEOUT_S) as answer:
             if answer.headers.get("Content-Encoding", "identity") != "identity":
                 raise _Bad("the server sends it compressed")
             came = answer.headers.get("Content-Range", "")
@@ -115,8 +148,6 @@ class Download:
                 if len(piece) > left:
                     piece.clear()
                     raise _Bad(f"it is longer than the {self._size} bytes that were promised")
-                if time.monotonic() > self._deadline:
-                    raise _Bad("it took too long")
                 if len(piece) >= PIECE_BYTES:
                     left -= len(piece)
                     self._append(piece)
@@ -167,13 +198,46 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener() -> urllib.request.OpenerDirector:
+class _Connection(http.client.HTTPConnection):
+    """Tells a download of its socket as soon as there is one, before TLS and any byte."""
+
+    def __init__(self, download: Download, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._download = download
+
+    def connect(self) -> None:
+        super().connect()
+        self._download.connected(self.sock)
+
+
+class _SecureConnection(http.client.HTTPSConnection, _Connection):
+    """The same with TLS: its `connect` begins with that of _Connection."""
+
+    def __init__(self, download: Download, *given: Any, **named: Any) -> None:
+        http.client.HTTPSConnection.__init__(self, *given, **named)
+        self._download = download
+
+
+class _Http(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Opens http and https by such connections."""
+
+    def __init__(self, download: Download) -> None:
+        super().__init__()
+        self._download = download
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_Connection, self._download), req)
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_SecureConnection, self._download), req)
+
+
+def _opener(download: Download) -> urllib.request.OpenerDirector:
     """What opens http and https, and nothing else."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        _Http(download),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         _Redirects(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -183,22 +184,42 @@ def test_an_endless_file_is_cut_off_where_it_should_end(server: Server, tmp_path
     assert (tmp_path / "file").stat().st_size <= len(CONTENT)
 
 
-def test_a_server_that_dawdles_is_left(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", ["head", "body"])
+def test_a_server_that_dawdles_is_left(server: Server, tmp_path: Path, at: str) -> None:
     """Byte by byte, each before the connection's own patience is at an end."""
     go_on = threading.Event()
 
     def dawdle(handler: Handler) -> None:
         handler.send_response(200)
-        handler.end_headers()
+        if at == "body":
+            handler.end_headers()
+        else:
+            handler.flush_headers()
+            handler.wfile.write(b"X-Slow: ")
         try:
             while not go_on.wait(0.02):
                 handler.wfile.write(b"x")
         except OSError:
-            pass
+            go_on.set()
 
     server.answers["/file"] = dawdle
     assert fetched(server, tmp_path / "file", deadline_s=0.3) == "it took too long"
-    go_on.set()
+    assert go_on.wait(10), "the connection is shut down"
+
+
+def test_a_server_that_never_greets_is_left(tmp_path: Path) -> None:
+    """TLS that doesn't begin: the handshake counts as the rest does."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        said: queue.Queue[str] = queue.Queue()
+        url = f"https://127.0.0.1:{mute.getsockname()[1]}/file"
+        mute.settimeout(20)
+        Download(url, tmp_path / "file", 1000, "", 3.0, said.put)
+        connection, _ = mute.accept()
+        with connection:
+            assert said.get(timeout=10) == "it took too long"
+            connection.settimeout(10)
+            while connection.recv(4096):
+                pass  # until the download has shut it down
 
 
 def test_once_cancelled_nothing_is_written(server: Server, tmp_path: Path) -> None:

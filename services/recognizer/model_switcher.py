@@ -1,7 +1,8 @@
 """Which model reads: the active one, or another on trial, which takes over between two frames.
 
 A trial lives in memory alone. Whatever ends the recognizer ends the trial, and the next start reads with the
-store's active model again.
+store's active model again. The last adoption that was asked for wins, and cancels loads that began before it.
+A model that failed while it read is unusable until somebody tries it again.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from messages.command import CommandRefused
 from messages.model_commands import (
@@ -22,13 +24,13 @@ from messages.model_commands import (
     TrialReport,
 )
 from messages.requests import Later
+from models.refusal import Reason, Refusal
 from models.store_reader import bundle_folder
 from services.recognizer.model import LoadedModel
 
 LEASE_S = 5.0
 """A trial that nobody has asked after for so long is over."""
 
-Outcome = TypeVar("Outcome")
 Load = Callable[[Path], LoadedModel]
 
 log = logging.getLogger(__name__)
@@ -63,11 +65,19 @@ class Trial:
         )
 
 
-class Models:
+@dataclass(eq=False)
+class _Adoption:
+    """A model that is being loaded to become the active one, and who waits for that."""
+
+    digest: str
+    waiting: list[Later]
+
+
+class ModelSwitcher:
     """The model that reads, and the one it stands in for.
 
     `load(folder)` is called in a thread, `call_soon` brings its outcome into the loop, where all else is
-    called. `changed()` tells that another model reads from here on.
+    called. `changed()` tells that another model reads from here on. `unusable` holds why, by digest.
     """
 
     def __init__(
@@ -77,12 +87,13 @@ class Models:
         load: Load,
         call_soon: Callable[[Callable[[], None]], None],
         changed: Callable[[], None],
+        unusable: dict[str, str],
     ) -> None:
-        self.active = model
+        self.active, self.unusable = model, unusable
         self._store = store
         self._load, self._call_soon, self._changed = load, call_soon, changed
         self._trial: Trial | None = None
-        self._adoptions: dict[str, list[Later]] = {}
+        self._adoption: _Adoption | None = None
         self._beside: LoadedModel | None = None
 
     @property
@@ -95,10 +106,16 @@ class Models:
         """The model on trial, where one reads."""
         return self._trial.model if self._trial is not None and not self._trial.problem else None
 
-    def replace(self, model: LoadedModel) -> None:
-        """Read with this one from here on; a trial is over."""
-        self._trial = None
-        self.active = model
+    def fail(self, error: Exception, instead: LoadedModel) -> None:
+        """The model that reads has failed: a trial is over; an active one gives way to `instead`."""
+        problem = f"{error}" or type(error).__name__
+        self.unusable[self.reading.info.digest] = problem
+        if self._trial is not None and self.candidate is not None:
+            log.warning("the model on trial failed: %s", problem)
+            self._trial.problem, self._trial.model = problem, None
+        else:
+            log.warning("the active model failed: %s", problem)
+            self.active = instead
         self._changed()
 
     # what the updater asks
@@ -112,26 +129,32 @@ class Models:
         if command.renew:
             raise CommandRefused("no-trial", f"model {command.bundle[:12]} is not on trial here")
         self._end_trial()
+        self._cancel_adoption()
+        self.unusable.pop(command.bundle, None)
         self._beside = None
         self._trial = trial = Trial(command.bundle)
         self._in_thread(trial.digest, lambda outcome: self._loaded(trial, outcome))
         return trial.report()
 
     def adopt(self, command: RecognizerAdopt) -> RecognizerModel | Later:
-        """The active model is this one from here on. Raises CommandRefused, or refuses later: unusable."""
-        trial = self._trial
-        if trial is not None and trial.digest == command.bundle and trial.model is not None:
-            if trial.problem:
-                raise CommandRefused("unusable", trial.problem)
+        """The active model is this one from here on. Refuses, at once or later: unusable, busy."""
+        digest, trial, adoption = command.bundle, self._trial, self._adoption
+        if digest in self.unusable:
+            raise CommandRefused("unusable", self.unusable[digest])
+        if trial is not None and trial.digest == digest and trial.model is not None:
             self.active, self._trial = trial.model, None
-        if self.active.info.digest == command.bundle:
-            self._end_trial()
+        if self.active.info.digest == digest:
+            self._cancel_adoption()
+            self._trial = None
+            self._changed()
             return RecognizerModel(model=self.active.info)
         later = Later()
-        waiting = self._adoptions.setdefault(command.bundle, [])
-        waiting.append(later)
-        if len(waiting) == 1:
-            self._in_thread(command.bundle, lambda outcome: self._adopted(command.bundle, outcome))
+        if adoption is not None and adoption.digest == digest:
+            adoption.waiting.append(later)
+            return later
+        self._cancel_adoption()
+        self._adoption = adoption = _Adoption(digest, [later])
+        self._in_thread(digest, lambda outcome: self._adopted(adoption, outcome))
         return later
 
     def drop(self, _: RecognizerDrop) -> RecognizerModel:
@@ -160,16 +183,6 @@ class Models:
         if self._trial is not None and self.candidate is not None:
             self._trial.inferences += digits
 
-    def failed(self, error: Exception) -> bool:
-        """The model that reads has failed. Returns whether another one reads now: it was on trial."""
-        if self._trial is None or self.candidate is None:
-            return False
-        log.warning("the model on trial failed: %s", error)
-        self._trial.problem = f"{error}" or type(error).__name__
-        self._trial.model = None
-        self._changed()
-        return True
-
     def tick(self) -> None:
         """Call a few times a second: nobody may be writing, and the updater may be gone."""
         trial = self._trial
@@ -182,7 +195,7 @@ class Models:
             try:
                 trial.inferences += trial.model.exercise()
             except Exception as error:  # whatever it is: a model on trial is not to end the recognizer
-                self.failed(error)
+                self.fail(error, self.active)
         trial.exercised_at = trial.inferences
 
     def _end_trial(self) -> None:
@@ -200,15 +213,25 @@ class Models:
         trial.began_at = time.monotonic()
         self._changed()
 
-    def _adopted(self, digest: str, outcome: LoadedModel | Exception) -> None:
-        waiting = self._adoptions.pop(digest)
+    def _adopted(self, adoption: _Adoption, outcome: LoadedModel | Exception) -> None:
+        if self._adoption is not adoption:
+            return  # another one was asked for since
+        self._adoption = None
         if isinstance(outcome, LoadedModel):
-            self.replace(outcome)
-        for later in waiting:
+            self.active, self._trial = outcome, None
+            self._changed()
+        for later in adoption.waiting:
             if isinstance(outcome, LoadedModel):
                 later.answer(RecognizerModel(model=outcome.info))
+            elif isinstance(outcome, Refusal) and outcome.reason == Reason.UNREADABLE:
+                later.refuse("busy", f"{outcome}")
             else:
                 later.refuse("unusable", f"{outcome}")
+
+    def _cancel_adoption(self) -> None:
+        adoption, self._adoption = self._adoption, None
+        for later in adoption.waiting if adoption is not None else ():
+            later.refuse("busy", "another model was asked for meanwhile")
 
     def _in_thread(self, digest: str, done: Callable[[LoadedModel | Exception], None]) -> None:
         """Load a model of the store without keeping a frame waiting."""

@@ -1,4 +1,9 @@
-"""How often the recognizer began with a model and didn't last: so that none holds it in a circle."""
+"""Counts how often the recognizer began with a model and did not last, so that no model holds it in a loop.
+
+guard = CrashGuard(path)
+if guard.may_begin(digest): ...    # load the model of that digest
+guard.reset()                      # it has run for STEADY_AFTER_S, or was asked to stop
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,11 @@ from pathlib import Path
 
 TRIES = 3
 STEADY_AFTER_S = 10.0
-"""Who runs for so long, didn't end because of its model's loading."""
+"""A process that has run for this long did not end because its model was loaded."""
 
 
-class Steadiness:
-    """Counts starts with one model in a small file. What can't be written isn't counted."""
+class CrashGuard:
+    """Counts starts with one model in a small file. What the disk does not take is not counted."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,8 +28,8 @@ class Steadiness:
         self._write({"digest": digest, "starts": starts})
         return starts <= TRIES
 
-    def is_steady(self) -> None:
-        """It runs, or was told to stop: the count begins anew."""
+    def reset(self) -> None:
+        """Begin the count anew."""
         try:
             self._path.unlink(missing_ok=True)
         except OSError:
