@@ -66,7 +66,7 @@ class Download:
             self._cancelled.set()
             self._shut_down()
 
-    def connected(self, connection: socket.socket) -> None:
+    def _connected(self, connection: socket.socket) -> None:
         """The thread has a connection: it is shut down when the download ends, now where it has ended."""
         with self._writing:
             self._socket, before = connection.dup(), self._socket
@@ -92,7 +92,12 @@ class Download:
     # in the thread
 
     def _run(self) -> None:
-        self._end(self._problem())
+        try:
+            problem = self._problem()
+        except Exception as error:  # a strange server is not to stop what waits for this
+            log.exception("fetching %s", self._url)
+            problem = f"it failed in a way nobody foresaw ({error})"
+        self._end(problem)
 
     def _problem(self) -> str:
         """Why it failed; empty where the file is whole."""
@@ -127,7 +132,7 @@ class Download:
         if offset:
             headers["Range"] = f"bytes={offset}-"
         request = urllib.request.Request(self._url, headers=headers)
-        with _opener(self).open(request, timeout=TIMEOUT_S) as answer:
+        with _opener(self._connected).open(request, timeout=TIMEOUT_S) as answer:
             if answer.headers.get("Content-Encoding", "identity") != "identity":
                 raise _Bad("the server sends it compressed")
             came = answer.headers.get("Content-Range", "")
@@ -201,43 +206,42 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 class _Connection(http.client.HTTPConnection):
     """Tells a download of its socket as soon as there is one, before TLS and any byte."""
 
-    def __init__(self, download: Download, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self._download = download
+    connected: Callable[[socket.socket], None]
 
     def connect(self) -> None:
         super().connect()
-        self._download.connected(self.sock)
+        self.connected(self.sock)
 
 
 class _SecureConnection(http.client.HTTPSConnection, _Connection):
     """The same with TLS: its `connect` begins with that of _Connection."""
 
-    def __init__(self, download: Download, *given: Any, **named: Any) -> None:
-        http.client.HTTPSConnection.__init__(self, *given, **named)
-        self._download = download
-
 
 class _Http(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
     """Opens http and https by such connections."""
 
-    def __init__(self, download: Download) -> None:
+    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
         super().__init__()
-        self._download = download
+        self._connected = connected
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_Connection, self._download), req)
+        return self.do_open(partial(self._connection, _Connection), req)
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_SecureConnection, self._download), req)
+        return self.do_open(partial(self._connection, _SecureConnection), req)
+
+    def _connection(self, kind: type[_Connection], host: str, **given: Any) -> _Connection:
+        made = kind(host, **given)
+        made.connected = self._connected
+        return made
 
 
-def _opener(download: Download) -> urllib.request.OpenerDirector:
+def _opener(connected: Callable[[socket.socket], None]) -> urllib.request.OpenerDirector:
     """What opens http and https, and nothing else."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        _Http(download),
+        _Http(connected),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         _Redirects(),
