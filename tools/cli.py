@@ -15,6 +15,7 @@ from tools.model.command import keys_app
 from tools.pad.command import app as pad_app
 from tools.terminal import problems
 from tools.terminal.options import Config, Json
+from tools.terminal.output import print_document, say
 from tools.train.command import app as train_app
 
 app = typer.Typer(
@@ -43,9 +44,9 @@ def _show_version(wanted: bool) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            print(f"smartcar {version('smartcar')}")
+            say(f"smartcar {version('smartcar')}")
         except PackageNotFoundError:
-            print("smartcar (not installed: run make setup)")
+            say("smartcar (not installed: run make setup)")
         raise typer.Exit
 
 
@@ -174,7 +175,7 @@ def topics(
     if markdown or asyncapi:
         from tools.interface import written
 
-        print(written.asyncapi() if asyncapi else written.markdown(), end="")
+        print_document(written.asyncapi() if asyncapi else written.markdown())
         return
     from tools.observe.topics import show
 

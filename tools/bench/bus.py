@@ -18,6 +18,7 @@ from messages.ring import FrameGone, RingReader, RingWriter
 from messages.vision import FrameReady
 from services.capture.source import Pace
 from tools.bench.report import Figure, spread
+from tools.terminal.output import print_json, say
 
 LATENCY_GOAL_US = 600.0
 CPU_GOAL_S = 0.9
@@ -98,7 +99,7 @@ def _read(runtime: Path, frames: int) -> None:
     poller = zmq.Poller()
     poller.register(subscriber.state_socket, zmq.POLLIN)
     time.sleep(0.3)  # the subscription travels
-    print("subscribed", flush=True)
+    say("subscribed")
     latencies: list[float] = []
     before = resource.getrusage(resource.RUSAGE_SELF)
     newest = -1
@@ -115,7 +116,7 @@ def _read(runtime: Path, frames: int) -> None:
                 latencies.append(elapsed_us)
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps({"latencies_us": latencies, "cpu_s": cpu_s}))
+    print_json({"latencies_us": latencies, "cpu_s": cpu_s})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from websockets.typing import Origin
 
 from messages.bus import Subscriber
 from messages.pad_follower import PadFollower
+from tools.terminal.output import print_json, say
 
 PATIENCE_S = 5.0
 """What has not come this long after the last stroke does not come."""
@@ -73,7 +74,7 @@ def watch_bus(runtime: Path, count: int) -> dict[str, Any]:
 
     while not all(viewer.follower.in_step for viewer in viewers):
         look(100)
-    print("watching", flush=True)
+    say("watching")
     poller.register(sys.stdin.fileno(), zmq.POLLIN)
     while not look(1000):
         pass
@@ -111,7 +112,7 @@ def watch_page(address: str) -> dict[str, Any]:
             now_ns = time.monotonic_ns()
             if message["type"] == "pad" and not told:
                 told = True
-                print("watching", flush=True)
+                say("watching")
             elif message["type"] == "pad.change":
                 changes += [(change["revision"], now_ns) for change in message["changes"]]
             elif message["type"] == "pad.reading":
@@ -130,4 +131,4 @@ def _line() -> tuple[Drawn, int]:
 if __name__ == "__main__":
     where, how_many = sys.argv[1:]
     seen = watch_page(where) if where.startswith("http:") else watch_bus(Path(where), int(how_many))
-    print(json.dumps(seen))
+    print_json(seen)

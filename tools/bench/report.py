@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tools.terminal.output import console, print_json
 
 
 @dataclass(frozen=True)
@@ -60,26 +61,23 @@ def machine() -> dict[str, str | int]:
 def show(title: str, figures: Sequence[Figure], as_json: bool) -> None:
     """Print the figures: a table for people, one JSON object for programs."""
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "benchmark": title,
-                    "machine": machine(),
-                    "figures": [
-                        {
-                            "name": figure.name,
-                            "value": round(figure.value, 4),
-                            "unit": figure.unit,
-                            "goal": figure.goal,
-                            "reached": figure.reached,
-                        }
-                        for figure in figures
-                    ],
-                }
-            )
+        print_json(
+            {
+                "benchmark": title,
+                "machine": machine(),
+                "figures": [
+                    {
+                        "name": figure.name,
+                        "value": round(figure.value, 4),
+                        "unit": figure.unit,
+                        "goal": figure.goal,
+                        "reached": figure.reached,
+                    }
+                    for figure in figures
+                ],
+            }
         )
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -91,7 +89,7 @@ def show(title: str, figures: Sequence[Figure], as_json: bool) -> None:
         )
         mark = {None: "", True: "[green]reached[/]", False: "[red]missed[/]"}[figure.reached]
         table.add_row(figure.name, f"{figure.value:,.2f} {figure.unit}", goal, mark)
-    console = Console()
-    console.print(table)
+    terminal = console()
+    terminal.print(table)
     where = machine()
-    console.print(f"[dim]{where['processor']}, {where['cores']} cores, Python {where['python']}[/]")
+    terminal.print(f"[dim]{where['processor']}, {where['cores']} cores, Python {where['python']}[/]")

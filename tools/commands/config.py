@@ -6,7 +6,7 @@ import json as json_module
 
 from services.config import Settings
 from services.config_file import as_toml, find_files, load
-from tools.terminal.output import print_json
+from tools.terminal.output import print_document, print_json, say
 
 
 def check() -> int:
@@ -14,10 +14,10 @@ def check() -> int:
     complaints: list[str] = []
     load(complain=complaints.append)
     for complaint in complaints:
-        print(complaint)
+        say(complaint)
     if not complaints:
         files = " and ".join(str(file) for file in find_files())
-        print(f"{files}: fine." if files else "There is no configuration file; the built-in settings hold.")
+        say(f"{files}: fine." if files else "There is no configuration file; the built-in settings hold.")
     return 1 if complaints else 0
 
 
@@ -27,10 +27,10 @@ def show(*, json: bool) -> int:
     if json:
         print_json(settings.model_dump(mode="json"))
     else:
-        print(as_toml(settings), end="")
+        print_document(as_toml(settings))
     return 0
 
 
 def schema() -> None:
     """Print the JSON Schema."""
-    print(json_module.dumps(Settings.model_json_schema(), indent=2))
+    print_document(json_module.dumps(Settings.model_json_schema(), indent=2))

@@ -12,6 +12,7 @@ from services.config import Car, Mqtt, Settings
 from tools.install.broker import CAR_PASSWORD
 from tools.publish.broker import Access, broker_of
 from tools.publish.link import Link, LinkLost
+from tools.terminal.output import say
 from tools.terminal.problems import Problem
 
 AWAY = ("lost", "stopped")
@@ -20,7 +21,7 @@ AWAY = ("lost", "stopped")
 def forget(settings: Settings, car: str = "", *, force: bool = False) -> int:
     """Clear every retained topic of `car` (empty: this one). Raises Problem for a car that runs."""
     if not settings.mqtt.host:
-        print("No broker is configured: the car stands on none.")
+        say("No broker is configured: the car stands on none.")
         return 0
     name = car or settings.car.name
     whose = _settings_of(name, settings)
@@ -31,7 +32,7 @@ def forget(settings: Settings, car: str = "", *, force: bool = False) -> int:
             cleared = link.publish(((topic, b"") for topic in standing), retain=True)
     except LinkLost as error:
         raise Problem(f"{error}; try again") from None
-    print(f"{name} is off the broker: {cleared} topics cleared.{_forget_device(whose)}")
+    say(f"{name} is off the broker: {cleared} topics cleared.{_forget_device(whose)}")
     return 0
 
 

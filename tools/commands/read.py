@@ -15,7 +15,7 @@ from services.capture.picture_header import FOREIGN_SUFFIXES, PHOTO_SUFFIXES
 from services.config import Settings
 from services.recognizer.pipeline import Reader
 from services.recognizer.service import FACTORY_BUNDLE
-from tools.terminal.output import print_json, silence_libraries
+from tools.terminal.output import print_json, say, silence_libraries
 from tools.terminal.printable import printable
 from tools.terminal.problems import Problem
 
@@ -38,7 +38,7 @@ def show(settings: Settings, paths: Sequence[Path], model: Path | None, *, json:
         if json:
             print_json({"path": str(path), "readings": readings})
         else:
-            print(f"{_shown(path)}: {_sentence(readings)}", flush=True)
+            say(f"{_shown(path)}: {_sentence(readings)}")
     return 1 if failed else 0
 
 
@@ -81,7 +81,7 @@ def _complain(path: Path, why: str, json: bool) -> None:
     if json:
         print_json({"path": str(path), "error": why}, sys.stderr)
     else:
-        print(f"{_shown(path)} {why}", file=sys.stderr)
+        say(f"{_shown(path)} {why}", file=sys.stderr)
 
 
 def _shown(path: Path) -> str:

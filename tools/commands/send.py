@@ -16,7 +16,7 @@ import zmq
 from messages.commands import COMMANDS, Command, CommandRefused, Reply, parse_command
 from messages.requests import CommandClient
 from services.config import Settings
-from tools.terminal.output import as_dict, print_json, print_table
+from tools.terminal.output import as_dict, print_json, print_table, say
 from tools.terminal.problems import Problem
 
 
@@ -47,11 +47,11 @@ def send_command(
         raise Problem(reply.error.message if reply.error else "refused, without a reason")
     if output is not None:
         _write_picture(reply, output)
-        print(output)
+        say(str(output))
     elif json:
         print_json(as_dict(reply))
     else:
-        print(_sentence(reply))
+        say(_sentence(reply))
     return 0
 
 

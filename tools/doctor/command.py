@@ -12,7 +12,7 @@ from tools.doctor.car import Car
 from tools.doctor.finding import Check, Finding
 from tools.doctor.isolation import run
 from tools.doctor.table import CHECKS
-from tools.terminal.output import console, print_json
+from tools.terminal.output import console, print_json, say
 from tools.terminal.problems import Problem
 
 _MARKS = {"ok": ("OK", "green"), "warning": ("warning", "yellow"), "error": ("ERROR", "bold red")}
@@ -42,7 +42,8 @@ def show(names: Sequence[str], *, json: bool, bundle: Path | None) -> int:
 
         write(bundle, car, found)
         if not json:
-            print(f"\n{bundle} holds what a bug report needs; look into it before you send it.")
+            say()
+            say(f"{bundle} holds what a bug report needs; look into it before you send it.")
     levels = [entry["level"] for entry in found]
     if not json:
         _sum_up(levels)
@@ -67,11 +68,12 @@ def _print(check: Check, finding: Finding) -> None:
 
 
 def _sum_up(levels: list[str]) -> None:
+    say()
     errors, warnings = levels.count("error"), levels.count("warning")
     if errors or warnings:
-        print(f"\n{_count(errors, 'error')}, {_count(warnings, 'warning')}.")
+        say(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}.")
     else:
-        print("\nAll is well.")
+        say("All is well.")
 
 
 def _count(number: int, what: str) -> str:

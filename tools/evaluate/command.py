@@ -14,7 +14,7 @@ from tools.evaluate.candidates import FACTORY_BUNDLE, Candidate, Preparation
 from tools.evaluate.rejection import DUE, refusal
 from tools.evaluate.scores import Score
 from tools.evaluate.test_sets import DRAWN, SETS, evaluate
-from tools.terminal.output import print_json, print_table, silence_libraries
+from tools.terminal.output import print_json, print_table, say, silence_libraries
 from tools.terminal.problems import Problem
 from tools.train import runs
 from tools.train.data.datasets import DataError
@@ -60,7 +60,7 @@ def judge(
     """
     judged = [candidates.load(path, preparation) for path in models]
     try:
-        folder = prepare(str(data), lambda line: print(line, file=sys.stderr))
+        folder = prepare(str(data), lambda line: say(line, file=sys.stderr))
     except DataError as error:
         raise Problem(str(error)) from None
     remarks: list[str] = []
@@ -92,7 +92,7 @@ def judge(
     else:
         _print_table(columns)
         for remark in remarks:
-            print(remark)
+            say(remark)
     return 0
 
 
@@ -182,7 +182,7 @@ def command(
     if preparation is not None and preparation not in candidates.PREPARATIONS:
         raise Problem(f"--prepare is {' or '.join(candidates.PREPARATIONS)}, not {preparation}")
     if data is None and model is not None and model.is_dir() and not candidates.is_model(model):
-        print("smartcar evaluate takes the model first now: MODEL --data DATA", file=sys.stderr)
+        say("smartcar evaluate takes the model first now: MODEL --data DATA", file=sys.stderr)
         model, data = bundle, str(model)
     return judge(
         [model or bundle or FACTORY_BUNDLE, *against],

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from services.recognizer.pipeline import Reader
 from tools.evaluate import peers
 from tools.evaluate.candidates import Candidate
-from tools.terminal.output import print_json, print_table
+from tools.terminal.output import print_json, print_table, say
 from tools.terminal.problems import Problem
 
 Pixels = NDArray[np.uint8]
@@ -164,7 +164,7 @@ def compare(
         return 0
     print_table((f"{len(photos)} photos in {folder}", *(tally.name for tally in tallies)), _rows(tallies))
     for remark in remarks:
-        print(remark)
+        say(remark)
     return 0
 
 

@@ -15,7 +15,7 @@ from tools.fleet.roster import PATTERNS, Car, Roster
 from tools.publish.link import Link, LinkLost
 from tools.publish.publication import new_marker
 from tools.terminal.broker_options import Ways
-from tools.terminal.output import console, print_json, print_table, table
+from tools.terminal.output import console, print_json, print_table, say, table
 from tools.terminal.printable import printable
 from tools.terminal.problems import warn
 from tools.up.lines import STYLES
@@ -108,7 +108,7 @@ def show(ways: Ways, *, listen_s: float, json: bool) -> int:
         if found:
             print_table(_HEADINGS, map(_cells, found), styles=_STYLES)
         for note in _notes(roster, found):
-            print(note)
+            say(note)
     return 0 if complete and found and all(each.state in WELL for each in found) else 1
 
 
@@ -212,13 +212,13 @@ class _Changes:
             if self._json:
                 print_json(asdict(each))
             else:
-                print("  ".join(filter(None, _cells(each))), flush=True)
+                say("  ".join(filter(None, _cells(each))))
         for gone in self._before.keys() - {each.car for each in found}:
             del self._before[gone]
             if self._json:
                 print_json({"car": gone, "state": "removed"})
             else:
-                print(f"{gone}  removed", flush=True)
+                say(f"{gone}  removed")
 
 
 def _notes(roster: Roster, found: list[Row]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from models.bundle.manifest import Manifest
 from tools.fleet.health import Verdict
 from tools.fleet.listing import in_order
-from tools.terminal.output import print_json
+from tools.terminal.output import print_json, say
 from tools.terminal.printable import printable
 
 _WORDS = {
@@ -87,17 +87,18 @@ class Saying:
         self._say(content, f"rolled back: {len(content['back'])} cars; {offer}")  # type: ignore[arg-type]
         if not self._json:
             for name, why in left.items():
-                print(f"{name} is left as it is: {printable(why)}", flush=True)
+                say(f"{name} is left as it is: {printable(why)}")
 
     def interrupted(self, subject: str) -> None:
         if not self._json:
-            print("\ninterrupted: the offer stands for the cars named so far; go on with the same command")
+            say()  # after ^C
+            say("interrupted: the offer stands for the cars named so far; go on with the same command")
 
     def _say(self, content: Mapping[str, object], line: str) -> None:
         if self._json:
             print_json(dict(content))
         else:
-            print(line, flush=True)
+            say(line)
 
 
 def _sorted(cars: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from services.config_file import SYSTEM_FILE, ConfigError, load
 from tools.commands.forget import forget
 from tools.install import broker, files, people, systemd
 from tools.install.versions import HOME
+from tools.terminal.output import say
 from tools.terminal.problems import Problem, warn
 
 STATE = Path("/var/lib/smartcar")
@@ -34,9 +35,9 @@ def remove(*, yes: bool) -> int:
         people.remove()
     shutil.rmtree(HOME, ignore_errors=True)
     if data_too:
-        print("smartcar is removed. Models in your data folder are yours, and stay.")
+        say("smartcar is removed. Models in your data folder are yours, and stay.")
     else:
-        print(f"smartcar is removed; {STATE} and {SETTINGS} stay for a later installation.")
+        say(f"smartcar is removed; {STATE} and {SETTINGS} stay for a later installation.")
     return 0
 
 

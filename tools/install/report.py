@@ -11,7 +11,7 @@ from tools.install import broker, page
 from tools.install.certificates import Authority
 from tools.install.versions import previous
 from tools.observe.snapshot import ask
-from tools.terminal.output import print_table
+from tools.terminal.output import print_table, say
 from tools.up.broker import subscribe_command
 from tools.up.lines import STYLES
 
@@ -39,9 +39,10 @@ def show(settings: Settings, login: str | None, data_folder: Path | None) -> Non
     lines.append(("settings", f"{SYSTEM_FILE}{f', {CARD_FILE}' if CARD_FILE.exists() else ''}"))
     lines.append(("log", "journalctl -fu 'smartcar-*'"))
     for name, text in lines:
-        print(f"{name:9} {text}")
+        say(f"{name:9} {text}")
     if login:
-        print(f"\n{login} may use the car (smartcar status, …) from the next login on.")
+        say()
+        say(f"{login} may use the car (smartcar status, …) from the next login on.")
 
 
 def _subscribe(settings: Settings) -> str:

@@ -37,7 +37,7 @@ from models.bundle.archive import pack
 from models.bundle.bundle import read_regular
 from services.config import Settings
 from tools.model.making import read_bundle
-from tools.terminal.output import as_dict, print_json, print_table
+from tools.terminal.output import as_dict, print_json, print_table, say
 from tools.terminal.problems import Problem
 
 DEADLINE_S = 10.0
@@ -112,7 +112,7 @@ class Updater:
             if json:
                 print_json(as_dict(last))
             else:
-                print(_line(last), flush=True)
+                say(_line(last))
         return 0 if last is not None and last.step in ("active", "kept") else 1
 
     def close(self) -> None:
@@ -152,9 +152,9 @@ def show(settings: Settings, *, json: bool) -> int:
         ([*_cells(row, table)] for row in table.models),
     )
     if table.pinned:
-        print("the active model is pinned; `smartcar model unpin` lets bundles from elsewhere replace it")
+        say("the active model is pinned; `smartcar model unpin` lets bundles from elsewhere replace it")
     for offer in table.offers:
-        print(_offered(offer, table))
+        say(_offered(offer, table))
     return 0
 
 
@@ -167,10 +167,10 @@ def show_offers(settings: Settings, *, json: bool) -> int:
             print_json(as_dict(offer))
     elif not table.offers:
         names = ", ".join(settings.models.follow)
-        print(f"no offer of {names} is known" if names else "no name is followed; models.follow names some")
+        say(f"no offer of {names} is known" if names else "no name is followed; models.follow names some")
     else:
         for offer in table.offers:
-            print(_offered(offer, table))
+            say(_offered(offer, table))
     return 0
 
 
@@ -275,7 +275,7 @@ def _pins(settings: Settings, command: Command, json: bool) -> int:
     if json:
         print_json(as_dict(now))
     else:
-        print(f"active: {now.active.name} {now.active.version}{', pinned' if now.pinned else ''}")
+        say(f"active: {now.active.name} {now.active.version}{', pinned' if now.pinned else ''}")
     return 0
 
 

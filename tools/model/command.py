@@ -11,6 +11,7 @@ import typer
 from tools.terminal import problems
 from tools.terminal.broker_options import FindWays, with_broker
 from tools.terminal.options import Config, Json
+from tools.terminal.output import print_document
 
 app = typer.Typer(help="Models: take, try, go back; bundle and sign.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys to sign bundles with.", no_args_is_help=True)
@@ -249,7 +250,7 @@ def schema() -> None:
 
     from models.bundle.manifest import manifest_schema
 
-    print(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
+    print_document(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
 
 
 @keys_app.command("generate")

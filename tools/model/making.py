@@ -21,7 +21,7 @@ from models.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE, GoldenTerms, M
 from models.importing.isolated import import_file, prove
 from models.refusal import Reason, Refusal
 from models.store_reader import FACTORY_FOLDER
-from tools.terminal.output import as_dict, print_json
+from tools.terminal.output import as_dict, print_json, say
 from tools.terminal.problems import Problem
 
 LATENCY_MS = 100.0
@@ -74,7 +74,7 @@ def sign(path: Path, key: Path) -> int:
         _replace(path / SIGNATURE_FILE, signed.files()[SIGNATURE_FILE])
     else:
         _replace(path, pack(signed))
-    print(f"{bundle.manifest.name} {bundle.manifest.version} signed by {signing.public.fingerprint}")
+    say(f"{bundle.manifest.name} {bundle.manifest.version} signed by {signing.public.fingerprint}")
     return 0
 
 
@@ -99,13 +99,13 @@ def generate_key(path: Path, comment: str) -> int:
         raise Problem(f"{path} is there already; a key is never overwritten") from None
     except OSError as error:
         raise Problem(f"{path} can't be written: {error.strerror}") from None
-    print(replace(key.public, comment=comment).text)
+    say(replace(key.public, comment=comment).text)
     return 0
 
 
 def show_key(path: Path, comment: str) -> int:
     """Print the public key of a private one."""
-    print(replace(SigningKey.load(path).public, comment=comment).text)
+    say(replace(SigningKey.load(path).public, comment=comment).text)
     return 0
 
 
@@ -197,10 +197,10 @@ def _tell(bundle: Bundle, proof: Proof, where: Path, *, json: bool, signer: Publ
             )
         )
         return
-    print(f"{where}: {manifest.name} {manifest.version}, release {manifest.release}, for {manifest.target}")
-    print(f"digest {bundle.digest}")
-    print(f"{proof.accuracy:.1%} of {proof.digits} golden digits, five in {proof.latency_ms:.2f} ms")
+    say(f"{where}: {manifest.name} {manifest.version}, release {manifest.release}, for {manifest.target}")
+    say(f"digest {bundle.digest}")
+    say(f"{proof.accuracy:.1%} of {proof.digits} golden digits, five in {proof.latency_ms:.2f} ms")
     if signer is not None:
-        print(f"signed by {signer.fingerprint} {signer.comment}".rstrip())
+        say(f"signed by {signer.fingerprint} {signer.comment}".rstrip())
     elif bundle.signature is None:
-        print("not signed; smartcar model sign does it")
+        say("not signed; smartcar model sign does it")

@@ -10,7 +10,7 @@ from messages.vision import ReadingEvent
 from services.config import Settings
 from services.service import journal_path
 from tools.observe.listening import listen
-from tools.terminal.output import as_dict, print_json
+from tools.terminal.output import as_dict, print_json, say
 
 TOPIC = "reading.event"
 
@@ -52,8 +52,7 @@ def _print(event: ReadingEvent, json: bool) -> None:
         return
     moment = event.wall_time.astimezone()
     reason = f" ({event.end_reason})" if event.end_reason else ""
-    print(
+    say(
         f"{moment:%Y-%m-%d %H:%M:%S}  {event.text:<8} {event.phase}{reason}, {event.confidence:.0%} sure, "
-        f"{event.frames} frames, {event.latency_ms:.0f} ms, {event.model.name} {event.model.version}",
-        flush=True,
+        f"{event.frames} frames, {event.latency_ms:.0f} ms, {event.model.name} {event.model.version}"
     )

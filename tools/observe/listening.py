@@ -14,6 +14,7 @@ from messages.bus import Subscriber
 from messages.topics import Topic
 from services.config import Settings
 from services.table import SERVICES
+from tools.terminal.output import say
 from tools.terminal.problems import Problem
 
 HINT_AFTER_S = 3.0
@@ -43,7 +44,7 @@ def listen(
                 yield row, message
             if hint and time.monotonic() - started >= HINT_AFTER_S:
                 hint = False
-                print(
+                say(
                     f"nothing heard yet on {settings.paths.runtime}; `smartcar status` shows what runs",
                     file=sys.stderr,
                 )

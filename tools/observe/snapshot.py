@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from tools.terminal.problems import Problem
 ASK_S = 1.2
 """A little more than a heartbeat."""
 SILENT_AFTER_S = 3.0
+FIRST_BEAT_S = 30.0
+"""A process may start for so long before its first heartbeat: a cold disk is slow."""
 WELL: frozenset[ServiceState] = frozenset({"ready", "off"})
 _LOSSES = (
     "dropped",
@@ -173,11 +176,12 @@ class Watcher:
 
     def _status(self, service: str) -> Status:
         beat = self._beats.get(service)
-        if beat is None or beat.state == "stopped":
-            return absent(self._runtime, service)
-        if time.monotonic() - beat.monotonic_ns / 1e9 > SILENT_AFTER_S:
-            return absent(self._runtime, service)
+        if beat is None or beat.state == "stopped" or self._is_silent(beat):
+            return absent(self._runtime, service, beat)
         return Status.of(service, beat)
+
+    def _is_silent(self, beat: Heartbeat) -> bool:
+        return time.monotonic() - beat.monotonic_ns / 1e9 > SILENT_AFTER_S
 
 
 def ask(settings: Settings, seconds: float = ASK_S) -> Glance:
@@ -189,11 +193,17 @@ def ask(settings: Settings, seconds: float = ASK_S) -> Glance:
         return watcher.glance()
 
 
-def absent(runtime: Path, service: str) -> Status:
-    """A service that doesn't answer: it hangs, failed, or was never started."""
+def absent(runtime: Path, service: str, last: Heartbeat | None = None) -> Status:
+    """A service that isn't heard: it starts, is just ending, hangs, failed, or was never started.
+
+    `last` is its last heartbeat, where one was heard: a process that has beaten isn't starting any more.
+    """
     restarts = Starts.restarts(runtime, service)
     pid = _process(runtime, service)
-    if pid is not None:
+    has_beaten = last is not None and last.pid == pid
+    if pid is not None and not has_beaten and (age_s := _age_s(pid)) < FIRST_BEAT_S:
+        return Status(service, "starting", pid=pid, uptime_s=round(age_s, 1), restarts=restarts)
+    if pid is not None and not (has_beaten and last is not None and last.state == "stopped"):
         reason = f"process {pid} runs but does not answer; if that stays so, end it: kill -9 {pid}"
         return Status(service, "failed", reason, restarts=restarts)
     note = FailureNote.read(runtime, service)
@@ -210,6 +220,15 @@ def _process(runtime: Path, service: str) -> int | None:
     except (OSError, ValueError):
         return None
     return pid if service.encode() in command else None
+
+
+def _age_s(pid: int) -> float:
+    """How long a process has been running; 0 where it has just ended."""
+    try:
+        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(started) / os.sysconf("SC_CLK_TCK")
 
 
 def _page(runtime: Path) -> str:

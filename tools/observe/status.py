@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from services.config import Settings
 from tools.observe.snapshot import Glance, ask
-from tools.terminal.output import print_json
+from tools.terminal.output import print_json, say
 
 
 def show(settings: Settings, *, json: bool) -> int:
@@ -30,4 +30,4 @@ def _print(glance: Glance) -> None:
     terminal = console()
     terminal.print(services_table(glance.services, terminal.width))
     for line in lines(glance):
-        print(line)
+        say(line)

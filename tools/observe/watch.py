@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from messages.topics import BY_NAME, topic
 from services.config import Settings
 from tools.observe.listening import listen
-from tools.terminal.output import as_dict, print_json, summary
+from tools.terminal.output import as_dict, print_json, say, summary
 from tools.terminal.problems import Problem
 
 
@@ -29,10 +29,7 @@ def show(settings: Settings, names: Sequence[str], *, json: bool, count: int = 0
                 print_json(as_dict(message, topic=row.name))
             else:
                 moment = message.wall_time.astimezone()
-                print(
-                    f"{moment:%H:%M:%S.%f} {row.name} {message.source} {summary(message)}"[: _width()],
-                    flush=True,
-                )
+                say(f"{moment:%H:%M:%S.%f} {row.name} {message.source} {summary(message)}"[: _width()])
             seen += 1
             if count and seen >= count:
                 break

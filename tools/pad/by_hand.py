@@ -28,7 +28,7 @@ from messages.pad_commands import (
 from services.config import Settings
 from tools.pad.link import pad_link
 from tools.pad.words import percent
-from tools.terminal.output import print_json, print_table
+from tools.terminal.output import print_json, print_table, say
 from tools.terminal.problems import Problem
 
 AUTHOR = "cli"
@@ -49,7 +49,7 @@ def write(settings: Settings, digits: str, seed: int | None, *, json: bool) -> i
     if json:
         print_json({"written": digits, "seed": written.seed, **as_content(reading)})
     else:
-        print(f"written with seed {written.seed}")
+        say(f"written with seed {written.seed}")
         show_reading(reading)
     return 0
 
@@ -146,7 +146,7 @@ def show_reading(reading: PadReading) -> None:
         ((str(box), *_cells(digit)) for box, digit in enumerate(reading.digits, 1)),
     )
     if reading.model is not None:
-        print(f"{reading.text}, says {reading.model.name} {reading.model.version}")
+        say(f"{reading.text}, says {reading.model.name} {reading.model.version}")
 
 
 def _cells(digit: BoxDigit) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ from messages.pad_commands import BoxView, PadShow, PadViews
 from services.config import Settings
 from tools.pad.link import pad_link
 from tools.pad.words import percent
-from tools.terminal.output import print_json
+from tools.terminal.output import print_json, say
 
 _SHADES = " ░▒▓█"
 _BAR = 12
@@ -35,9 +35,10 @@ def show(settings: Settings, *, json: bool) -> int:
         return 0
     blocks = [block(number, view) for number, view in enumerate(views.boxes, 1)]
     for lines in zip(*blocks, strict=True):
-        print("  ".join(lines).rstrip())
+        say("  ".join(lines).rstrip())
     if views.model is not None:
-        print(f"\n{views.model.name} {views.model.version}")
+        say()
+        say(f"{views.model.name} {views.model.version}")
     return 0
 
 

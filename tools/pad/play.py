@@ -20,7 +20,7 @@ from messages.pad import Brush, Points
 from messages.pad_commands import MAX_STROKES, PadPlay, PadReading
 from services.config import Settings
 from tools.pad.link import PadLink, pad_link
-from tools.terminal.output import print_json
+from tools.terminal.output import print_json, say
 from tools.terminal.problems import Problem
 
 AT_ONCE = 12
@@ -185,13 +185,13 @@ class Player:
         if self._json:
             print_json({"id": line_id, "digits": reading.text, "confidence": confidences})
         else:
-            print(f"{line_id}  {reading.text}  {' '.join(f'{each:.0%}' for each in confidences)}")
+            say(f"{line_id}  {reading.text}  {' '.join(f'{each:.0%}' for each in confidences)}")
 
     def _print_error(self, played: _Played) -> None:
         if self._json:
             print_json({"id": played.id, "error": played.error})
         else:
-            print(f"{played.id}  {played.error}")
+            say(f"{played.id}  {played.error}")
 
 
 def play(settings: Settings, path: str, *, json: bool) -> int:
@@ -210,7 +210,7 @@ def play(settings: Settings, path: str, *, json: bool) -> int:
             os.close(descriptor)
     if player.failed:
         lines = "1 line" if player.failed == 1 else f"{player.failed} lines"
-        print(f"smartcar: {lines} could not be read; the output says why", file=sys.stderr)
+        say(f"smartcar: {lines} could not be read; the output says why", file=sys.stderr)
     return 1 if player.failed else 0
 
 

@@ -18,7 +18,7 @@ from messages.pad_commands import (
 from messages.pad_follower import PadFollower
 from services.config import Settings
 from tools.pad.link import PadLink, pad_link
-from tools.terminal.output import print_json
+from tools.terminal.output import print_json, say
 
 CODES = (("01234", 11), ("56789", 12))
 """Written with these seeds: all ten digits."""
@@ -65,10 +65,10 @@ def selftest(settings: Settings, *, json: bool) -> int:
         )
         return 0 if good else 1
     for digits, read in texts:
-        print(f"written {digits}, read {read}")
+        say(f"written {digits}, read {read}")
     if watched < len(CODES):
-        print("the strokes were not seen on the bus")
-    print(f"{'The pad works' if good else 'The pad does not work'}: {right} of 10 right, {elapsed_s:.2f} s")
+        say("the strokes were not seen on the bus")
+    say(f"{'The pad works' if good else 'The pad does not work'}: {right} of 10 right, {elapsed_s:.2f} s")
     return 0 if good else 1
 
 

@@ -20,7 +20,7 @@ from tools.publish.link import Link, LinkLost, Received
 from tools.publish.publication import Publication, largest_chunk, look, withdraw
 from tools.publish.retained import RetainedModel
 from tools.publish.signing import next_release, release_of, reported_releases
-from tools.terminal.output import print_json
+from tools.terminal.output import print_json, say
 from tools.terminal.problems import Problem
 
 SETTLE_S = 2.0
@@ -83,7 +83,7 @@ def take_back(name: str, ways: Sequence[Mqtt], *, json: bool) -> int:
     if json:
         print_json({"withdrawn": name, "topics": cleared})
     else:
-        print(f"{name}: " + (f"{cleared} topics cleared" if cleared else "nothing stood there"))
+        say(f"{name}: " + (f"{cleared} topics cleared" if cleared else "nothing stood there"))
     return 0
 
 
@@ -104,7 +104,7 @@ class _Session:
 
     def say(self, sentence: str) -> None:
         if not self._json:
-            print(sentence, flush=True)
+            say(sentence)
 
     def run(self, link: Link) -> int:
         """Raises LinkLost, Problem."""
@@ -177,7 +177,7 @@ class _Session:
         if self._json:
             print_json(_as_dict(answer))
         else:
-            print(f"{answer.car}: {_words(answer)}", flush=True)
+            say(f"{answer.car}: {_words(answer)}")
 
     def _watch(self, link: Link, retained: RetainedModel, publication: Publication) -> int:
         answers = self._answers
@@ -209,9 +209,9 @@ class _Session:
                 }
             )
         elif not followers:
-            print(f"No car that follows {answers.name} is known here (models.follow of the cars' settings).")
+            say(f"No car that follows {answers.name} is known here (models.follow of the cars' settings).")
         else:
-            print(f"{len(taken)} of {len(here)} connected followers read with it now.")
+            say(f"{len(taken)} of {len(here)} connected followers read with it now.")
         if silent:
             self.say(
                 f"No last word from {', '.join(silent)} yet: the offer stands, they go on by themselves."

@@ -1,35 +1,55 @@
-"""What commands print: JSON, one object a line, for programs; lines and tables for people."""
+"""What commands print: JSON, one object a line, for programs; lines and tables for people.
+
+Every command prints through this module, since what it prints may hold text of strangers:
+
+    say(f"{car}: {sentence}")
+    print_json({"car": car, "sentence": sentence})
+    print_table(("car", "state"), rows)
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pydantic import BaseModel
-
-from messages.message import Message
+from tools.terminal.printable import printable
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console
     from rich.table import Table
 
-_ENVELOPE = frozenset(Message.model_fields)
+    from messages.message import Message
+
 _LONGEST_TEXT = 60
+_LONGEST_LINE = 1 << 20
+
+
+def say(line: str = "", *, file: TextIO | None = None) -> None:
+    """Print one line for people to standard output, or to `file`, at once.
+
+    The line may hold text of strangers: what would steer the terminal is replaced, line ends become spaces.
+    """
+    print(printable(line, _LONGEST_LINE), file=file, flush=True)
+
+
+def print_document(text: str) -> None:
+    """Print a text of several lines: TOML, Markdown, JSON."""
+    for line in text.removesuffix("\n").split("\n"):
+        say(line)
 
 
 def print_json(content: dict[str, Any], file: TextIO | None = None) -> None:
-    """One object on one line of standard output, or of `file`, at once.
+    """Print one object on one line of standard output, or of `file`, at once; nothing is lost.
 
-    Names of files that are no UTF-8 are written with escapes, as Python reads them.
+    What would steer a terminal, or is no UTF-8 in a file's name, is written as JSON's escapes.
     """
     line = json.dumps(content, ensure_ascii=False, separators=(", ", ": "))
-    try:
-        line.encode()
-    except UnicodeEncodeError:
-        line = json.dumps(content, separators=(", ", ": "))
+    if not line.isprintable():
+        line = "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in line)
     print(line, file=file, flush=True)
 
 
@@ -49,7 +69,9 @@ def as_dict(message: BaseModel, **more: Any) -> dict[str, Any]:
 
 def summary(message: Message) -> str:
     """A message on one line, without its envelope and with long texts cut."""
-    content = {key: value for key, value in as_dict(message).items() if key not in _ENVELOPE}
+    from messages.message import Message
+
+    content = {key: value for key, value in as_dict(message).items() if key not in Message.model_fields}
     return " ".join(f"{key}={_short(value)}" for key, value in content.items() if value not in ("", {}, []))
 
 
@@ -71,10 +93,23 @@ def _cut(value: Any) -> Any:
 
 
 def console() -> Console:
-    """The terminal; 200 columns wide, without colours, where nobody looks."""
-    from rich.console import Console
+    """The terminal for tables and colours; 200 columns wide, without colours, where nobody looks.
 
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, emoji=False)
+    Text of strangers in what it prints can't steer the terminal.
+    """
+    from rich.console import Console as RichConsole
+    from rich.segment import Segment
+
+    class SafeConsole(RichConsole):
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                if segment.control or segment.text.isprintable():
+                    yield segment
+                else:
+                    lines = (printable(line, _LONGEST_LINE) for line in segment.text.split("\n"))
+                    yield Segment("\n".join(lines), segment.style)
+
+    return SafeConsole(width=None if sys.stdout.isatty() else 200, highlight=False, emoji=False)
 
 
 def table(
@@ -89,7 +124,8 @@ def table(
         *headings, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold"
     )
     for row in rows:
-        made.add_row(*(Text(cell, (styles or {}).get(cell, ""), overflow="fold") for cell in row))
+        cells = (printable(cell, _LONGEST_LINE) for cell in row)
+        made.add_row(*(Text(cell, (styles or {}).get(cell, ""), overflow="fold") for cell in cells))
     return made
 
 

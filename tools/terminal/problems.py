@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from tools.terminal.output import say
+
 INTERRUPTED = 130
 
 
@@ -16,13 +18,13 @@ class Problem(Exception):
 
 def stop(sentence: str, exit_code: int = 1) -> NoReturn:
     """End the command with a sentence."""
-    print(f"smartcar: {sentence}", file=sys.stderr)
+    say(f"smartcar: {sentence}", file=sys.stderr)
     sys.exit(exit_code)
 
 
 def warn(sentence: str) -> None:
     """Say it, and go on."""
-    print(f"smartcar: {sentence}", file=sys.stderr)
+    say(f"smartcar: {sentence}", file=sys.stderr)
 
 
 def finish(exit_code: int) -> None:
@@ -45,7 +47,7 @@ def guarded(command: Callable[[], object]) -> int:
     except Exception as error:
         if not _is_for_users(error):
             raise
-        print(f"smartcar: {error}", file=sys.stderr)
+        say(f"smartcar: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tools.terminal import problems
+from tools.terminal.output import say
 from tools.terminal.problems import Problem
 from tools.train.presets import OURS, PRESETS, family
 
@@ -144,8 +146,7 @@ def train(
 def _need_tensorflow() -> None:
     """Import it, without its chatter. Ends the command where it is not installed."""
     if find_spec("tensorflow") is None:
-        typer.echo("Training needs TensorFlow: pip install 'smartcar[train]'.", err=True)
-        raise typer.Exit(2)
+        problems.stop("training needs TensorFlow: pip install 'smartcar[train]'", exit_code=2)
     from tools.terminal.output import silence_libraries
 
     silence_libraries()
@@ -177,7 +178,7 @@ def go_on(folder: Path) -> None:
         if runs.is_done(folder):
             raise Problem(f"{folder} is finished already.")
         if not checkpoint.exists(folder):
-            typer.echo(f"{folder} has no whole epoch yet: from the beginning.", err=True)
+            problems.warn(f"{folder} has no whole epoch yet: from the beginning")
         execute(job, folder, resume=True)
     except (DataError, runs.RunError, ValueError) as error:
         raise Problem(str(error)) from None
@@ -190,12 +191,12 @@ def _tell(folder: Path) -> None:
     metrics = runs.read(folder, runs.METRICS)
     for score in metrics["scores"].values():
         interval = f"{score['low']:.2%} to {score['high']:.2%}"
-        print(
+        say(
             f"{score['set']:46} {score['right']:6} of {score['count']:6}  {score['share']:7.2%}  ({interval})"
         )
     if metrics.get("course_says"):
-        print(f"the course says {metrics['course_says']:.2%}, of t10k")
-    print(f"{folder}: model, pictures and metrics.json, after {metrics['minutes']:.1f} min")
+        say(f"the course says {metrics['course_says']:.2%}, of t10k")
+    say(f"{folder}: model, pictures and metrics.json, after {metrics['minutes']:.1f} min")
 
 
 @app.command()
@@ -217,7 +218,7 @@ def report(
         output.write_text(page(found), "utf-8")
     except runs.RunError as error:
         raise Problem(str(error)) from None
-    print(f"{output}: {len(found)} {'run' if len(found) == 1 else 'runs'}")
+    say(f"{output}: {len(found)} {'run' if len(found) == 1 else 'runs'}")
 
 
 def show_presets() -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
+from tools.terminal.output import console, say
+
 
 class Progress:
     """A bar over all epochs, with the time left, and a line for each epoch done. A context manager."""
 
     def __init__(self, title: str, epochs: int, done: int = 0) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         self._epochs = epochs
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        console = Console(highlight=False)
-        self._bar = Bar(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
+        self._bar = Bar(*columns, console=console(), transient=True, disable=not sys.stdout.isatty())
         self._task = self._bar.add_task(title, total=max(1, epochs), completed=done)
 
     def __enter__(self) -> Progress:
@@ -47,6 +47,6 @@ class Progress:
     def say(self, line: str) -> None:
         """A line above the bar."""
         if self._bar.disable:
-            print(line, flush=True)
+            say(line)
         else:
             self._bar.console.print(line, markup=False)

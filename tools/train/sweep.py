@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from tools.terminal.output import say
 from tools.terminal.problems import Problem
 from tools.train import runs
 from tools.train.data.datasets import DataError
@@ -91,7 +92,7 @@ def sweep_over(jobs: dict[str, Job], folder: Path, cluster: str | None = None) -
                 _unpack(files, places[title])
         else:
             for title, job in due.items():
-                print(f"— {title}", flush=True)
+                say(f"— {title}")
                 execute(job, places[title], resume=True)
     except (DataError, runs.RunError, ValueError, TypeError) as error:
         raise Problem(str(error)) from None
@@ -100,8 +101,8 @@ def sweep_over(jobs: dict[str, Job], folder: Path, cluster: str | None = None) -
     for run in places.values():
         scores = runs.read(run, runs.METRICS)["scores"]
         share = scores["mnist"]["share"] if scores else 0.0
-        print(f"{run.name:40} {share:7.2%}")
-    print(f"{folder}: comparison.png, report.html")
+        say(f"{run.name:40} {share:7.2%}")
+    say(f"{folder}: comparison.png, report.html")
     return folder
 
 
@@ -117,7 +118,7 @@ def _on_ray(jobs: dict[str, Job], cluster: str) -> Iterator[tuple[str, dict[str,
     while waiting:
         (done,), _ = ray.wait(list(waiting), num_returns=1)
         title = waiting.pop(done)
-        print(f"— {title} is done", flush=True)
+        say(f"— {title} is done")
         yield title, ray.get(done)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from rich.console import Console
 from rich.text import Text
 
 from messages.vision import ReadingEvent
+from tools.terminal.output import console
 
 STYLES = {
     "ready": "green", "off": "dim", "starting": "dim", "stopped": "dim",
@@ -25,7 +25,7 @@ class Lines:
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self._quiet, self._verbose = quiet, verbose
-        self._console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+        self._console = console()
         self._gone = False
 
     def say(self, text: str, style: str = "") -> None:
@@ -67,7 +67,7 @@ class Lines:
         if self._gone:
             return
         try:
-            self._console.print(text)
+            self._console.print(text, soft_wrap=True)
         except OSError:  # the terminal or the pipe is gone
             self._gone = True
 

@@ -9,14 +9,13 @@ from signal import Signals
 from messages.health import Heartbeat
 from services.__main__ import EXIT_CANNOT_START
 from services.supervision import FailureNote
+from tools.observe.snapshot import FIRST_BEAT_S
 from tools.up.child import Child
 from tools.up.lines import Lines, without_stamp
 from tools.up.restarts import MAX_CRASHES, RestartPolicy
 
 SILENT_S = 10.0
-"""A process that hasn't beaten for so long hangs."""
-FIRST_BEAT_S = 30.0
-"""The same, before the first beat and until it is up: a cold disk is slow."""
+"""A process that hasn't beaten for so long hangs; before it is up, FIRST_BEAT_S holds."""
 _INTERPRETER_NOISE = ("Traceback", "  File", "    ")
 
 

@@ -81,6 +81,7 @@ def test_a_video_plays_at_its_own_speed_and_starts_again(
     onlooker = Onlooker(context, runtime)
     with service("capture", runtime, CAPTURE__SOURCE=str(path)):
         onlooker.wait(lambda: len(onlooker.of("frame")) > 25)
+        onlooker.wait(lambda: "capture" in onlooker.health)
         onlooker.wait(lambda: onlooker.health["capture"].rates.get("frames", 0) > 10)
     assert onlooker.health["capture"].rates["frames"] < 25
 

@@ -203,6 +203,7 @@ def test_a_frame_that_is_not_there_is_counted_and_the_next_is_read(
         wrong = {"ring": "../../etc/passwd", "slot": -1, "generation": 10**6, "height": 10**6}[damage]
         good = onlooker.of("frame")[-1]
         camera._publisher.publish("frame", good.model_copy(update={damage: wrong}))
+        onlooker.wait(lambda: "recognizer" in onlooker.health)  # it reads before its first heartbeat
         onlooker.wait(lambda: onlooker.health["recognizer"].counters.get("frames_gone", 0) >= 1)
         number = camera.show(EMPTY)
         onlooker.wait(lambda: onlooker.of("reading")[-1].frame_id == number)

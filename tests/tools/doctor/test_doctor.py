@@ -150,7 +150,7 @@ def test_a_bundle_has_what_a_report_needs_and_no_secret(runtime: Path) -> None:
         whole = "".join(file.read().decode() for file in files if file is not None)
     assert {"doctor.jsonl", "status.json", "settings.toml", "versions.txt", "failures.json"} <= names
     assert "pydantic" in whole
-    assert "(removed)@127.0.0.1:1/live" in whole
+    assert "rtsp://127.0.0.1:1/live" in whole
     for secret in (*secrets.values(), token.read_text().strip()):
         assert secret not in whole
 

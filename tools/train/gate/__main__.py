@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tools.terminal.output import say
 from tools.train.gate import network
 from tools.train.gate.crops import crops, parts, picture_crops
 from tools.train.gate.digits import Digits
@@ -54,7 +55,7 @@ def main() -> None:
         made["found"] = np.concatenate(list(found))
         if arguments.cache:
             np.savez(arguments.cache, **made)
-    print(", ".join(f"{len(held)} {name}" for name, held in made.items()))
+    say(", ".join(f"{len(held)} {name}" for name, held in made.items()))
     kinds = [Kind(name, held, name in ("digits", "cut_off")) for name, held in made.items()]
     network.train(kinds, arguments.out, arguments.epochs, arguments.seed)
 

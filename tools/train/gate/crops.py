@@ -15,6 +15,7 @@ from services.recognizer.locate import LocateSettings, locate
 from services.recognizer.touching import TouchingSettings, between, cuts
 from tools.bench.backdrops import DRAWN
 from tools.bench.pages import row
+from tools.terminal.output import say
 from tools.train.data import raster
 from tools.train.gate.digits import Digits, Drawer, Pixels, Random, bent
 from tools.train.gate.others import cut_out
@@ -61,7 +62,7 @@ def crops(ways: list[tuple[float, Drawer]], count: int, rng: Random) -> Pixels:
         found = locate(on_paper(way(rng), rng), settings)
         if found:
             made.append(normalise(max(found, key=lambda candidate: candidate.ink.size).ink))
-    print(f"  {count} crops of {tried} drawings")
+    say(f"  {count} crops of {tried} drawings")
     return np.stack(made)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tools.terminal.output import say
 from tools.train.gate.digits import Pixels
 
 
@@ -87,7 +88,7 @@ def train(kinds: Sequence[Kind], out: Path, epochs: int, seed: int) -> None:
         for least in (0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.95)
     }
     for least, shares in passed.items():
-        print(f"{least} passes: " + ", ".join(f"{name} {share:.2%}" for name, share in shares.items()))
+        say(f"{least} passes: " + ", ".join(f"{name} {share:.2%}" for name, share in shares.items()))
     out.mkdir(parents=True, exist_ok=True)
     write_tflite(model, out / "gate.tflite", batch=8)
     note = {
