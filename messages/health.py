@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from messages.message import Message
+from messages.topics import EVERY_SERVICE, Kind, Mirror, Topic
 
 ServiceState = Literal["starting", "ready", "degraded", "failed", "off", "stopped"]
 
@@ -39,3 +40,21 @@ class JournalCursor(Message):
     """
 
     delivered: dict[str, int] = {}
+
+
+HEALTH = Topic(
+    "health",
+    Heartbeat,
+    Kind.STATE,
+    "how each service is",
+    hertz=1.0,
+    mirror=Mirror("status/{source}", qos=1, retain=True, on_change_of=("state", "reason", "boot_id")),
+    owner=EVERY_SERVICE,
+)
+
+BRIDGE_CURSOR = Topic(
+    "bridge.cursor",
+    JournalCursor,
+    Kind.STATE,
+    "what the broker has acknowledged",
+)

@@ -1,12 +1,12 @@
-"""What one may ask of the updater, and what the updater asks of the recognizer."""
+"""What one may ask of the updater."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from messages.command import Command, Result
+from messages.command import Command, Door, Result
 from messages.models import ModelProgress, Step, StoredModel
 from messages.offers import MAX_CHUNK_BYTES, MAX_OFFER_BYTES, Digest, OfferName, StandingOffer, Url
 from messages.vision import ModelInfo
@@ -20,6 +20,12 @@ MAX_UPLOAD_BYTES = 128 << 20
 UploadId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}$")]
 FileName = Annotated[str, Field(max_length=128, pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z.-]+$")]
+
+
+class ModelCommand(Command):
+    """Base of the commands about models."""
+
+    service = "updater"
 
 
 class ModelChange(Result):
@@ -36,13 +42,12 @@ class ModelUploaded(Result):
     size: int
 
 
-class ModelUpload(Command):
+class ModelUpload(ModelCommand):
     """Hand over a large file part by part, in order; then name it in `upload`. A new one ends the last."""
 
     verb = "model.upload"
     result = ModelUploaded
     about = "hand over a part of a model file, in base64"
-    local = True
 
     upload: UploadId
     """Names the file until it is taken."""
@@ -51,7 +56,7 @@ class ModelUpload(Command):
     content: Annotated[bytes, Field(min_length=1, max_length=MAX_PART_BYTES)]
 
 
-class FileCommand(Command):
+class FileCommand(ModelCommand):
     """A command that comes with a file: in itself, or uploaded before."""
 
     content: Annotated[bytes, Field(max_length=MAX_INLINE_BYTES)] = b""
@@ -66,7 +71,7 @@ class FileCommand(Command):
         return self
 
 
-class ModelInstall(Command):
+class ModelInstall(ModelCommand):
     """Take a signed bundle: its zip as `content` or an `upload`, one at a `url`, or what is offered by name.
 
     The answer comes once size, hash and signature are checked, as far as they can be before it is fetched.
@@ -75,6 +80,7 @@ class ModelInstall(Command):
     verb = "model.install"
     result = ModelChange
     about = "take a signed bundle: its zip in base64, at a URL, or the offer of a name"
+    doors = Door.PAGE, Door.MQTT
 
     content: Annotated[bytes, Field(max_length=MAX_INLINE_BYTES)] = b""
     upload: UploadId | None = None
@@ -103,48 +109,47 @@ class ModelImport(FileCommand):
     verb = "model.import"
     result = ModelChange
     about = "take a model file of the owner's, as if it lay in the data folder"
-    local = True
 
     name: FileName
 
 
-class ModelOffer(Command):
+class ModelOffer(ModelCommand):
     """An offer as it stands on the broker; empty where it was withdrawn. What isn't one is refused."""
 
     verb = "model.offer"
     about = "hand over an offer from the broker (for the bridge)"
-    local = True
 
     name: OfferName
     content: Annotated[bytes, Field(max_length=MAX_OFFER_BYTES + 1)]
 
 
-class ModelChunk(Command):
+class ModelChunk(ModelCommand):
     """A chunk as it stands on the broker. What isn't wanted is passed over."""
 
     verb = "model.chunk"
     about = "hand over a chunk of an offer (for the bridge)"
-    local = True
 
     digest: Digest
     number: Annotated[int, Field(ge=0)]
     content: Annotated[bytes, Field(max_length=MAX_CHUNK_BYTES + 1)]
 
 
-class ModelActivate(Command):
+class ModelActivate(ModelCommand):
     """Take a model from the store, older or not, and pin it."""
 
     verb = "model.activate"
     result = ModelChange
     about = "take a model from the store (its digest or the start of it, previous, factory), and pin it"
+    doors = Door.PAGE, Door.MQTT
 
     model: ModelName
 
 
-class ModelRollback(Command):
+class ModelRollback(ModelCommand):
     verb = "model.rollback"
     result = ModelChange
     about = "go back to the previous model at once, and pin it"
+    doors = Door.PAGE, Door.MQTT
 
 
 class ModelPins(Result):
@@ -152,16 +157,18 @@ class ModelPins(Result):
     active: ModelInfo
 
 
-class ModelPin(Command):
+class ModelPin(ModelCommand):
     verb = "model.pin"
     result = ModelPins
     about = "keep the active model: no bundle from elsewhere replaces it"
+    doors = Door.PAGE, Door.MQTT
 
 
-class ModelUnpin(Command):
+class ModelUnpin(ModelCommand):
     verb = "model.unpin"
     result = ModelPins
     about = "let bundles from elsewhere replace the active model again"
+    doors = Door.PAGE, Door.MQTT
 
 
 class ModelTable(Result):
@@ -175,88 +182,19 @@ class ModelTable(Result):
     """What stands on the broker of the names that are followed."""
 
 
-class ModelList(Command):
+class ModelList(ModelCommand):
     verb = "model.list"
     result = ModelTable
     about = "the models in the store, the newest first"
+    doors = Door.PAGE, Door.MQTT
 
 
-class ModelRemove(Command):
+class ModelRemove(ModelCommand):
     """Active, previous and factory models stay."""
 
     verb = "model.remove"
     result = ModelPins
     about = "take a model out of the store (its digest or the start of it)"
+    doors = Door.PAGE, Door.MQTT_OPT_IN
 
     model: ModelName
-
-
-class TrialReport(Result):
-    """How a model on trial is doing in the recognizer."""
-
-    digest: str
-    phase: Literal["loading", "reading", "failed"]
-    seconds: float = 0.0
-    """Since it began to read."""
-    inferences: int = 0
-    """Digits classified without a fault."""
-    problem: str = ""
-    """Why it failed."""
-
-
-class RecognizerTry(Command):
-    """Read with this model of the store from the next frame on, until it is adopted or dropped.
-
-    Asked again, it tells how the trial is going. A trial that nobody asks after for some seconds is dropped.
-    With `renew` only a trial that is on already goes on: a recognizer that was restarted refuses.
-    """
-
-    verb = "recognizer.try"
-    result = TrialReport
-    about = "read with a model on trial (for the updater)"
-    local = True
-
-    bundle: Digest
-    renew: bool = False
-
-
-class RecognizerModel(Result):
-    model: ModelInfo
-
-
-class RecognizerAdopt(Command):
-    """The active model is this one now: the one on trial, or another one of the store."""
-
-    verb = "recognizer.adopt"
-    result = RecognizerModel
-    about = "read with the active model (for the updater)"
-    local = True
-
-    bundle: Digest
-
-
-class RecognizerDrop(Command):
-    """End a trial, if there is one: back to the model before."""
-
-    verb = "recognizer.drop"
-    result = RecognizerModel
-    about = "end a trial (for the updater)"
-    local = True
-
-
-MODEL_COMMANDS: tuple[type[Command], ...] = (
-    ModelUpload,
-    ModelInstall,
-    ModelImport,
-    ModelOffer,
-    ModelChunk,
-    ModelActivate,
-    ModelRollback,
-    ModelPin,
-    ModelUnpin,
-    ModelList,
-    ModelRemove,
-    RecognizerTry,
-    RecognizerAdopt,
-    RecognizerDrop,
-)

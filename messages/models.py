@@ -9,6 +9,7 @@ from pydantic import Field
 
 from messages.message import Message, Millis, Part
 from messages.offers import StandingOffer
+from messages.topics import Kind, Mirror, Topic
 from messages.vision import ModelInfo
 
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
@@ -117,3 +118,37 @@ class StoredModel(Part):
     """Five digits on this car."""
     problem: str = ""
     """Why it can't be used, where it is damaged or can't be read."""
+
+
+MODEL_STATE = Topic(
+    "model.state",
+    ModelState,
+    Kind.STATE,
+    "which model is active, which was before, which is on trial",
+    mirror=Mirror(
+        "state/model",
+        qos=1,
+        retain=True,
+        max_hertz=4.0,
+        on_change_of=(
+            "active",
+            "previous",
+            "trial",
+            "pinned",
+            "change",
+            "step",
+            "models",
+            "follows",
+            "offers",
+        ),
+    ),
+)
+
+MODEL_PROGRESS = Topic(
+    "model.progress",
+    ModelProgress,
+    Kind.EVENT,
+    "a step of a model on its way into the car, or why it was not taken",
+    journalled=True,
+    mirror=Mirror("event/model", qos=1, retain=False),
+)

@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from messages.message import MalformedMessage, Message, Part, encode, first_problem
+from messages.topics import Kind, Topic
 
 ROOT = "smartcar/models/"
 MAX_CHUNK_BYTES = 256 << 10
@@ -152,3 +153,11 @@ def offer_change(digest: str) -> str:
 def chunk_count(size: int, chunk_bytes: int) -> int:
     """How many chunks a payload of `size` bytes has."""
     return -(-size // chunk_bytes)
+
+
+MODEL_WANTED = Topic(
+    "model.wanted",
+    ModelWanted,
+    Kind.STATE,
+    "which offers and which chunks of one the bridge is to bring",
+)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from messages.message import Confidence, Message, Millis, Part
+from messages.topics import Kind, Mirror, Topic
 from messages.vision import Box, ModelInfo
 
 WIDTH, HEIGHT = 520, 200
@@ -121,3 +122,41 @@ class PadResult(Message):
     model: ModelInfo | None = None
     problem: str = ""
     latency_ms: Annotated[Millis, Field(description="from the change, or the question, to this result")]
+
+
+PAD_STROKE = Topic(
+    "pad.stroke",
+    PadChange,
+    Kind.EVENT,
+    "what was just drawn, erased or undone on the pad",
+)
+
+PAD_CANVAS = Topic(
+    "pad.canvas",
+    PadCanvas,
+    Kind.STATE,
+    "the whole canvas of the pad",
+    mirror=Mirror(
+        "state/pad",
+        qos=1,
+        retain=True,
+        max_hertz=1.0,
+        on_change_of=("revision", "text", "brush", "automatic"),
+    ),
+)
+
+PAD_READING = Topic(
+    "pad.reading",
+    PadResult,
+    Kind.STATE,
+    "what stands in the pad's boxes now, while somebody draws",
+)
+
+PAD_RESULT = Topic(
+    "pad.result",
+    PadResult,
+    Kind.EVENT,
+    "what was read on the pad: asked for, or once the hand rests",
+    journalled=True,
+    mirror=Mirror("event/pad", qos=1, retain=False),
+)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from messages.command import Command, Result
+from messages.command import Command, Door, Result
 from messages.message import Confidence, new_ulid
 from messages.pad import (
     BOXES,
@@ -38,6 +38,7 @@ class PadStrokeCommand(Command):
     verb = "pad.stroke"
     result = PadDone
     about = "draw a stroke: whole, or begin, extend, end"
+    doors = Door.PAGE, Door.MQTT
 
     phase: Literal["whole", "begin", "extend", "end"] = "whole"
     stroke: StrokeId = Field(default_factory=new_ulid)
@@ -56,6 +57,7 @@ class PadUndo(Command):
     verb = "pad.undo"
     result = PadDone
     about = "take back the last thing done, or the last that this author did"
+    doors = Door.PAGE, Door.MQTT
 
     author: Author | None = None
 
@@ -66,6 +68,7 @@ class PadErase(Command):
     verb = "pad.erase"
     result = PadDone
     about = "erase everything, or one box (1 to 5)"
+    doors = Door.PAGE, Door.MQTT
 
     box: Annotated[int, Field(ge=1, le=BOXES)] | None = None
     author: Author = "anyone"
@@ -86,6 +89,7 @@ class PadRecognize(Command):
     verb = "pad.recognize"
     result = PadReading
     about = "read the five boxes now"
+    doors = Door.PAGE, Door.MQTT
 
     model: WhichModel | None = None
 
@@ -103,6 +107,7 @@ class PadWrite(Command):
     verb = "pad.write"
     result = PadWritten
     about = "write digits by hand, from the first box on"
+    doors = Door.PAGE, Door.MQTT
 
     digits: Annotated[str, Field(pattern=rf"^[0-9-]{{1,{BOXES}}}$")]
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
@@ -115,6 +120,7 @@ class PadPlay(Command):
     verb = "pad.play"
     result = PadReading
     about = "erase, draw these strokes and read them, in one go"
+    doors = (Door.MQTT_OPT_IN,)
 
     strokes: Annotated[tuple[Points, ...], Field(max_length=MAX_STROKES)]
     brush: Brush | None = None
@@ -149,12 +155,14 @@ class PadShow(Command):
     verb = "pad.show"
     result = PadViews
     about = "show the five crops as the model sees them, with the ten probabilities of each"
+    doors = Door.PAGE, Door.MQTT
 
 
 class PadBrush(Command):
     verb = "pad.brush"
     result = PadDone
     about = "set the brush's radius for all hands, in pixels"
+    doors = Door.PAGE, Door.MQTT
 
     radius: Brush
 
@@ -163,6 +171,7 @@ class PadAutomatic(Command):
     verb = "pad.automatic"
     result = PadDone
     about = "read while somebody draws: on or off"
+    doors = Door.PAGE, Door.MQTT
 
     on: bool
 
@@ -176,17 +185,4 @@ class PadSave(Command):
     verb = "pad.save"
     result = PadStrokes
     about = "all strokes on the canvas"
-
-
-PAD_COMMANDS: tuple[type[Command], ...] = (
-    PadStrokeCommand,
-    PadUndo,
-    PadErase,
-    PadRecognize,
-    PadWrite,
-    PadPlay,
-    PadShow,
-    PadBrush,
-    PadAutomatic,
-    PadSave,
-)
+    doors = (Door.MQTT_OPT_IN,)

@@ -27,8 +27,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from messages.ring_file import MAX_SLOTS, NoRing, Pixels, RingFile, file_size
 
 MAX_SIDE = 16384
@@ -114,7 +112,7 @@ class RingWriter:
 
         Raises ValueError for what is no (height, width, 3) uint8 array, or too large.
         """
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != "uint8":
             raise ValueError(f"a frame is (height, width, 3) uint8, not {frame.shape} {frame.dtype}")
         height, width, _ = frame.shape
         number = self._take(height, width)

@@ -14,12 +14,13 @@ import os
 import stat
 import struct
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
+Pixels: TypeAlias = "npt.NDArray[np.uint8]"
 
 MAX_SLOTS = 64
 
@@ -133,6 +134,8 @@ class RingFile:
 
     def pixels(self, slot: int, height: int, width: int) -> Pixels:
         """A view of the slot, (height, width, 3); read-only where the ring was opened to read."""
+        import numpy as np  # here, so that who only names a ring stays light
+
         offset = _PIXELS + slot * self._stride
         return np.ndarray((height, width, 3), np.uint8, self._map, offset)
 

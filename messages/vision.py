@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from messages.message import Confidence, Message, Millis, Part
+from messages.topics import Kind, Mirror, Topic
 
 MAX_IMAGE_PIXELS = 4 << 20
 UNREADABLE = "?"
@@ -126,3 +127,38 @@ class ReadingEvent(Message):
     box: Box
     model: ModelInfo
     latency_ms: Annotated[Millis, Field(description="from capture of the deciding frame to this event")]
+
+
+FRAME = Topic(
+    "frame",
+    FrameReady,
+    Kind.STATE,
+    "a frame stands in the ring",
+    hertz=30.0,
+)
+
+READING = Topic(
+    "reading",
+    Reading,
+    Kind.STATE,
+    "all that was read in one frame",
+    hertz=30.0,
+    mirror=Mirror("state/reading", qos=1, retain=True, max_hertz=2.0, on_change_of=("codes",)),
+)
+
+READING_EVENT = Topic(
+    "reading.event",
+    ReadingEvent,
+    Kind.EVENT,
+    "a code came into view, was corrected, left",
+    journalled=True,
+    mirror=Mirror("event/reading", qos=1, retain=False),
+)
+
+READING_IMAGE = Topic(
+    "reading.image",
+    ReadingImage,
+    Kind.STATE,
+    "the picture in which the last event was decided",
+    mirror=Mirror("image/reading", qos=0, retain=True, payload_field="jpeg"),
+)

@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from messages import durable
 from messages.disk import why_not
-from models import durable
 from models.bundle.bundle import Bundle
 from models.refusal import Reason, Refusal
 from models.store_reader import FACTORY_FOLDER, PREFIX, StoreReader

@@ -7,12 +7,12 @@ import logging
 import sys
 from pathlib import Path
 
+from messages.errors import CannotStart
 from messages.lock import AlreadyOwned
+from services.catalogue import SERVICES
 from services.config_file import ConfigError, load
 from services.log import set_up
-from services.service import CannotStart
 from services.supervision import FailureNote
-from services.table import SERVICES
 
 EXIT_CANNOT_START = 78
 """EX_CONFIG of sysexits.h: starting again without a change will not help."""
@@ -31,7 +31,7 @@ def run(name: str, config: Path | None) -> int:
     for complaint in complaints:
         log.warning("%s", complaint)
     try:
-        service = SERVICES[name].load()(settings)
+        service = SERVICES[name](settings)
         if complaints:
             service.details["settings"] = "; ".join(complaints)
         service.run()

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from messages.command import Door, verbs
 from messages.offers import OfferName
 
 COURSE_FOLDER = Path("/home/pi/Smart_Car2/data")
@@ -177,26 +178,7 @@ class Mqtt(Section):
     """Publish a small JPEG of the last decided reading."""
     discovery: Annotated[str, Field(pattern=r"^([^/+#\s]+(/[^/+#\s]+)*)?$", max_length=64)] = "homeassistant"
     """Home Assistant's discovery prefix: it finds the car by itself. Empty: it is not told."""
-    commands: tuple[str, ...] = (
-        "capture.pause",
-        "capture.resume",
-        "capture.camera",
-        "capture.source",
-        "pad.stroke",
-        "pad.undo",
-        "pad.erase",
-        "pad.recognize",
-        "pad.write",
-        "pad.show",
-        "pad.brush",
-        "pad.automatic",
-        "model.install",
-        "model.activate",
-        "model.rollback",
-        "model.pin",
-        "model.unpin",
-        "model.list",
-    )
+    commands: tuple[str, ...] = Field(default_factory=lambda: verbs(Door.MQTT))
     """Which commands are taken from MQTT."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from services import catalogue as _catalogue  # noqa: F401  # the default of mqtt.commands derives from it
 from services.config import Section, Settings
 from services.credentials import with_credentials
 

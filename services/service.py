@@ -1,87 +1,116 @@
-"""The base of every service: one thread, one loop over sockets and timers, a heartbeat out of that loop."""
+"""The base of every service: its class head is its contract, and what all services do is done here.
+
+class HornService(Service):
+    name = "horn"
+    about = "sounds the horn"
+    publishes = (HORN_STATE,)
+    handles = {HornSound: "sound"}
+    peers = {"recognizer": ()}
+
+    def sound(self, command: HornSound) -> None: ...
+"""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import signal
-import socket
 import time
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
 import zmq
 
-from messages.bus import Publisher, Subscriber, socket_path
+from messages.bus import Publisher, Subscriber
+from messages.command import Command, Door, Reply
 from messages.disk import is_held_back, make_private, why_not
-from messages.health import Heartbeat, ServiceState
+from messages.errors import CannotStart
+from messages.health import HEALTH, Heartbeat, JournalCursor, ServiceState
 from messages.journal import BACKLOG, Journal
 from messages.message import Message
-from messages.requests import AnyCommand, CommandServer, Handler
-from services.config import Settings
+from messages.presence import Presence
+from messages.rpc.clients import DEADLINE_S, CallbackCommandClient
+from messages.rpc.server import CommandServer
+from messages.topics import Topic
+from services.config import Section, Settings
+from services.journals import open_journal
 from services.log import fields
+from services.loop import Loop
 from services.metrics import Metrics, ProcessorShare, memory_mb
 from services.supervision import FailureNote, Starts, notify
-from services.table import SERVICES
+
+__all__ = ["ALWAYS", "SERVICES", "CannotStart", "Runs", "Service"]
 
 HEARTBEAT_S = 1.0
+EXPIRE_S = 0.1
+"""Commands without an answer are looked at so often."""
 JOURNAL_AGAIN_S = 0.5
 """A journal that took nothing is tried again."""
 DISK_LOOK_S = 3.0
 MEMORY_EVERY_BEATS = 10
-KEEP_DELIVERED = 500
-"""Events that stay in a journal after the broker has them: for `smartcar events`, the page, a restart."""
 
 log = logging.getLogger(__name__)
 
 
-class CannotStart(RuntimeError):
-    """The service can't run as things are; the message says why and what to do."""
+@dataclass(frozen=True)
+class Runs:
+    """When a service has something to do; else it is `off`, for the reason `otherwise`."""
+
+    when: Callable[[Settings], bool]
+    otherwise: str
 
 
-@dataclass(eq=False)
-class _Timer:
-    period_s: float
-    due: float
-    handler: Callable[[], None]
-    once: bool = False
+ALWAYS = Runs(lambda _: True, "")
 
 
-class Service:
-    """A process of the car. A subclass declares what it hears in `start`, and answers in handlers.
+class Service(Loop):
+    """A process of the car. A subclass declares its contract in its head, and builds its parts in `start`.
 
     Handlers run in the loop, one at a time, and return soon: the heartbeat comes out of the same loop, so
-    a hung handler is a hung service to whoever watches. An exception in a handler ends the process; its
-    supervisor starts it again.
+    a hung handler is a hung service to whoever watches. What comes from outside (a command, a message) ends
+    by itself where its handler raises; any other exception ends the process, and its supervisor starts it
+    again. A head is read by every program, so OpenCV and the like are imported in `start`.
     """
 
     name: ClassVar[str]
-    has_journal: ClassVar[bool] = False
+    about: ClassVar[str]
+    section: ClassVar[type[Section] | None] = None
+    """Its section of the settings."""
+    publishes: ClassVar[tuple[Topic, ...]] = ()
+    """Its topics, besides `health`. Delivery, journal and MQTT mirror stand in the topic's row."""
+    handles: ClassVar[Mapping[type[Command], str]] = {}
+    """Its commands, each with the name of the method that carries it out; dots lead into the parts that
+    `start` has built. Which doors a command may come through stands on its class."""
+    peers: ClassVar[Mapping[str, tuple[type[Command], ...]]] = {}
+    """The services that it needs, and what it asks of each."""
+    door: ClassVar[Door | None] = None
+    """It passes on the commands that come through this door."""
+    runs: ClassVar[Runs] = ALWAYS
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__()
         self.settings = settings
         self.runtime = settings.paths.runtime
         self.metrics = Metrics()
         self.details: dict[str, str] = {}
         """Goes out with every heartbeat: versions, addresses, what a person wants to know."""
+        self.crashed = False
+        """Whether an exception ends this process, while `on_stop` cleans up."""
+        self.presence = {name: Presence() for name in self.peers}
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         _own_folder(self.runtime / self.name)
         self.publisher = Publisher(self.context, self.runtime, self.name)
-        self.journal = self._open_journal() if self.has_journal else None
+        has_journal = any(row.journalled for row in self.publishes)
+        self.journal = open_journal(settings, self.name) if has_journal else None
         self.publisher.journal = self.journal
-        self.commands = CommandServer(self.context, self.runtime, self.name)
-        self._poller = zmq.Poller()
-        self._on_readable: dict[Any, Callable[[], None]] = {}
-        self._timers: list[_Timer] = []
-        self._calls: deque[Callable[[], None]] = deque()
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
-        self._stopping = False
+        self.commands = CommandServer(self.context, self.runtime, self.name, self._item_failed)
+        self._clients: dict[str, CallbackCommandClient] = {}
+        self._clean_up = ExitStack()
+        self._failed_before: set[tuple[str, type[Exception]]] = set()
         self._state: ServiceState = "starting"
         self._reason = ""
         self._started = time.monotonic()
@@ -91,34 +120,38 @@ class Service:
         self._processor_percent = 0.0
         self._restarts = 0
         self.on_readable(self.publisher.state_socket, self.publisher.answer_subscriptions)
-        self.on_readable(self.commands.socket, lambda: _ignore(self.commands.serve()))
-        self.on_readable(self._woken, self._wake)
+        self.on_readable(self.commands.socket, self._serve_commands)
         self.every(HEARTBEAT_S, self._beat)
         self._held_back = is_held_back(settings.paths.state / self.name)
         self.every(JOURNAL_AGAIN_S, self._try_journal_again)
-        self.every(DISK_LOOK_S, self._begin_anew_if_held_back)
+        self.every(DISK_LOOK_S, self._restart_if_namespace_is_stale)
 
     # what a subclass fills in
 
     def start(self) -> None:
-        """Open what is needed and declare handlers. Raises CannotStart."""
-
-    def stop(self) -> None:
-        """Give back what `start` took. Also called when `start` failed half-way."""
+        """Build the parts and declare what is to be cleaned up. Raises CannotStart."""
 
     def helpers(self) -> Collection[int]:
         """Processes that live to work for this one: what they need counts as its own."""
         return ()
 
+    def peer_heard(self, beat: Heartbeat, *, came: bool) -> None:
+        """A peer has sent a heartbeat, of which `presence` knows; `came`: the first, or after a pause."""
+
     # what a subclass uses
 
+    def on_stop(self, undo: Callable[[], object]) -> None:
+        """Call `undo` when the service ends, the last one first, also where `start` failed half-way."""
+        self._clean_up.callback(undo)
+
     def subscribe(self, handlers: dict[str, Callable[[Any], None]]) -> Subscriber:
-        """Call `handlers[topic](message)` for what comes."""
+        """Call `handlers[topic](message)` for what comes; a message whose handler raises is passed over."""
         subscriber = Subscriber(self.context, self.runtime, handlers, SERVICES)
 
         def receive() -> None:
             for row, message in subscriber.receive():
-                handlers[row.name](message)
+                with self.item(row.name):
+                    handlers[row.name](message)
             for name, count in subscriber.malformed.items():
                 if self.metrics.counters[f"malformed.{name}"] == 0:
                     log.warning("a message on %s can't be read and was ignored", name)
@@ -128,32 +161,37 @@ class Service:
             self.on_readable(each, receive)
         return subscriber
 
-    def handle(self, command: type[AnyCommand], handler: Handler[AnyCommand]) -> None:
-        """Answer a command with what `handler` returns, or with the CommandRefused that it raises."""
-        self.commands.handle(command, handler)
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Undo `subscribe`."""
+        for each in subscriber.sockets:
+            self.forget_readable(each)
+        subscriber.close()
 
-    def every(self, period_s: float, handler: Callable[[], None]) -> None:
-        """Call `handler` each `period_s` seconds; late calls are not made up for."""
-        self._timers.append(_Timer(period_s, time.monotonic() + period_s, handler))
+    @contextmanager
+    def item(self, what: str) -> Iterator[None]:
+        """Around what is done for one item from outside: an exception ends the item, not this process.
 
-    def after(self, delay_s: float, handler: Callable[[], None]) -> None:
-        """Call `handler` once, `delay_s` seconds from now."""
-        self._timers.append(_Timer(0.0, time.monotonic() + delay_s, handler, once=True))
+        It is counted as `errors.<what>`, and the first of its kind is logged with its traceback.
+        """
+        try:
+            yield
+        except CannotStart:
+            raise
+        except Exception as error:
+            self._item_failed(what, error)
 
-    def on_readable(self, readable: Any, handler: Callable[[], None]) -> None:
-        """Call `handler` when a ZeroMQ socket, a file or a file descriptor can be read."""
-        self._poller.register(readable, zmq.POLLIN)
-        self._on_readable[_key(readable)] = handler
-
-    def forget_readable(self, readable: Any) -> None:
-        """Undo `on_readable`."""
-        self._poller.unregister(readable)
-        self._on_readable.pop(_key(readable), None)
-
-    def call_soon(self, handler: Callable[[], None]) -> None:
-        """Run `handler` in the loop; may be called from any thread."""
-        self._calls.append(handler)
-        self._wake_loop()
+    def ask(
+        self, command: Command, answered: Callable[[Reply], None], deadline_s: float = DEADLINE_S
+    ) -> None:
+        """Ask a peer without waiting: `answered` is called once, in the loop, with a reply or `no-answer`."""
+        service = command.service
+        if type(command) not in self.peers.get(service, ()) and self.door is None:
+            raise TypeError(f"{self.name} does not declare that it asks {service} for {command.verb}")
+        if service not in self._clients:
+            client = CallbackCommandClient(self.context, self.runtime, service)
+            self._clients[service] = client
+            self.on_readable(client.socket, client.receive)
+        self._clients[service].ask(command, answered, deadline_s)
 
     def publish(self, topic: str, message: Message) -> Message:
         """Stamp and send; a journalled topic is written to the journal first. Returns what was sent."""
@@ -182,12 +220,7 @@ class Service:
             f"and the newest {BACKLOG} wait in memory, where a power cut would take them"
         )
 
-    def request_stop(self) -> None:
-        """Leave the loop soon; may be called from any thread and from a signal handler."""
-        self._stopping = True
-        self._wake_loop()
-
-    # the loop
+    # from start to end
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, then stop cleanly. This process is the service's alone."""
@@ -201,61 +234,86 @@ class Service:
             signal.set_wakeup_fd(-1)
 
     def serve(self) -> None:
-        """Run until `request_stop`, then stop cleanly. In the thread that made the service."""
+        """Run until `request_stop`, then stop cleanly. In the thread that made the service.
+
+        Only a service that was asked to stop says `stopped`; one that an exception ends says `failed`.
+        """
         try:
-            self._publish_heartbeat({}, {})
-            self.start()
+            with self._clean_up:
+                self._work()
+        except Exception as error:
+            self.report("failed", str(error) if isinstance(error, CannotStart) else _crash(error))
+            if isinstance(error, CannotStart):
+                Starts.forget(self.runtime, self.name)
+            raise
+        else:
+            self.report("stopped")
+        finally:
+            self._close()
+
+    def _work(self) -> None:
+        self._publish_heartbeat({}, {})
+        try:
+            if self.runs.when(self.settings):
+                self._listen_to_peers()
+                self.start()
+                for command, method in self.handles.items():
+                    self.commands.handle(command, attrgetter(method)(self))
+            else:
+                self.report("off", self.runs.otherwise)
             FailureNote.clear(self.runtime, self.name)
             notify("READY=1")
-            self._loop()
+            self.run_loop()
             notify("STOPPING=1")
             Starts.forget(self.runtime, self.name)
-        except CannotStart:
-            Starts.forget(self.runtime, self.name)
+        except BaseException:
+            self.crashed = True
             raise
-        finally:
-            self.stop()
-            self.close()
 
-    def _loop(self) -> None:
-        while not self._stopping:
-            wait_s = min(timer.due for timer in self._timers) - time.monotonic()
-            for readable, _ in self._poller.poll(max(0, math.ceil(wait_s * 1000))):
-                handler = self._on_readable.get(_key(readable))
-                if handler is not None:  # else an earlier handler of this round let it go
-                    handler()
-            now = time.monotonic()
-            for timer in tuple(self._timers):
-                if timer.due <= now:
-                    if timer.once:
-                        self._timers.remove(timer)
-                    timer.due = max(timer.due + timer.period_s, now)
-                    timer.handler()
-
-    def close(self) -> None:
-        """Say goodbye and close the sockets."""
-        self.report("stopped")
+    def _close(self) -> None:
         self.context.destroy(linger=200)
         self.commands.close()
         self.publisher.close()
         if self.journal is not None:
             self.journal.close()
-        self._woken.close()
-        self._waker.close()
+        self.close_loop()
 
-    def _wake_loop(self) -> None:
-        try:
-            self._waker.send(b"\0")
-        except OSError:
-            pass  # full: it will wake anyway; closed: it is over
+    # for all services
 
-    def _wake(self) -> None:
-        try:
-            self._woken.recv(4096)
-        except BlockingIOError:
-            pass
-        for _ in range(len(self._calls)):
-            self._calls.popleft()()
+    def _listen_to_peers(self) -> None:
+        topics: dict[str, Callable[[Any], None]] = {}
+        if self.peers:
+            topics[HEALTH.name] = self._heard
+        if any(self.peers.values()) or self.door is not None:
+            self.every(EXPIRE_S, self._expire)
+        if self.journal is not None:
+            topics["bridge.cursor"] = self._prune
+        if topics:
+            self.subscribe(topics)
+
+    def _heard(self, beat: Heartbeat) -> None:
+        presence = self.presence.get(beat.source)
+        if presence is not None:
+            self.peer_heard(beat, came=presence.heard(beat))
+
+    def _expire(self) -> None:
+        for client in self._clients.values():
+            client.expire()
+
+    def _prune(self, cursor: JournalCursor) -> None:
+        """The broker has what the cursor has passed."""
+        if self.journal is not None and self.journal.id in cursor.delivered:
+            self.journal.prune(cursor.delivered[self.journal.id])
+
+    def _serve_commands(self) -> None:
+        self.commands.serve()
+
+    def _item_failed(self, what: str, error: Exception) -> None:
+        self.metrics.count(f"errors.{what}")
+        kind = what, type(error)
+        if kind not in self._failed_before:
+            self._failed_before.add(kind)
+            log.exception("%s failed; the next one is taken, and more like this are only counted", what)
 
     def _beat(self) -> None:
         notify("WATCHDOG=1")
@@ -271,7 +329,7 @@ class Service:
         if self.journal is not None and self.journal.problem:
             self.journal.flush()
 
-    def _begin_anew_if_held_back(self) -> None:
+    def _restart_if_namespace_is_stale(self) -> None:
         """A supervisor that gave this process a view of the disk gives the next one a fresh one."""
         if self._state != "degraded" or self._held_back:
             return
@@ -306,25 +364,6 @@ class Service:
             ),
         )
 
-    def _open_journal(self) -> Journal:
-        return open_journal(self.settings, self.name)
-
-
-def journal_path(settings: Settings, service: str) -> Path:
-    """Where the journal of `service` lies."""
-    return settings.paths.state / service / "journal.sqlite3"
-
-
-def open_journal(settings: Settings, service: str) -> Journal:
-    """The journal of `service`, for its one writer. Raises AlreadyOwned."""
-    return Journal(
-        journal_path(settings, service),
-        max_bytes=settings.journals.max_megabytes << 20,
-        max_age_s=settings.journals.max_days * 86400,
-        keep_delivered=KEEP_DELIVERED,
-        shelter=socket_path(settings.paths.runtime, service, "unwritten.json"),
-    )
-
 
 def _own_folder(folder: Path) -> None:
     """Make the folder of the sockets, or see that it is ours. Raises CannotStart."""
@@ -340,13 +379,9 @@ def _own_folder(folder: Path) -> None:
         raise CannotStart(why_not(folder / "lock", PermissionError(), "paths.runtime"))
 
 
-def _key(readable: Any) -> Any:
-    return (
-        readable.fileno()
-        if hasattr(readable, "fileno") and not isinstance(readable, zmq.Socket)
-        else readable
-    )
+def _crash(error: Exception) -> str:
+    return f"crashed: {type(error).__name__}: {error}"
 
 
-def _ignore(_: object) -> None:
-    pass
+SERVICES: dict[str, type[Service]] = {}
+"""The heads of all services. Filled by `services.catalogue`."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 import zmq
 
+from services import catalogue as _catalogue  # noqa: F401  # fills the tables of topics and commands
 from tests.disk import Disk
 
 Value = TypeVar("Value")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tests.conftest import REPOSITORY
 
 UNITS = REPOSITORY / "systemd"

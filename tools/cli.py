@@ -96,7 +96,7 @@ def run_service(
     config: Config = None,
 ) -> None:
     """Run one service in the foreground."""
-    from services.table import SERVICES
+    from services.catalogue import SERVICES
 
     if service not in SERVICES:
         problems.stop(f"there is no service {service}; there are: {', '.join(SERVICES)}", exit_code=2)

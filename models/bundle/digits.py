@@ -11,12 +11,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from models.bundle.zipped import refuse_large_directory
 from models.refusal import BundleError, Reason, Refusal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SIDE = 28
 """Height and width of a crop, in pixels, as `models.inference.normalise` makes it, which loads OpenCV."""
@@ -65,7 +67,7 @@ def golden_digits(packed: bytes, labels: Sequence[str], path: Path = Path(GOLDEN
         crops, names = _arrays(packed)
     except (*_UNREADABLE, Refusal) as error:
         raise BundleError("bad_golden", f"{path} can't be read: {error}") from None
-    if crops.dtype != np.uint8 or crops.ndim != 3 or crops.shape[1:] != (SIDE, SIDE):
+    if crops.dtype != "uint8" or crops.ndim != 3 or crops.shape[1:] != (SIDE, SIDE):
         raise BundleError("bad_golden", f"{path} does not hold crops of {SIDE}×{SIDE} bytes.")
     written = tuple(str(label) for label in names.ravel().tolist())
     if not 1 <= len(crops) <= MAX_GOLDEN_DIGITS or len(written) != len(crops):
@@ -86,5 +88,7 @@ def _arrays(packed: bytes) -> tuple[NDArray[np.uint8], NDArray[np.generic]]:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > MAX_GOLDEN_BYTES:
         raise ValueError(f"it unpacks to {unpacked} bytes, more than {MAX_GOLDEN_BYTES}")
+    import numpy as np  # here, since all who look at a bundle's manifest come by
+
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
         return arrays["crops"], arrays["labels"]

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from models import durable
+from messages import durable
 from models.bundle import zipped
 from models.bundle.acceptance import Proof, Terms
 from models.bundle.bundle import Bundle

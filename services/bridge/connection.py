@@ -15,7 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from messages.commands import MAX_COMMAND_BYTES
+from messages.command import MAX_COMMAND_BYTES
 from messages.message import new_ulid
 from services.bridge import connection_problem, paho_client
 from services.bridge.connection_problem import ConnectionProblem
@@ -149,6 +149,12 @@ class Connection:
         if self._client is not None:  # else it is still connecting: no will was left yet
             self._client.disconnect()
             self._thread.join(FAREWELL_S)
+
+    def break_off(self) -> None:
+        """Close the socket without disconnecting, so that the broker publishes the will."""
+        self._leaving = True
+        if self._client is not None and (sock := self._client.socket()) is not None:
+            sock.close()
 
     # the network thread
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from messages.commands import COMMANDS
+from messages.command import COMMANDS
 from messages.health import Heartbeat
 from messages.topics import TOPICS
 from services import board
@@ -124,7 +124,9 @@ OWN_TOPICS: tuple[OwnTopic, ...] = (
 def info(settings: Settings, session: str, started: datetime) -> CarInfo:
     """This car's `info`."""
     prefix = car_prefix(settings.car.name)
-    mirrored = tuple(prefix + row.mirror.topic.format(source="+") for row in TOPICS if row.mirror is not None)
+    mirrored = tuple(
+        prefix + row.mirror.topic.format(source="+") for row in TOPICS.values() if row.mirror is not None
+    )
     return CarInfo(
         car=settings.car.name,
         session=session,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from messages.commands import COMMANDS
+from messages.command import COMMANDS
 from messages.health import ServiceState
 from messages.models import ModelState
 from messages.pad import BOXES
@@ -20,7 +20,7 @@ from services.bridge import documents
 from services.bridge.car_health import SILENT
 from services.bridge.documents import CarState, car_prefix
 from services.config import Settings
-from services.table import SERVICES
+from services.service import SERVICES
 
 LONGEST_STATE = 255
 """Of an entity, in characters."""

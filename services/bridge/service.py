@@ -7,37 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from messages.asking import Asker
+from messages.command import Door
 from messages.disk import why_not
-from messages.health import Heartbeat, JournalCursor
+from messages.health import BRIDGE_CURSOR, Heartbeat, JournalCursor
 from messages.message import Message, new_ulid
+from messages.model_commands import ModelChunk, ModelOffer
 from messages.models import ModelState
 from messages.offers import ROOT
 from messages.topics import TOPICS, Topic
 from services.bridge import connection_problem, documents
 from services.bridge.car_health import CarHealth
-from services.bridge.command_gateway import CommandGateway
-from services.bridge.connection import Limits
-from services.bridge.connection_problem import ConnectionProblem, where
-from services.bridge.cursor_store import CursorStore
-from services.bridge.discovery import Discovery
 from services.bridge.documents import CarStatus, car_prefix
 from services.bridge.duplicate_name_detector import DuplicateNameDetector
-from services.bridge.offer_subscriber import OfferSubscriber
-from services.bridge.outbox import FIRST_REFUSAL_CODE, Outbox
-from services.bridge.session import Session
 from services.bridge.state_mirror import StateMirror, mirrored, switched_off
-from services.bridge.status_publisher import StatusPublisher
-from services.bridge.status_reporter import StatusReporter
-from services.service import Service, journal_path
-from services.table import SERVICES
+from services.config import Mqtt
+from services.journals import journal_path
+from services.service import SERVICES, Runs, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from paho.mqtt.client import MQTTMessage
 
-    from services.config import Settings
+    from services.bridge.connection import Limits
+    from services.bridge.connection_problem import ConnectionProblem
 
 TICK_S = 0.25
 LOOK_INTO_JOURNALS_S = 1.0
@@ -45,16 +38,34 @@ SAVE_S = 1.0
 
 
 class BridgeService(Service):
-    """The car on MQTT, below `smartcar/<car>/`. Without a broker in the settings it is `off`.
+    """The car on MQTT, below `smartcar/<car>/`.
 
-    Everything happens in the loop, except the connection's own reading and writing and the waiting for
-    services that carry out commands. It is the listener of its `Session`.
+    Everything happens in the loop, except the connection's own reading and writing. It is the listener of
+    its `Session`.
     """
 
     name = "bridge"
+    about = "carries events and state to MQTT, commands from it"
+    section = Mqtt
+    publishes = (BRIDGE_CURSOR,)
+    peers = {"updater": (ModelOffer, ModelChunk)}
+    door = Door.MQTT
+    runs = Runs(
+        lambda settings: bool(settings.mqtt.host),
+        "no broker is configured; set mqtt.host to have events, state and commands",
+    )
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+    def start(self) -> None:
+        from services.bridge.command_gateway import CommandGateway
+        from services.bridge.cursor_store import CursorStore
+        from services.bridge.discovery import Discovery
+        from services.bridge.offer_subscriber import OfferSubscriber
+        from services.bridge.outbox import Outbox
+        from services.bridge.session import Session
+        from services.bridge.status_publisher import StatusPublisher
+        from services.bridge.status_reporter import StatusReporter
+
+        settings, mqtt = self.settings, self.settings.mqtt
         self.prefix = car_prefix(settings.car.name)
         self._status_handle: int | None = None
         self._reason_now = ""
@@ -64,14 +75,14 @@ class BridgeService(Service):
         client_id = f"smartcar-{settings.car.name}"
         own_id = new_ulid()
         self._session = Session(
-            settings.mqtt,
+            mqtt,
             client_id=client_id,
             will_topic=self.prefix + documents.STATUS,
             will=lambda session_id: self._status_reporter.will(session_id),
             listener=self,
             wake=lambda: self.call_soon(self._dispatch),
         )
-        self._rival_reason = connection_problem.name_in_use(client_id, settings.mqtt).reason
+        self._rival_reason = connection_problem.name_in_use(client_id, mqtt).reason
         self._rival = DuplicateNameDetector(own_id)
         self._status_publisher = StatusPublisher(self._session, self.prefix, self.metrics)
         self._mirror = StateMirror(self._status_publisher.publish)
@@ -80,45 +91,34 @@ class BridgeService(Service):
         self._cursors = CursorStore(settings.paths.state / self.name / "cursor.json")
         journals = {
             row.owner: journal_path(settings, row.owner)
-            for row in TOPICS
+            for row in TOPICS.values()
             if row.journalled and row.mirror is not None
         }
         self._outbox = Outbox(journals, self._cursors, self.prefix, self._session.publish, self.metrics)
-        self._asker = Asker(self.context, self.runtime, "updater")
-        self._offer_subscriber = OfferSubscriber(self._session, self._asker.ask, self.metrics)
+        self._offer_subscriber = OfferSubscriber(self._session, self.ask, self.metrics)
         self._discovery = Discovery(
             settings, self._session.publish, settings.paths.state / self.name / "announced"
         )
         self._command_gateway = CommandGateway(
-            self.runtime,
-            self.prefix,
-            settings.mqtt.commands,
-            self._status_publisher.reply,
-            self.call_soon,
-            self.metrics,
+            self.prefix, mqtt.commands, self.ask, self._status_publisher.reply, self.metrics
         )
-
-    def start(self) -> None:
-        mqtt = self.settings.mqtt
-        if not mqtt.host:
-            self.details["broker"] = "none"
-            self.report("off", "no broker is configured; set mqtt.host to have events, state and commands")
-            return
-        self.details.update(broker=where(mqtt), protocol=mqtt.protocol, topics=f"{self.prefix}#")
+        self.on_stop(self._stop)
+        self.details.update(
+            broker=connection_problem.where(mqtt), protocol=mqtt.protocol, topics=f"{self.prefix}#"
+        )
         self._listen()
         self._announce()
-        self.on_readable(self._asker.socket, self._asker.receive)
         self.every(TICK_S, self._tick)
         self.every(LOOK_INTO_JOURNALS_S, self._look_into_journals)
         self.every(SAVE_S, self._save)
         self._session.tick()
 
-    def stop(self) -> None:
-        self._session.close(self.prefix + documents.STATUS, self._status_reporter.last_words())
-        self._command_gateway.close()
-        self._asker.close()
-        if self.settings.mqtt.host:
-            self._save()
+    def _stop(self) -> None:
+        if self.crashed:
+            self._session.abandon()  # without goodbye, so that the broker publishes the will
+        else:
+            self._session.close(self.prefix + documents.STATUS, self._status_reporter.last_words())
+        self._save()
         self._outbox.shut()
 
     # from the bus
@@ -127,7 +127,7 @@ class BridgeService(Service):
         handlers: dict[str, Callable[[Any], None]] = {
             row.name: partial(self._take, row) for row in mirrored(images=self.settings.mqtt.images)
         }
-        for row in TOPICS:
+        for row in TOPICS.values():
             if row.journalled:
                 handlers[row.name] = partial(self._outbox.heard, row)
         handlers["model.wanted"] = self._offer_subscriber.want
@@ -185,6 +185,8 @@ class BridgeService(Service):
             self._outbox.acknowledged(handle, code)
 
     def subscription_answered(self, pattern: str, code: int) -> None:
+        from services.bridge.outbox import FIRST_REFUSAL_CODE
+
         self._offer_subscriber.subscription_answered(pattern, code)
         if code >= FIRST_REFUSAL_CODE and pattern == self._command_gateway.pattern:
             self._subscription_problem = (
@@ -232,7 +234,6 @@ class BridgeService(Service):
 
     def _tick(self) -> None:
         self._session.tick()
-        self._asker.expire()
         self._offer_subscriber.tick()
         self._mirror.flush()
         self._say_status()

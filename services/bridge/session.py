@@ -192,6 +192,13 @@ class Session:
         self._connection = None
         self._up_since = None
 
+    def abandon(self) -> None:
+        """Break the connection without a word: the broker publishes the will."""
+        if self._connection is not None:
+            self._closing = True
+            self._connection.break_off()
+            self._connection = self._up_since = None
+
     def _fingerprint(self) -> tuple[object, ...]:
         mqtt = self.mqtt
         files = mqtt.password_file, mqtt.ca_file, mqtt.cert_file, mqtt.key_file

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from messages.commands import Reply
+from messages.command import Reply
+from messages.errors import ErrorCode
 from messages.message import encode
 from services.bridge.command_gateway import Address
 from services.bridge.connection import Limits
@@ -42,7 +43,7 @@ class StatusPublisher:
         if self._clock() < self._denied.get(topic, 0.0):
             return None
         if self._too_large(topic, payload):
-            self._metrics.count("too-large")
+            self._metrics.count(ErrorCode.TOO_LARGE)
             return None
         handle = self._session.publish(
             self._prefix + topic, payload, qos, retain=retain, correlation=correlation
@@ -56,7 +57,7 @@ class StatusPublisher:
         payload = encode(reply)
         if self._too_large(address.topic, payload):
             why = f"the answer has {len(payload)} bytes, the broker takes {self.limits.packet_bytes}"
-            payload = encode(Reply.refused(reply.id, "too-large", why))
+            payload = encode(Reply.refused(reply.id, ErrorCode.TOO_LARGE, why))
         self.publish(address.topic, payload, 1, correlation=address.correlation)
 
     def answered(self, handle: int, code: int) -> None:

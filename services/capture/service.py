@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from messages.bus import socket_path
-from messages.commands import (
+from messages.capture_commands import (
     CaptureCamera,
     CapturePause,
     CaptureResume,
     CaptureSnapshot,
     CaptureSource,
-    Command,
-    CommandRefused,
     Snapshot,
 )
+from messages.command import Command, CommandRefused
 from messages.ring import FrameGone, FrameReference, RingReader, remove_rings
-from messages.vision import FrameReady
+from messages.vision import FRAME, FrameReady
 from services.capture import camera_discovery
 from services.capture.camera_discovery import NoCamera
 from services.capture.source_address import public_address
+from services.config import Capture
 from services.service import Service
 
 START_TIMEOUT_S = 30.0
@@ -52,6 +52,16 @@ class CaptureService(Service):
     """
 
     name = "capture"
+    about = "takes frames from a source into the frame ring"
+    section = Capture
+    publishes = (FRAME,)
+    handles = {
+        CaptureSource: "switch",
+        CapturePause: "pause",
+        CaptureResume: "resume",
+        CaptureCamera: "turn",
+        CaptureSnapshot: "snapshot",
+    }
 
     def start(self) -> None:
         self._source = self._resolve(self.settings.capture.source)
@@ -74,18 +84,13 @@ class CaptureService(Service):
         self._delivering = False
         self._frame_id = 0
         self._newest: deque[FrameReference] = deque(maxlen=1)
-        self.handle(CaptureSource, self._switch)
-        self.handle(CapturePause, self._pause)
-        self.handle(CaptureResume, self._resume)
-        self.handle(CaptureCamera, self._turn)
-        self.handle(CaptureSnapshot, self._snapshot)
+        self.on_stop(self._end_readers)
         self.every(CHECK_S, self._check)
         self._start_reader()
 
-    def stop(self) -> None:
-        if getattr(self, "_reader", None) is not None:
-            self._stop_reader()
-        for dying in getattr(self, "_dying", ()):
+    def _end_readers(self) -> None:
+        self._stop_reader()
+        for dying in self._dying:
             try:
                 dying.wait(0.5)
             except subprocess.TimeoutExpired:
@@ -101,7 +106,7 @@ class CaptureService(Service):
 
     # commands
 
-    def _switch(self, command: CaptureSource) -> None:
+    def switch(self, command: CaptureSource) -> None:
         sources = {"default": self.settings.capture.source, **self.settings.capture.sources}
         if command.name not in sources:
             raise CommandRefused(
@@ -110,24 +115,26 @@ class CaptureService(Service):
         self._source = self._resolve(sources[command.name])
         self._restart()
 
-    def _pause(self, _: Command) -> None:
+    def pause(self, _: Command) -> None:
         self._paused = True
         self._stop_reader()
         self.report("off", "the camera is switched off; switch it on with the command capture.resume")
 
-    def _resume(self, _: Command) -> None:
+    def resume(self, _: Command) -> None:
         if self._paused or self._ended:
             self._restart()
 
-    def _turn(self, command: CaptureCamera) -> None:
+    def turn(self, command: CaptureCamera) -> None:
         if command.on:
-            self._resume(command)
+            self.resume(command)
         else:
-            self._pause(command)
+            self.pause(command)
 
-    def _snapshot(self, _: CaptureSnapshot) -> Snapshot:
+    def snapshot(self, _: CaptureSnapshot) -> Snapshot:
         import cv2  # here, so that a service that takes no snapshot stays small
 
+        if self._reader is not None:
+            self._hear()  # what came while OpenCV was loaded
         if not self._newest:
             raise CommandRefused(
                 "no-frame", f"there is no frame yet: {self._reason or 'the source is being opened'}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -15,37 +14,15 @@ from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import ValidationError
 
-from messages.commands import Command, CommandRefused, Reply, addressee, parse_command
+from messages.command import Command, CommandRefused, Door, Reply, parse_command, verbs
+from messages.errors import ErrorCode
 from messages.message import encode, first_problem, new_ulid
 from messages.model_commands import MAX_PART_BYTES, ModelImport, ModelUpload
-from messages.requests import CommandClient
+from messages.rpc.asynchronous import AsyncCommandClient
 from services.overlay.access import UPLOAD, Refused
 from services.overlay.viewers import TOO_MANY, Hub, Viewer
 
 PAGE = Path(__file__).parent / "page"
-COMMANDS = frozenset(
-    {
-        "capture.pause",
-        "capture.resume",
-        "capture.source",
-        "pad.stroke",
-        "pad.undo",
-        "pad.erase",
-        "pad.recognize",
-        "pad.write",
-        "pad.show",
-        "pad.brush",
-        "pad.automatic",
-        "model.list",
-        "model.install",
-        "model.activate",
-        "model.rollback",
-        "model.pin",
-        "model.unpin",
-        "model.remove",
-    }
-)
-"""What may be asked through the page."""
 DEADLINE_S = 4.0
 MODEL_DEADLINE_S = 15.0
 """A model file is looked at before the answer comes."""
@@ -60,67 +37,35 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
-_STATUS = {
-    "malformed": HTTPStatus.BAD_REQUEST,
-    "too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    "unknown-verb": HTTPStatus.NOT_FOUND,
-    "busy": HTTPStatus.SERVICE_UNAVAILABLE,
-    "no-answer": HTTPStatus.GATEWAY_TIMEOUT,
+_STATUS: dict[str, HTTPStatus] = {
+    ErrorCode.MALFORMED: HTTPStatus.BAD_REQUEST,
+    ErrorCode.TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ErrorCode.UNKNOWN_VERB: HTTPStatus.NOT_FOUND,
+    ErrorCode.BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorCode.NO_ANSWER: HTTPStatus.GATEWAY_TIMEOUT,
 }
 _POLICY_VIOLATION, _TRY_AGAIN_LATER = 1008, 1013
 
 
-class CommandDesk:
-    """Sends the page's commands to the services: to each one after the other, in a thread of its own."""
+class PageCommands:
+    """Sends the page's commands to the services. Made anywhere, used in the page's event loop alone."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], runtime: Path) -> None:
-        self._ways = {
-            "capture": _Way(context, runtime, MAX_WAITING_COMMANDS),
-            "pad": _Way(context, runtime, MAX_WAITING_STROKES),
-            "updater": _Way(context, runtime, MAX_WAITING_COMMANDS, MODEL_DEADLINE_S),
-        }
+        self._context = context
+        self._runtime = runtime
+        self._clients: dict[str, AsyncCommandClient] = {}
 
     async def carry_out(self, command: Command) -> Reply:
-        """The service's answer, or why there is none. Called in the event loop."""
-        return await self._ways[addressee(command.verb)].carry_out(command)
-
-    def close(self) -> None:
-        for way in self._ways.values():
-            way.close()
-
-
-class _Way:
-    """To one service."""
-
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        runtime: Path,
-        most: int,
-        deadline_s: float = DEADLINE_S,
-    ) -> None:
-        self._deadline_s = deadline_s
-        self._thread = ThreadPoolExecutor(1, "commands")
-        self._client = CommandClient(context, runtime)
-        self._most = most
-        self._waiting = 0
-
-    async def carry_out(self, command: Command) -> Reply:
-        if self._waiting >= self._most:
-            return Reply.refused(command.id, "busy", "other commands are still under way; try again")
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._client.send, command, self._deadline_s)
-        finally:
-            self._waiting -= 1
-
-    def close(self) -> None:
-        self._thread.submit(self._client.close)  # its sockets belong to that thread
-        self._thread.shutdown()
+        """The service's answer, or why there is none."""
+        service = command.service
+        if service not in self._clients:
+            most = MAX_WAITING_STROKES if service == "pad" else MAX_WAITING_COMMANDS
+            self._clients[service] = AsyncCommandClient(self._context, self._runtime, service, most)
+        deadline_s = MODEL_DEADLINE_S if service == "updater" else DEADLINE_S
+        return await self._clients[service].send(command, deadline_s)
 
 
-def build(hub: Hub, desk: CommandDesk, status: Callable[[], str]) -> FastAPI:
+def build(hub: Hub, commands: PageCommands, status: Callable[[], str]) -> FastAPI:
     """The application, not yet guarded. `status()` is the JSON of all services, at most a second old."""
     application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     files = page_files()
@@ -139,11 +84,11 @@ def build(hub: Hub, desk: CommandDesk, status: Callable[[], str]) -> FastAPI:
 
     @application.post("/api/command/{verb}")
     async def api_command(verb: str, request: Request) -> Response:
-        return _answer(await _command(desk, verb, request))
+        return _answer(await _command(commands, verb, request))
 
     @application.post(UPLOAD)
     async def api_model(request: Request) -> Response:
-        return _answer(await _upload(desk, request))
+        return _answer(await _upload(commands, request))
 
     @application.websocket("/live")
     async def live(socket: WebSocket) -> None:
@@ -184,35 +129,35 @@ def page_build() -> str:
     return content.hexdigest()[:12]
 
 
-async def _command(desk: CommandDesk, verb: str, request: Request) -> Reply:
+async def _command(commands: PageCommands, verb: str, request: Request) -> Reply:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        return Reply.refused("", "malformed", "a command is sent as application/json")
-    if verb not in COMMANDS:
-        allowed = ", ".join(sorted(COMMANDS))
-        return Reply.refused("", "unknown-verb", f"the page does not send {verb}; it sends {allowed}")
+        return Reply.refused("", ErrorCode.MALFORMED, "A command is sent as application/json.")
+    if verb not in (allowed := verbs(Door.PAGE)):
+        sentence = f"The page does not send {verb}. It sends: {', '.join(sorted(allowed))}."
+        return Reply.refused("", ErrorCode.UNKNOWN_VERB, sentence)
     try:
-        return await desk.carry_out(parse_command(verb, await request.body(), datetime.now(UTC)))
+        return await commands.carry_out(parse_command(verb, await request.body(), datetime.now(UTC)))
     except CommandRefused as refused:
         return Reply.refused("", refused.code, refused.message)
 
 
-async def _upload(desk: CommandDesk, request: Request) -> Reply:
+async def _upload(commands: PageCommands, request: Request) -> Reply:
     """A model file: the body as it is, its name in the address. Who has the token is the owner."""
     upload, sent, part = new_ulid(), 0, b""
     try:
         command = ModelImport(name=request.query_params.get("name", ""), upload=upload)
     except ValidationError as error:
-        return Reply.refused("", "malformed", first_problem(error))
+        return Reply.refused("", ErrorCode.MALFORMED, first_problem(error))
     async for chunk in request.stream():
         part += chunk
         if len(part) >= MAX_PART_BYTES or not chunk:  # an empty one is the last
             while part:
                 content, part = part[:MAX_PART_BYTES], part[MAX_PART_BYTES:]
-                reply = await desk.carry_out(ModelUpload(upload=upload, offset=sent, content=content))
+                reply = await commands.carry_out(ModelUpload(upload=upload, offset=sent, content=content))
                 if reply.error is not None:
                     return reply
                 sent += len(content)
-    return await desk.carry_out(command)
+    return await commands.carry_out(command)
 
 
 def _answer(reply: Reply) -> Response:

@@ -12,25 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from messages.health import Heartbeat
+from messages.presence import SILENT_AFTER_S
 from messages.vision import ReadingEvent
 from services.board import read as read_board
 from services.supervision import FailureNote
-from services.table import SERVICES
 
-SILENT_AFTER_S = 3.0
 REMEMBERED_SIGNS = 50
 
 
 class HealthBoard:
     """How each service is, by its own heartbeat, and where that stopped, by the note it left."""
 
-    def __init__(self, runtime: Path) -> None:
+    def __init__(self, runtime: Path, services: Mapping[str, str]) -> None:
+        """`services`: what each of them is about."""
         self._runtime = runtime
+        self._services = services
         self._heartbeats: dict[str, Heartbeat] = {}
 
     def heard(self, heartbeat: Heartbeat) -> bool:
         """Take a heartbeat; returns whether it says something else than the one before."""
-        if heartbeat.source not in SERVICES:
+        if heartbeat.source not in self._services:
             return False
         before = self._heartbeats.get(heartbeat.source)
         self._heartbeats[heartbeat.source] = heartbeat
@@ -58,7 +59,7 @@ class HealthBoard:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a service, in the table's order."""
-        return [self._row(name, row.about) for name, row in SERVICES.items()]
+        return [self._row(name, about) for name, about in self._services.items()]
 
     def _row(self, name: str, about: str) -> dict[str, Any]:
         heartbeat = self._heartbeats.get(name)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import ssl
 
 from messages.bus import Subscriber, shared_with_group, socket_path
+from messages.command import Door
+from messages.errors import CannotStart
 from messages.health import Heartbeat
 from messages.journal_reader import JournalReader
 from messages.message import MalformedMessage, decode
 from messages.models import ModelProgress, ModelState
 from messages.pad import PadCanvas, PadChange, PadResult
 from messages.vision import FrameReady, Reading, ReadingEvent
-from services.overlay import application, board
+from services.config import Overlay
+from services.journals import journal_path
+from services.overlay import board
 from services.overlay.access import Guard, HostNames, is_loopback, is_wildcard
 from services.overlay.pad import CHANGES_EVERY_S, PadDesk
 from services.overlay.picture import LivePicture
-from services.overlay.server import PageServer
 from services.overlay.token import Token, write_private
-from services.overlay.viewers import FRAME, Hub
-from services.service import CannotStart, Service, journal_path
+from services.service import SERVICES, Service
 
 CHECK_S = 0.5
 TOKEN_AGAIN_S = 5.0
@@ -39,32 +40,41 @@ class OverlayService(Service):
     """
 
     name = "overlay"
+    about = "serves the page"
+    section = Overlay
+    door = Door.PAGE
 
     def start(self) -> None:
+        from services.overlay import application
+        from services.overlay.server import PageServer
+        from services.overlay.viewers import FRAME, Hub
+
         overlay = self.settings.overlay
         self._server_problem = ""
         self._token = Token(self.settings.paths.state / self.name / "token")
         self._address_file = socket_path(self.runtime, self.name, "address")
         self._address_file.unlink(missing_ok=True)
+        self.on_stop(lambda: self._address_file.unlink(missing_ok=True))
         self._tls = self._load_certificate()
         self._warning = self._network_warning()
         self._build = application.page_build()
-        self._health = board.HealthBoard(self.runtime)
+        self._health = board.HealthBoard(self.runtime, {name: head.about for name, head in SERVICES.items()})
         self._events = board.EventLog()
         self._live: Subscriber | None = None
         self._strokes: Subscriber | None = None
         self._hub = Hub(on_demand=lambda: self.call_soon(self._demand))
         self._status = board.message("board", self._board())
-        self._desk = application.CommandDesk(self.context, self.runtime)
+        commands = application.PageCommands(self.context, self.runtime)
         self._picture = LivePicture(
             socket_path(self.runtime, "capture", "ring"),
             overlay.hertz,
             overlay.jpeg_quality,
             lambda picture: self._hub.post(FRAME, picture),
         )
+        self.on_stop(self._picture.close)
         self._page = PageServer(
             Guard(
-                application.build(self._hub, self._desk, lambda: self._status),
+                application.build(self._hub, commands, lambda: self._status),
                 self._token.value,
                 HostNames(overlay.host),
             ),
@@ -73,8 +83,9 @@ class OverlayService(Service):
             self._tls,
             on_listening=lambda port: self.call_soon(lambda: self._listening(port)),
             on_trouble=lambda sentence: self.call_soon(lambda: self._trouble(sentence)),
-            on_loop=self._attach,
+            on_loop=self._hub.attach,
         )
+        self.on_stop(self._page.stop)
         self._step: ModelProgress | None = None
         self._models: ModelState | None = None
         self._bulletins = self.subscribe(
@@ -86,25 +97,12 @@ class OverlayService(Service):
             }
         )
         self._journal = JournalReader(journal_path(self.settings, "recognizer"))
+        self.on_stop(self._journal.close)
         self._fill_events()
         self.every(CHECK_S, self._check)
         self.every(BOARD_S, self._show_board)
         self.every(TOKEN_AGAIN_S, self._keep_token)
         self._page.start()
-
-    def stop(self) -> None:
-        if hasattr(self, "_address_file"):
-            self._address_file.unlink(missing_ok=True)
-        if hasattr(self, "_page"):
-            self._page.stop()
-        if hasattr(self, "_picture"):
-            self._rest()
-            self._leave_pad()
-            self._picture.close()
-        if hasattr(self, "_desk"):
-            self._desk.close()
-        if hasattr(self, "_journal"):
-            self._journal.close()
 
     # the server
 
@@ -135,9 +133,6 @@ class OverlayService(Service):
             f"This page is open to the network without encryption (overlay.host is {host}): "
             f"who can listen in on that network can read the token and use the page."
         )
-
-    def _attach(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self._hub.attach(loop)
 
     def _listening(self, port: int) -> None:
         addresses = self._addresses(port)
@@ -255,14 +250,9 @@ class OverlayService(Service):
 
     def _rest(self) -> None:
         if self._live is not None:
-            self._unsubscribe(self._live)
+            self.unsubscribe(self._live)
             self._live = None
             self._picture.rest()
-
-    def _unsubscribe(self, subscriber: Subscriber) -> None:
-        for each in subscriber.sockets:
-            self.forget_readable(each)
-        subscriber.close()
 
     def _frame(self, frame: FrameReady) -> None:
         self._count_picture()
@@ -294,7 +284,7 @@ class OverlayService(Service):
 
     def _leave_pad(self) -> None:
         if self._strokes is not None:
-            self._unsubscribe(self._strokes)
+            self.unsubscribe(self._strokes)
             self._strokes = None
 
     def _canvas(self, canvas: PadCanvas) -> None:

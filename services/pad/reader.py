@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from messages.asking import Asker
 from messages.command import Reply
-from messages.commands import BoxReading, RecognizerRead
-from messages.health import Heartbeat
 from messages.pad import BOXES, EMPTY, UNREADABLE, BoxDigit, inside
+from messages.presence import Presence
+from messages.recognizer_commands import BoxReading, RecognizerRead
+from messages.rpc.clients import Ask
 from messages.vision import Box, Digit, GreyImage, ModelInfo, WhichModel
 from models.inference.normalise import SIDE, normalise
 
 Ink = NDArray[np.uint8]
 
 DEADLINE_S = 1.5
-SILENT_AFTER_S = 3.0
 
 _FIRST, _LAST = inside(0), inside(BOXES - 1)
 _ROW = Box(x=_FIRST.x, y=_FIRST.y, width=_LAST.x + _LAST.width - _FIRST.x, height=_FIRST.height)
@@ -47,22 +45,9 @@ class Answer:
 class BoxReader:
     """Asks `recognizer.read`. What it is shown is a copy: the canvas may change meanwhile."""
 
-    def __init__(self, asker: Asker) -> None:
-        self._asker = asker
-        self._heard_at = float("-inf")
-        self._boot_id = ""
-
-    def heard(self, heartbeat: Heartbeat) -> bool:
-        """Take a heartbeat of the recognizer; returns whether it has just come (back)."""
-        came = heartbeat.boot_id != self._boot_id or not self.is_there
-        self._boot_id = heartbeat.boot_id
-        self._heard_at = float("-inf") if heartbeat.state == "stopped" else heartbeat.monotonic_ns / 1e9
-        return came and self.is_there
-
-    @property
-    def is_there(self) -> bool:
-        """Whether the recognizer runs."""
-        return time.monotonic() - self._heard_at < SILENT_AFTER_S
+    def __init__(self, ask: Ask, recognizer: Presence) -> None:
+        self._ask = ask
+        self._recognizer = recognizer
 
     def read(self, ink: Ink, answered: Callable[[Answer], None], model: WhichModel | None = None) -> None:
         """Have a canvas read: `answered` is called once, at once where nobody need be asked."""
@@ -71,13 +56,13 @@ class BoxReader:
         if not any(inked):
             answered(Answer((_EMPTY,) * BOXES))
             return
-        if not self.is_there:
+        if not self._recognizer.is_there:
             answered(_unread(inked, "the recognizer is not running; see `smartcar status`"))
             return
         paper = 255 - _within(ink, _ROW)
         image = GreyImage(width=_ROW.width, height=_ROW.height, pixels=paper.tobytes())
         command = RecognizerRead(image=image, boxes=_BOXES, model=model)
-        self._asker.ask(command, lambda reply: answered(_understood(reply, inked)), DEADLINE_S)
+        self._ask(command, lambda reply: answered(_understood(reply, inked)), DEADLINE_S)
 
 
 def crops(ink: Ink) -> list[Ink]:

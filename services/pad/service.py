@@ -6,15 +6,21 @@ import logging
 import random
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
-from messages.asking import Asker
 from messages.command import Result
 from messages.disk import why_not
-from messages.health import Heartbeat, JournalCursor
-from messages.pad import HEIGHT, WIDTH, PadCanvas, PadChange, PadResult
+from messages.errors import ErrorCode
+from messages.health import Heartbeat
+from messages.pad import (
+    PAD_CANVAS,
+    PAD_READING,
+    PAD_RESULT,
+    PAD_STROKE,
+    PadCanvas,
+    PadChange,
+    PadResult,
+)
 from messages.pad_commands import (
     MAX_SEED,
     PadAutomatic,
@@ -31,16 +37,13 @@ from messages.pad_commands import (
     PadWrite,
     PadWritten,
 )
-from messages.requests import Later
-from models.ink.strokes import draw
+from messages.recognizer_commands import RecognizerRead
+from messages.rpc.server import DeferredReply
 from services.log import fields
-from services.pad.answers import reading_of, views_of
-from services.pad.canvas import Canvas
-from services.pad.reader import Answer, BoxReader, crops
-from services.pad.recognition import Recognition
-from services.pad.store import CanvasStore, Kept
-from services.pad.writing import written
 from services.service import Service
+
+if TYPE_CHECKING:
+    from services.pad.reader import Answer
 
 log = logging.getLogger(__name__)
 
@@ -57,55 +60,56 @@ class PadService(Service):
     """Owns the canvas and the journal of its results."""
 
     name = "pad"
-    has_journal = True
+    about = "keeps the drawing pad, and has it read"
+    publishes = (PAD_STROKE, PAD_CANVAS, PAD_READING, PAD_RESULT)
+    handles = {
+        PadStrokeCommand: "stroke",
+        PadUndo: "undo",
+        PadErase: "erase",
+        PadRecognize: "recognize",
+        PadWrite: "write",
+        PadPlay: "play",
+        PadShow: "view",
+        PadBrush: "set_brush",
+        PadAutomatic: "set_automatic",
+        PadSave: "strokes",
+    }
+    peers = {"recognizer": (RecognizerRead,)}
 
     def start(self) -> None:
+        import cv2
+
+        from services.pad.canvas import Canvas
+        from services.pad.ink import Ink
+        from services.pad.reader import BoxReader
+        from services.pad.recognition import Recognition
+        from services.pad.store import CanvasStore
+
         cv2.setNumThreads(1)
         self._store = CanvasStore(
             self.settings.paths.state / self.name / "canvas.json",
             lambda problem: self.call_soon(lambda: self._stored(problem)),
         )
+        self.on_stop(self._store.close)
         self._canvas = Canvas()
-        self._ink = np.zeros((HEIGHT, WIDTH), np.uint8)
+        self._ink = Ink(self._canvas)
         self._disk_problem = self._unread_problem = ""
         self._canvas_due = self._keep_due = False
-        self._asker = Asker(self.context, self.runtime, "recognizer")
-        self._reader = BoxReader(self._asker)
+        self._recognizer = self.presence["recognizer"]
+        self._reader = BoxReader(self.ask, self._recognizer)
         self._recognition = Recognition(
             self._reader,
-            lambda: (self._canvas.revision, self._ink.copy()),
+            lambda: (self._canvas.revision, self._ink.pixels.copy()),
             self._show,
             self._report,
             self.after,
         )
         self._restore()
-        self._declare()
-        self.on_readable(self._asker.socket, self._asker.receive)
-        self.subscribe({"health": self._heard, "bridge.cursor": self._on_cursor})
+        self.on_stop(self._keep)
         self.every(TICK_S, self._tick)
         self.after(START_S, self._report_state)
         self._publish_canvas()
         self._recognition.changed(urgent=True)
-
-    def stop(self) -> None:
-        if hasattr(self, "_recognition"):
-            self._keep()
-        if hasattr(self, "_asker"):
-            self._asker.close()
-        if hasattr(self, "_store"):
-            self._store.close()
-
-    def _declare(self) -> None:
-        self.handle(PadStrokeCommand, self._stroke)
-        self.handle(PadUndo, lambda command: self._done(self._canvas.undo(command.author)))
-        self.handle(PadErase, self._erase)
-        self.handle(PadRecognize, self._recognize)
-        self.handle(PadWrite, self._write)
-        self.handle(PadPlay, self._play)
-        self.handle(PadShow, self._view)
-        self.handle(PadBrush, self._set_brush)
-        self.handle(PadAutomatic, self._set_automatic)
-        self.handle(PadSave, self._strokes)
 
     def _restore(self) -> None:
         """Take up the canvas that was kept. One that can't be read is tried again until somebody draws."""
@@ -118,7 +122,7 @@ class PadService(Service):
         self._unread_problem = ""
         self._canvas.restore(kept.strokes, kept.revision, kept.brush)
         self._recognition.automatic = kept.automatic
-        self._redraw()
+        self._ink.redraw()
 
     def _restore_again(self) -> None:
         if not self._unread_problem:
@@ -130,7 +134,7 @@ class PadService(Service):
 
     # commands that draw
 
-    def _stroke(self, command: PadStrokeCommand) -> PadDone:
+    def stroke(self, command: PadStrokeCommand) -> PadDone:
         stroke_id, author, points = command.stroke, command.author, command.points
         if command.phase in ("whole", "begin"):
             whole = command.phase == "whole"
@@ -139,51 +143,63 @@ class PadService(Service):
             change = self._canvas.extend(stroke_id, author, points, end=command.phase == "end")
         return self._done(change)
 
-    def _erase(self, command: PadErase) -> PadDone:
+    def undo(self, command: PadUndo) -> PadDone:
+        return self._done(self._canvas.undo(command.author))
+
+    def erase(self, command: PadErase) -> PadDone:
         change = self._canvas.erase(command.author, None if command.box is None else command.box - 1)
         return PadDone(revision=self._canvas.revision) if change is None else self._done(change)
 
-    def _write(self, command: PadWrite) -> PadWritten:
+    def write(self, command: PadWrite) -> PadWritten:
+        from services.pad.writing import written
+
         seed = random.randint(0, MAX_SEED) if command.seed is None else command.seed
         places, strokes = written(command.digits, seed)
         self._done(self._canvas.put("write", command.author, strokes, None, places))
         return PadWritten(revision=self._canvas.revision, seed=seed)
 
-    def _play(self, command: PadPlay) -> Later:
+    def play(self, command: PadPlay) -> DeferredReply:
+        from services.pad.answers import reading_of
+
         self._changed(self._canvas.put("play", command.author, command.strokes, command.brush))
         self._recognition.answered_elsewhere()
         return self._ask(reading_of)
 
     # commands that look
 
-    def _recognize(self, command: PadRecognize) -> Later:
+    def recognize(self, command: PadRecognize) -> DeferredReply:
+        from services.pad.answers import reading_of
+
         if command.model is None:
             return self._ask(reading_of, keep=True)
-        later = Later()
+        later = DeferredReply()
         answered = partial(_answer, later, reading_of, self._canvas.revision)
-        self._reader.read(self._ink, answered, command.model)
+        self._reader.read(self._ink.pixels, answered, command.model)
         return later
 
-    def _view(self, _: PadShow) -> Later:
-        return self._ask(partial(views_of, crops(self._ink)))
+    def view(self, _: PadShow) -> DeferredReply:
+        from services.pad.answers import views_of
+        from services.pad.reader import crops
 
-    def _ask(self, result: Callable[[int, Answer], Result], *, keep: bool = False) -> Later:
-        later = Later()
+        return self._ask(partial(views_of, crops(self._ink.pixels)))
+
+    def _ask(self, result: Callable[[int, Answer], Result], *, keep: bool = False) -> DeferredReply:
+        later = DeferredReply()
         self._recognition.ask(partial(_answer, later, result), keep=keep)
         return later
 
-    def _strokes(self, _: PadSave) -> PadStrokes:
+    def strokes(self, _: PadSave) -> PadStrokes:
         return PadStrokes(
             revision=self._canvas.revision, strokes=tuple(stroke.message() for stroke in self._canvas.strokes)
         )
 
     # commands that set
 
-    def _set_brush(self, command: PadBrush) -> PadDone:
+    def set_brush(self, command: PadBrush) -> PadDone:
         self._canvas.brush = command.radius
         return self._set()
 
-    def _set_automatic(self, command: PadAutomatic) -> PadDone:
+    def set_automatic(self, command: PadAutomatic) -> PadDone:
         self._recognition.switch(on=command.on)
         return self._set()
 
@@ -199,26 +215,10 @@ class PadService(Service):
         return PadDone(revision=change.revision)
 
     def _changed(self, change: PadChange) -> None:
-        if change.clear or change.removed:
-            self._redraw()
-        else:
-            for stroke in change.added:
-                draw(self._ink, stroke.points, stroke.brush)
-            if change.points:
-                self._draw_on(change.stroke, len(change.points))
+        self._ink.change(change)
         self.publish("pad.stroke", change)
         self.metrics.count("changes")
         self._soon()
-
-    def _redraw(self) -> None:
-        self._ink[:] = 0
-        for stroke in self._canvas.strokes:
-            draw(self._ink, stroke.points, stroke.brush)
-
-    def _draw_on(self, stroke_id: str, count: int) -> None:
-        """The newest points of a stroke, joined to the one before them."""
-        stroke = self._canvas.stroke(stroke_id)
-        draw(self._ink, stroke.points[-count - 1 :], stroke.brush)
 
     def _soon(self) -> None:
         """Publish the canvas and keep it, both before long."""
@@ -249,6 +249,8 @@ class PadService(Service):
         )
 
     def _keep(self) -> None:
+        from services.pad.store import Kept
+
         self._keep_due = False
         if self._unread_problem:
             return  # an untouched canvas must not take the place of the one that was kept
@@ -287,22 +289,15 @@ class PadService(Service):
 
     # the others
 
-    def _heard(self, heartbeat: Heartbeat) -> None:
-        if heartbeat.source == "recognizer" and self._reader.heard(heartbeat):
+    def peer_heard(self, beat: Heartbeat, *, came: bool) -> None:
+        if came:
             self._report_state()
             self._recognition.again()
-
-    def _on_cursor(self, cursor: JournalCursor) -> None:
-        assert self.journal is not None
-        delivered = cursor.delivered.get(self.journal.id)
-        if delivered is not None:
-            self.journal.prune(delivered)
 
     def _tick(self) -> None:
         for change in self._canvas.let_go():
             self._done(change)
-        self._asker.expire()
-        if self._reader.is_there:
+        if self._recognizer.is_there:
             self._recognition.again()
         if self.state != "starting":
             self._report_state()
@@ -310,7 +305,7 @@ class PadService(Service):
     def _report_state(self) -> None:
         if problem := self.journal_problem or self._disk_problem or self._unread_problem:
             self.report("degraded", problem)
-        elif not self._reader.is_there:
+        elif not self._recognizer.is_there:
             self.report(
                 "degraded", "the recognizer is not running: strokes are kept, and read when it is back"
             )
@@ -318,9 +313,11 @@ class PadService(Service):
             self.report("ready")
 
 
-def _answer(later: Later, result: Callable[[int, Answer], Result], revision: int, answer: Answer) -> None:
+def _answer(
+    later: DeferredReply, result: Callable[[int, Answer], Result], revision: int, answer: Answer
+) -> None:
     """Answer who asked for a reading of the canvas."""
     if answer.problem:
-        later.refuse("unread", answer.problem)
+        later.refuse(ErrorCode.UNREAD, answer.problem)
     else:
         later.answer(result(revision, answer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from messages.commands import BoxReading, RecognizerRead
+from messages.recognizer_commands import BoxReading, RecognizerRead
 from messages.vision import UNREADABLE, Box, Digit, ModelInfo
 from models.inference.gate import Gate
 from models.inference.normalise import SIDE, normalise

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Literal
 
 from messages.command import CommandRefused
-from messages.model_commands import (
+from messages.recognizer_commands import (
     RecognizerAdopt,
     RecognizerDrop,
     RecognizerModel,
     RecognizerTry,
     TrialReport,
 )
-from messages.requests import Later
+from messages.rpc.server import DeferredReply
 from models.refusal import Reason, Refusal
 from models.store_reader import bundle_folder
 from services.recognizer.model import LoadedModel
@@ -70,7 +70,7 @@ class _Adoption:
     """A model that is being loaded to become the active one, and who waits for that."""
 
     digest: str
-    waiting: list[Later]
+    waiting: list[DeferredReply]
 
 
 class ModelSwitcher:
@@ -136,7 +136,7 @@ class ModelSwitcher:
         self._in_thread(trial.digest, lambda outcome: self._loaded(trial, outcome))
         return trial.report()
 
-    def adopt(self, command: RecognizerAdopt) -> RecognizerModel | Later:
+    def adopt(self, command: RecognizerAdopt) -> RecognizerModel | DeferredReply:
         """The active model is this one from here on. Refuses, at once or later: unusable, busy."""
         digest, trial, adoption = command.bundle, self._trial, self._adoption
         if digest in self.unusable:
@@ -148,7 +148,7 @@ class ModelSwitcher:
             self._trial = None
             self._changed()
             return RecognizerModel(model=self.active.info)
-        later = Later()
+        later = DeferredReply()
         if adoption is not None and adoption.digest == digest:
             adoption.waiting.append(later)
             return later

@@ -7,31 +7,41 @@ import logging
 import os
 import time
 from pathlib import Path
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 import models
 from messages.bus import socket_path
-from messages.commands import BoxReading, CommandRefused, RecognizerRead, Result
-from messages.health import Heartbeat, JournalCursor
+from messages.command import CommandRefused
+from messages.errors import CannotStart, ErrorCode
+from messages.health import Heartbeat
 from messages.message import MalformedMessage, decode, new_ulid
-from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry
-from messages.requests import AnyCommand, Handler, Later
+from messages.recognizer_commands import (
+    BoxReading,
+    RecognizerAdopt,
+    RecognizerDrop,
+    RecognizerModel,
+    RecognizerRead,
+    RecognizerTry,
+    TrialReport,
+)
 from messages.ring import FrameGone, RingReader
-from messages.vision import FrameReady, Reading, ReadingEvent
-from models.inference.gate import GateError
+from messages.rpc.server import DeferredReply
+from messages.vision import READING, READING_EVENT, READING_IMAGE, FrameReady, Reading, ReadingEvent
 from models.refusal import Reason, Refusal
 from models.store_reader import PREFIX
+from services.config import Recognizer
 from services.log import fields
 from services.recognizer.crash_guard import STEADY_AFTER_S, TRIES, CrashGuard
-from services.recognizer.model import LoadedModel, keep_memory, load
-from services.recognizer.model_switcher import ModelSwitcher
-from services.recognizer.reading import Line
-from services.recognizer.reports import EndReason, event_of, image_of, reading_of
-from services.recognizer.track import Tracker, TrackEvent
-from services.service import CannotStart, Service
+from services.service import Service
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from services.recognizer.model import LoadedModel
+    from services.recognizer.reading import Line
+    from services.recognizer.reports import EndReason
+    from services.recognizer.track import TrackEvent
 
 FACTORY_BUNDLE = Path(models.__file__).parent / "factory"
 IDLE_AFTER_S = 3.0
@@ -45,16 +55,33 @@ class RecognizerService(Service):
     """Owns the model in memory and the journal of reading events."""
 
     name = "recognizer"
-    has_journal = True
+    about = "reads digits in the newest frame"
+    section = Recognizer
+    publishes = (READING, READING_EVENT, READING_IMAGE)
+    handles = {
+        RecognizerRead: "read_boxes",
+        RecognizerTry: "attempt",
+        RecognizerAdopt: "adopt",
+        RecognizerDrop: "drop",
+    }
+    peers = {"capture": ()}
+
     _ring: RingReader | None = None
     _last_frame: FrameReady | None = None
 
     def start(self) -> None:
+        import cv2
+
+        from services.recognizer.model import keep_memory
+        from services.recognizer.model_switcher import ModelSwitcher
+        from services.recognizer.track import Tracker
+
         cv2.setNumThreads(1)  # the other cores belong to the other services
         keep_memory()
         recognizer = self.settings.recognizer
         self._model_problem = ""
         self._crash_guard = CrashGuard(self.settings.paths.state / self.name / "starts.json")
+        self.on_stop(self._stop)
         unusable: dict[str, str] = {}
         first = self._first_model(unusable)
         self._models = ModelSwitcher(
@@ -66,21 +93,17 @@ class RecognizerService(Service):
         )
         self._event_ids: dict[int, str] = {}
         self._ring = RingReader(socket_path(self.runtime, "capture", "ring"))
-        self._heard_at = self._capture_beat_at = time.monotonic()
+        self._heard_at = time.monotonic()
         self._capture_off = ""
         self._end_interrupted_events()
-        self.handle(RecognizerRead, self._read_boxes)
-        self.handle(RecognizerTry, self._swap(self._models.attempt))
-        self.handle(RecognizerAdopt, self._swap(self._models.adopt))
-        self.handle(RecognizerDrop, self._swap(self._models.drop))
-        self.subscribe({"frame": self._on_frame, "health": self._on_health, "bridge.cursor": self._on_cursor})
+        self.subscribe({"frame": self._on_frame})
         self.every(TICK_S, self._tick)
         gc.collect()
         gc.freeze()  # what was loaded stays; collections then look only at what a frame leaves
         self._report_state()
 
-    def stop(self) -> None:
-        if self._stopping and hasattr(self, "_crash_guard"):
+    def _stop(self) -> None:
+        if not self.crashed:
             self._crash_guard.reset()
         if self._last_frame is not None:
             self._publish_events(self._last_frame, self._tracker.close(), None, "interrupted")
@@ -114,9 +137,13 @@ class RecognizerService(Service):
         self.after(STEADY_AFTER_S, self._crash_guard.reset)
 
     def _load(self, folder: Path) -> LoadedModel:
+        from services.recognizer.model import load
+
         return load(folder, self.settings.recognizer)
 
     def _shipped(self) -> LoadedModel:
+        from models.inference.gate import GateError
+
         try:
             return self._load(FACTORY_BUNDLE)
         except Refusal as error:
@@ -154,21 +181,34 @@ class RecognizerService(Service):
         about = fields(model=self.details["model"], digest=info.digest)
         log.info("reading with %s %s (%s)", info.name, info.version, info.digest[:12], extra=about)
 
+    def attempt(self, command: RecognizerTry) -> TrialReport:
+        """Begin a trial, or tell how it is going."""
+        self._must_not_be_fixed()
+        return self._models.attempt(command)
+
+    def drop(self, command: RecognizerDrop) -> RecognizerModel:
+        """End a trial, if there is one."""
+        self._must_not_be_fixed()
+        return self._models.drop(command)
+
+    def adopt(self, command: RecognizerAdopt) -> RecognizerModel | DeferredReply:
+        """Read with the active model."""
+        self._must_not_be_fixed()
+        return self._models.adopt(command)
+
     def _name_model(self) -> None:
         """The heartbeat says which model reads; the updater compares its digest with the store's."""
         info = self._models.reading.info
         self.details |= {"model": f"{info.name} {info.version}", "digest": info.digest}
 
-    def _swap(self, handler: Handler[AnyCommand]) -> Handler[AnyCommand]:
-        def unless_fixed(command: AnyCommand) -> Result | Later | None:
-            if self.settings.recognizer.bundle is not None:
-                raise CommandRefused(
-                    "fixed",
-                    "the model is set by recognizer.bundle; take that out of the settings to have others",
-                )
-            return handler(command)
-
-        return unless_fixed
+    def _must_not_be_fixed(self) -> None:
+        """Raises CommandRefused where the settings name the model."""
+        if self.settings.recognizer.bundle is not None:
+            raise CommandRefused(
+                ErrorCode.FIXED,
+                "The model is set by recognizer.bundle.",
+                "Take that out of the settings to have others.",
+            )
 
     # frames
 
@@ -196,6 +236,8 @@ class RecognizerService(Service):
 
     def _read(self, frame: FrameReady, pixels: NDArray[np.uint8]) -> tuple[list[Line], Reading]:
         """What the model in use reads; where it fails at it, what another does: no frame stays unread."""
+        from services.recognizer.reports import reading_of
+
         model = self._models.reading
         try:
             lines = model.reader.read(pixels)
@@ -206,11 +248,9 @@ class RecognizerService(Service):
         self._models.count(sum(len(line.digits) for line in lines))
         return lines, reading
 
-    def _on_health(self, beat: Heartbeat) -> None:
+    def peer_heard(self, beat: Heartbeat, *, came: bool) -> None:
         """Frames that aren't wanted are not missed."""
-        if beat.source == "capture":
-            self._capture_beat_at = time.monotonic()
-            self._capture_off = beat.reason if beat.state == "off" else ""
+        self._capture_off = beat.reason if beat.state == "off" else ""
 
     def _count_skipped(self, frame: FrameReady) -> None:
         last = self._last_frame
@@ -229,7 +269,7 @@ class RecognizerService(Service):
             self.report("degraded", problem)
         elif time.monotonic() - self._heard_at <= IDLE_AFTER_S:
             self.report("ready")
-        elif self._capture_off and time.monotonic() - self._capture_beat_at <= IDLE_AFTER_S:
+        elif self._capture_off and self.presence["capture"].is_there:
             self.report("ready", f"no frames come: {self._capture_off}")
         else:
             self.report("degraded", "no frames come; see the state of capture")
@@ -243,6 +283,8 @@ class RecognizerService(Service):
         pixels: NDArray[np.uint8] | None,
         end_reason: EndReason = "gone",
     ) -> None:
+        from services.recognizer.reports import event_of, image_of
+
         info = self._models.reading.info
         for event in events:
             if event.kind == "new":
@@ -275,15 +317,10 @@ class RecognizerService(Service):
             ended = event.model_copy(update={"phase": "end", "end_reason": "interrupted"})
             self.publish("reading.event", ended)
 
-    def _on_cursor(self, cursor: JournalCursor) -> None:
-        assert self.journal is not None
-        delivered = cursor.delivered.get(self.journal.id)
-        if delivered is not None:
-            self.journal.prune(delivered)
-
     # given boxes
 
-    def _read_boxes(self, command: RecognizerRead) -> BoxReading | Later:
+    def read_boxes(self, command: RecognizerRead) -> BoxReading | DeferredReply:
+        """Read given boxes with the model that reads frames, or with another one."""
         if command.model is not None:
             return self._read_beside(command, command.model)
         model = self._models.reading
@@ -295,9 +332,9 @@ class RecognizerService(Service):
         self._models.count(sum(digit is not None for digit in reading.digits))
         return reading
 
-    def _read_beside(self, command: RecognizerRead, which: str) -> Later:
+    def _read_beside(self, command: RecognizerRead, which: str) -> DeferredReply:
         """With a model that may be another than the one that reads frames."""
-        later = Later()
+        later = DeferredReply()
 
         def read(model: LoadedModel | Exception) -> None:
             try:

@@ -27,7 +27,7 @@ from messages.model_commands import (
     ModelUploaded,
 )
 from messages.models import ModelProgress, Origin, StoredModel
-from messages.requests import Later
+from messages.rpc.server import DeferredReply
 from models.refusal import Reason, Refusal
 from services.updater.ledger import Change, Fetch
 from services.updater.lifecycle import Lifecycle
@@ -46,7 +46,7 @@ class _Awaited:
     """Somebody asks for an offer that hasn't been seen yet."""
 
     command: ModelInstall
-    answer: Later
+    answer: DeferredReply
     until: float
 
 
@@ -65,7 +65,7 @@ class Desk:
         self._awaited: dict[str, _Awaited] = {}
         self._incoming = incoming
         self._history = history
-        self._answers: dict[str, Later] = {}
+        self._answers: dict[str, DeferredReply] = {}
 
     def heard(self, progress: ModelProgress) -> None:
         """A step of a change: who asked for it is answered once it is checked."""
@@ -79,7 +79,7 @@ class Desk:
             del self._answers[progress.change]
             answer.refuse(progress.reason, progress.sentence)
 
-    def install(self, command: ModelInstall) -> ModelChange | Later:
+    def install(self, command: ModelInstall) -> ModelChange | DeferredReply:
         if (known := self._known(command)) is not None:
             return known
         self._must_be_possible()
@@ -118,7 +118,7 @@ class Desk:
                     f"No offer of {name} has come. Does it stand on the broker, and is the bridge connected?",
                 )
 
-    def take_file(self, command: ModelImport) -> ModelChange | Later:
+    def take_file(self, command: ModelImport) -> ModelChange | DeferredReply:
         return self._take(command, "import", command.name)
 
     def upload(self, command: ModelUpload) -> ModelUploaded:
@@ -230,13 +230,13 @@ class Desk:
             pinned=self._lifecycle.ledger.now.pinned, active=self._lifecycle.words.info(store.active)
         )
 
-    def _install_offer(self, command: ModelInstall, name: str) -> ModelChange | Later:
+    def _install_offer(self, command: ModelInstall, name: str) -> ModelChange | DeferredReply:
         if self._offers.standing(name) is not None and name in self._offers.follow:
             return self._taken(command, name)
         if name in self._awaited:
             raise CommandRefused(Reason.BUSY, f"The offer of {name} is just being asked for; wait for it.")
         self._offers.forget(name)  # it may stand no more: nobody listened
-        later = Later()
+        later = DeferredReply()
         self._awaited[name] = _Awaited(command, later, self._clock() + OFFER_WITHIN_S)
         return later
 
@@ -271,7 +271,9 @@ class Desk:
             raise CommandRefused(refusal.reason, str(refusal)) from refusal
         return ModelChange(change=command.id, step="fetching")
 
-    def _take(self, command: ModelInstall | ModelImport, origin: Origin, file: str) -> ModelChange | Later:
+    def _take(
+        self, command: ModelInstall | ModelImport, origin: Origin, file: str
+    ) -> ModelChange | DeferredReply:
         if (known := self._known(command)) is not None:
             return known
         path = self._incoming / file  # one change at a time: nothing else is there
@@ -280,7 +282,7 @@ class Desk:
                 self._upload(command.upload).replace(path)
             except OSError:
                 raise CommandRefused(Reason.MISSING, "That file was not uploaded; send it again.") from None
-        later = self._answers[command.id] = Later()
+        later = self._answers[command.id] = DeferredReply()
         change = Change(id=command.id, origin=origin, file=file, path=str(path), activate=command.activate)
         try:
             self._lifecycle.begin(change, command.content or None)

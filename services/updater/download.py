@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from models import durable
+from messages import durable
 
 TIMEOUT_S = 15.0
 """Without a byte."""

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from messages import durable
 from messages.disk import make_private, why_not
 from messages.models import Origin, Step
-from models import durable
 
 MOST_VERDICTS = 200
 MOST_FILES = 500

@@ -20,13 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from messages import durable
 from messages.command import Reply
 from messages.disk import is_full
 from messages.message import new_ulid
-from messages.model_commands import TrialReport
 from messages.models import ModelProgress, Step
+from messages.recognizer_commands import TrialReport
 from messages.vision import ModelInfo
-from models import durable
 from models.refusal import Reason, Refusal
 from models.store import Store
 from services.log import fields

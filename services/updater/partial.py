@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from models import durable
+from messages import durable
 from models.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from models.refusal import Reason, Refusal
 from models.store import SPARE_BYTES

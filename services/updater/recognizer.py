@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Protocol
 
-from messages.asking import Asker
 from messages.command import Command, Reply
 from messages.health import Heartbeat
-from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry
+from messages.presence import Presence
+from messages.recognizer_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry
+from messages.rpc.clients import Ask
 
 DEADLINE_S = 2.0
-SILENT_AFTER_S = 3.0
 _THERE = frozenset({"ready", "degraded"})
 
 log = logging.getLogger(__name__)
@@ -30,11 +29,11 @@ class Listener(Protocol):
 
 
 class RecognizerLink:
-    """Asks by an Asker, and learns from heartbeats; `listener` is told of what they mean."""
+    """Asks, and learns from heartbeats; `listener` is told of what they mean."""
 
-    def __init__(self, asker: Asker) -> None:
-        self._asker = asker
-        self._newest: Heartbeat | None = None
+    def __init__(self, ask: Ask, presence: Presence) -> None:
+        self._ask = ask
+        self._presence = presence
         self._boot_id = self._came = ""
         self._said_goodbye = False
         self.listener: Listener | None = None
@@ -42,14 +41,11 @@ class RecognizerLink:
     @property
     def present(self) -> bool:
         """Whether it is there to be asked."""
-        beat = self._newest
-        if beat is None or beat.state not in _THERE:
-            return False
-        return time.monotonic() - beat.monotonic_ns / 1e9 < SILENT_AFTER_S
+        beat = self._presence.beat
+        return beat is not None and beat.state in _THERE and self._presence.is_there
 
     def heard(self, beat: Heartbeat) -> None:
         """A heartbeat of the recognizer."""
-        self._newest = beat
         assert self.listener is not None
         if beat.state == "stopped":
             self._said_goodbye = True
@@ -65,7 +61,7 @@ class RecognizerLink:
 
     def attempt(self, digest: str, *, renew: bool, answered: Callable[[Reply], None]) -> None:
         """Begin a trial, or ask how it is going."""
-        self._asker.ask(RecognizerTry(bundle=digest, renew=renew), answered, DEADLINE_S)
+        self._ask(RecognizerTry(bundle=digest, renew=renew), answered, DEADLINE_S)
 
     def adopt(self, digest: str) -> None:
         """It reads with the active model. Where that can't be told now, it is when it comes."""
@@ -77,7 +73,7 @@ class RecognizerLink:
 
     def _tell(self, command: Command) -> None:
         if self.present:
-            self._asker.ask(command, lambda reply: _told(command, reply), DEADLINE_S)
+            self._ask(command, lambda reply: _told(command, reply), DEADLINE_S)
 
 
 def _told(command: Command, reply: Reply) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from messages.asking import Asker
-from messages.command import Result
-from messages.health import Heartbeat, JournalCursor
+from messages.errors import CannotStart
+from messages.health import Heartbeat
 from messages.message import MalformedMessage, decode, new_ulid
 from messages.model_commands import (
     ModelActivate,
@@ -18,26 +18,22 @@ from messages.model_commands import (
     ModelList,
     ModelOffer,
     ModelPin,
+    ModelPins,
     ModelRemove,
     ModelRollback,
     ModelUnpin,
     ModelUpload,
 )
-from messages.models import ModelProgress
-from messages.offers import ModelWanted, StandingOffer
-from messages.requests import AnyCommand, Handler, Later
+from messages.models import MODEL_PROGRESS, MODEL_STATE, ModelProgress
+from messages.offers import MODEL_WANTED, ModelWanted, StandingOffer
+from messages.recognizer_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry
 from models.refusal import Refusal
-from models.store import Store
-from services.service import CannotStart, Service
-from services.updater.doors import Desk
-from services.updater.download import Download
-from services.updater.fetching import Fetcher
-from services.updater.inbox import Arrival, Inbox
-from services.updater.ledger import Change, LedgerFile
-from services.updater.lifecycle import Lifecycle, TrialTerms
-from services.updater.offers import Offers
-from services.updater.recognizer import RecognizerLink
-from services.updater.workshop import Terms, Workshop
+from services.config import Models
+from services.service import Service
+
+if TYPE_CHECKING:
+    from services.updater.download import Download
+    from services.updater.inbox import Arrival
 
 LOOK_S = 0.5
 MEASURE_AFTER_S = 5.0
@@ -52,20 +48,47 @@ class UpdaterService(Service):
     """Owns the model store and its journal."""
 
     name = "updater"
-    has_journal = True
+    about = "takes new models, tries them, goes back"
+    section = Models
+    publishes = (MODEL_STATE, MODEL_PROGRESS, MODEL_WANTED)
+    handles = {
+        ModelUpload: "desk.upload",
+        ModelInstall: "desk.install",
+        ModelImport: "desk.take_file",
+        ModelOffer: "desk.offered",
+        ModelChunk: "desk.chunk",
+        ModelActivate: "desk.activate",
+        ModelRollback: "desk.rollback",
+        ModelPin: "pin",
+        ModelUnpin: "unpin",
+        ModelList: "desk.models",
+        ModelRemove: "remove",
+    }
+    peers = {"recognizer": (RecognizerTry, RecognizerAdopt, RecognizerDrop)}
 
     def start(self) -> None:
+        from models.store import Store
+        from services.updater.doors import Desk
+        from services.updater.fetching import Fetcher
+        from services.updater.inbox import Inbox
+        from services.updater.ledger import LedgerFile
+        from services.updater.lifecycle import Lifecycle, TrialTerms
+        from services.updater.offers import Offers
+        from services.updater.recognizer import RecognizerLink
+        from services.updater.workshop import Terms, Workshop
+
         settings, models = self.settings, self.settings.models
         folder = settings.paths.state / self.name
         try:
             self._store = Store(settings.store)
         except Refusal as refusal:
             raise CannotStart(str(refusal)) from refusal
+        self.on_stop(self._store.close)
         ledger = LedgerFile(folder / "ledger.json")
-        self._asker = Asker(self.context, self.runtime, "recognizer")
-        self._recognizer = RecognizerLink(self._asker)
+        self._recognizer = RecognizerLink(self.ask, self.presence["recognizer"])
         terms = Terms(car=settings.car.name, groups=models.groups, trusted=models.trust)
         self._workshop = Workshop(self._store, terms, self.call_soon)
+        self.on_stop(self._workshop.close)
         self._lifecycle = Lifecycle(
             self._store,
             ledger,
@@ -77,20 +100,19 @@ class UpdaterService(Service):
         )
         self._recognizer.listener = self._lifecycle
         self._fetcher = Fetcher(folder / "fetch", ledger, self._download, time.monotonic, self._fetched)
+        self.on_stop(self._fetcher.stop)
+        self.on_stop(self._lifecycle.stop)
         self._offers = Offers(
             self._lifecycle, self._fetcher, models.follow, terms, self._announce, time.monotonic
         )
         self._incoming = folder / "incoming"
-        self._desk = Desk(self._lifecycle, self._offers, self._incoming, self._history)
+        self.desk = Desk(self._lifecycle, self._offers, self._incoming, self._history)
         self._wanted: ModelWanted | None = None
         self._shown: tuple[StandingOffer, ...] = ()
         self._inbox = Inbox(settings.inbox)
         self._inbox_problem = ""
         self.details["data_folder"] = str(self._inbox.folder)
         self._going = False
-        self._take_commands()
-        self.on_readable(self._asker.socket, self._asker.receive)
-        self.subscribe({"health": self._heard, "bridge.cursor": self._on_cursor})
         self.every(LOOK_S, self._look)
         self.every(TICK_S, self._tick)
         self.every(SHOW_S, self._show_offers)
@@ -100,38 +122,20 @@ class UpdaterService(Service):
         self._show()
         self._report_state()
 
-    def stop(self) -> None:
-        if hasattr(self, "_lifecycle"):
-            self._lifecycle.stop()
-            self._fetcher.stop()
-            self._workshop.close()
-            self._asker.close()
-        if hasattr(self, "_store"):
-            self._store.close()
+    # commands after which the state is another one
 
-    def _take_commands(self) -> None:
-        desk = self._desk
-        self.handle(ModelUpload, desk.upload)
-        self.handle(ModelInstall, desk.install)
-        self.handle(ModelImport, desk.take_file)
-        self.handle(ModelOffer, desk.offered)
-        self.handle(ModelChunk, desk.chunk)
-        self.handle(ModelActivate, desk.activate)
-        self.handle(ModelRollback, desk.rollback)
-        self.handle(ModelPin, self._then_shown(desk.pin))
-        self.handle(ModelUnpin, self._then_shown(desk.unpin))
-        self.handle(ModelRemove, self._then_shown(desk.remove))
-        self.handle(ModelList, desk.models)
+    def pin(self, command: ModelPin) -> ModelPins:
+        return self._then_shown(self.desk.pin(command))
 
-    def _then_shown(self, handler: Handler[AnyCommand]) -> Handler[AnyCommand]:
-        """A handler after which the state is another one."""
+    def unpin(self, command: ModelUnpin) -> ModelPins:
+        return self._then_shown(self.desk.unpin(command))
 
-        def handle(command: AnyCommand) -> Result | Later | None:
-            result = handler(command)
-            self._show()
-            return result
+    def remove(self, command: ModelRemove) -> ModelPins:
+        return self._then_shown(self.desk.remove(command))
 
-        return handle
+    def _then_shown(self, result: ModelPins) -> ModelPins:
+        self._show()
+        return result
 
     def _go_on(self) -> None:
         """Begin with what was left, once the disk takes it: a read-only one may be put right at any time."""
@@ -177,6 +181,8 @@ class UpdaterService(Service):
         self._report_state()
 
     def _take(self, arrival: Arrival) -> None:
+        from services.updater.ledger import Change
+
         change = Change(id=new_ulid(), origin="inbox", file=arrival.path.name, path=str(arrival.path))
         try:
             self._lifecycle.begin(change, seen=(arrival.path.name, arrival.seen))
@@ -188,7 +194,7 @@ class UpdaterService(Service):
     def _announce(self, progress: ModelProgress) -> None:
         self.publish("model.progress", progress)
         self.metrics.count(f"changes_{progress.step}")
-        self._desk.heard(progress)
+        self.desk.heard(progress)
         self._offers.told(progress)
         self.call_soon(self._show)
 
@@ -209,22 +215,14 @@ class UpdaterService(Service):
                 self.metrics.count("malformed.journal")
         return steps
 
-    def _heard(self, beat: Heartbeat) -> None:
-        if beat.source == "recognizer":
-            self._recognizer.heard(beat)
-
-    def _on_cursor(self, cursor: JournalCursor) -> None:
-        assert self.journal is not None
-        delivered = cursor.delivered.get(self.journal.id)
-        if delivered is not None:
-            self.journal.prune(delivered)
+    def peer_heard(self, beat: Heartbeat, *, came: bool) -> None:
+        self._recognizer.heard(beat)
 
     def _tick(self) -> None:
-        self._asker.expire()
         if self._going:
             self._lifecycle.tick()
             self._offers.tick()
-        self._desk.tick()
+        self.desk.tick()
         self._want()
 
     # what is offered
@@ -236,7 +234,7 @@ class UpdaterService(Service):
 
     def _want(self) -> None:
         """Tell the bridge what to bring, where that has changed."""
-        wanted = self._offers.wanted(self._desk.listens_for) if self._going else ModelWanted()
+        wanted = self._offers.wanted(self.desk.listens_for) if self._going else ModelWanted()
         if wanted != self._wanted:
             self._wanted = wanted
             self.publish("model.wanted", wanted)
@@ -254,6 +252,8 @@ class UpdaterService(Service):
         deadline_s: float,
         finished: Callable[[str], None],
     ) -> Download:
+        from services.updater.download import Download
+
         def in_loop(problem: str) -> None:
             self.call_soon(lambda: finished(problem))
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from messages import durable
 from messages.vision import ModelInfo
-from models import durable
 from models.bundle.bundle import Bundle, BundleError
 from models.refusal import Reason, Refusal
 from models.store import Store

@@ -190,7 +190,8 @@ def test_a_second_owner_is_refused_and_told_who_the_first_is(context: Context, r
 
 def test_the_lock_of_a_killed_owner_is_free(context: Context, runtime: Path) -> None:
     program = (
-        "import sys, time, zmq; from pathlib import Path; from messages.bus import Publisher\n"
+        "import sys, time, zmq; from pathlib import Path; import services.catalogue\n"
+        "from messages.bus import Publisher\n"
         "p = Publisher(zmq.Context(), Path(sys.argv[1]), 'capture'); print('up', flush=True); time.sleep(60)"
     )
     owner = subprocess.Popen(

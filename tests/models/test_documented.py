@@ -7,7 +7,7 @@ from typing import get_args
 
 from models.importing.keras.layers import KNOWN
 from models.importing.network import Function
-from models.refusal import Reason, table
+from models.refusal import REASONS, table
 from tests.conftest import REPOSITORY
 
 DOCUMENT = (REPOSITORY / "docs" / "models.md").read_text(encoding="utf-8")
@@ -19,7 +19,7 @@ def test_the_table_of_reason_codes_is_the_codes_own() -> None:
 
 
 def test_every_meaning_says_what_to_do() -> None:
-    for reason in Reason:
+    for reason in REASONS:
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", reason)
         assert reason.meaning.endswith(".")
 

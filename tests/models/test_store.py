@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from models import durable
+from messages import durable
 from models.bundle.bundle import Bundle
 from models.refusal import Reason, Refusal
 from models.store import Store

@@ -15,9 +15,8 @@ import zmq
 
 from messages.bus import Subscriber
 from messages.health import Heartbeat
-from messages.requests import CommandClient
-from messages.topics import TOPICS
-from services.table import SERVICES
+from messages.rpc.clients import CommandClient
+from services.catalogue import SERVICES, TOPICS
 from tests.conftest import REPOSITORY, Value, wait_for
 
 
@@ -70,7 +69,7 @@ class Onlooker:
     """Hears everything on the bus of `runtime`, and keeps it."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], runtime: Path) -> None:
-        self._subscriber = Subscriber(context, runtime / "run", [row.name for row in TOPICS], SERVICES)
+        self._subscriber = Subscriber(context, runtime / "run", TOPICS, SERVICES)
         self.commands = CommandClient(context, runtime / "run")
         self.heard: list[tuple[str, Any]] = []
         self.health: dict[str, Heartbeat] = {}

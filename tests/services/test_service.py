@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from messages.commands import CapturePause
+from messages.capture_commands import CapturePause
 from services.metrics import ProcessorShare, memory_mb
 from services.supervision import FailureNote, Starts
 from tests.conftest import wait_for

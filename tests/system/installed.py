@@ -13,7 +13,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tests.conftest import wait_for
 from tests.system.container import CHECKOUT, WHEELS, Container
 

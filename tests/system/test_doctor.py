@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tests.system.installed import UNITS, Car, doctor, levels
 
 pytestmark = pytest.mark.system

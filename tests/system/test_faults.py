@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tests.system.installed import UNITS, Car, eventually
 
 pytestmark = pytest.mark.system

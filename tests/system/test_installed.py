@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tests.conftest import wait_for
 from tests.system.installed import UNITS, Car, eventually
 

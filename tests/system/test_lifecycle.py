@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tests.conftest import REPOSITORY
 from tests.system.container import CHECKOUT, WHEELS, Container, container
 from tests.system.installed import SETTINGS, Car, eventually, install

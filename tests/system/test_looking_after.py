@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tests.system.installed import Car, doctor, eventually
 from tools.doctor.table import CHECKS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tests.system.container import Container, container
 from tests.system.installed import UNITS, Car, doctor, eventually, levels
 
@@ -20,7 +20,7 @@ READ_TIME_AND_AGAIN = """
 import sys
 import zmq
 from messages.pad_commands import PadErase, PadRecognize, PadWrite
-from messages.requests import CommandClient
+from messages.rpc.clients import CommandClient
 from services.config_file import load
 client = CommandClient(zmq.Context(), load().paths.runtime)
 for number in range(int(sys.argv[1])):

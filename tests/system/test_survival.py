@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from messages.message import decode
 from messages.vision import ReadingEvent
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tests.conftest import wait_for
 from tests.services.bridge.kit import Mosquitto, find_mosquitto
 from tests.services.processes import Onlooker, undelivered

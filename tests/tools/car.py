@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from services.catalogue import SERVICES
 from services.config import Paths, Settings
-from services.table import SERVICES
 from tests.conftest import REPOSITORY, wait_for
 from tests.services.processes import environment
 from tools.observe.snapshot import ask

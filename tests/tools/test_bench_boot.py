@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tools.bench import boot
 from tools.terminal.problems import Problem
 

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from messages.commands import COMMANDS
-from messages.topics import TOPICS
+from services.catalogue import COMMANDS, SERVICES, TOPICS
 from services.config import Settings
-from services.table import SERVICES
 from tests.conftest import REPOSITORY
 from tests.tools.car import objects, smartcar
 
@@ -53,15 +51,15 @@ def test_an_unknown_service_is_named_beside_those_there_are(runtime: Path) -> No
 def test_topics_is_the_table(runtime: Path) -> None:
     rows = objects(smartcar(runtime, "topics", "--json").stdout)
     assert [(row["topic"], row["message"], row["owner"]) for row in rows] == [
-        (row.name, row.message.__name__, row.owner) for row in TOPICS
+        (row.name, row.message.__name__, row.owner) for row in TOPICS.values()
     ]
-    for row, topic in zip(rows, TOPICS, strict=True):
+    for row, topic in zip(rows, TOPICS.values(), strict=True):
         assert (row["mqtt"] or {}).get("topic") == (topic.mirror.topic if topic.mirror else None)
 
 
 def test_topics_for_people_has_a_line_a_topic(runtime: Path) -> None:
     lines = smartcar(runtime, "topics").stdout.splitlines()
-    for row in TOPICS:
+    for row in TOPICS.values():
         assert any(line.startswith(f"{row.name} ") and row.about in line for line in lines), row.name
 
 
@@ -69,7 +67,7 @@ def test_watching_an_unknown_topic_names_those_there_are(runtime: Path) -> None:
     answer = smartcar(runtime, "watch", "frames")
     assert answer.returncode == 1
     assert one_sentence(answer.stderr)
-    assert all(row.name in answer.stderr for row in TOPICS)
+    assert all(row.name in answer.stderr for row in TOPICS.values())
 
 
 # a car that doesn't run
@@ -98,7 +96,7 @@ def test_a_command_to_a_service_that_does_not_run_says_so(runtime: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["capture.stop"], "there is no command capture.stop"),
+        (["capture.stop"], "There is no command capture.stop."),
         (["capture.source"], "name: Field required"),
         (["capture.source", "front"], "'front' is no key=value pair"),
         (["capture.pause", '{"id": }'], "the arguments are no JSON"),

@@ -14,8 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from pydantic import BaseModel, ValidationError
 
 from messages.command import Reply
-from messages.commands import COMMANDS
-from services.table import SERVICES
+from services.catalogue import COMMANDS, SERVICES
 from tests.conftest import REPOSITORY
 from tests.services.bridge.kit import CAR, find_mosquitto
 from tests.tools.car import smartcar

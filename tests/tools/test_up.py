@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from messages.lock import OwnerLock
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tests.conftest import REPOSITORY, wait_for
 from tests.services.processes import environment
 from tests.tools.car import Car, command, objects, running_car, smartcar

@@ -25,9 +25,9 @@ from messages.vision import ReadingEvent
 from services import board
 from services.bridge.connection import Connection
 from services.bridge.documents import car_prefix
+from services.catalogue import SERVICES
 from services.config import Mqtt
 from services.config_file import load
-from services.table import SERVICES
 from tools.bench.car import NAME, running_car
 from tools.bench.processes import began_s
 from tools.bench.report import Figure

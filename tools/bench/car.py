@@ -20,7 +20,7 @@ import zmq
 
 from messages.bus import Subscriber
 from services.capture.scene import EPISODE, Scene
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tools.terminal.problems import Problem
 
 NAME = "bench"

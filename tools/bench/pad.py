@@ -18,7 +18,7 @@ import zmq
 from messages.bus import Subscriber, socket_path
 from messages.command import Command
 from messages.pad_commands import PadDone, PadErase, PadStrokeCommand
-from messages.requests import CommandClient
+from messages.rpc.clients import CommandClient
 from messages.vision import Reading
 from services.capture.source import Pace
 from services.pad.stroke import fine

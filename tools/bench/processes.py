@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

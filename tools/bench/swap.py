@@ -17,7 +17,7 @@ from messages.bus import endpoint, new_socket
 from messages.command import Command
 from messages.message import MAX_MESSAGE_BYTES, decode
 from messages.model_commands import ModelActivate, ModelImport, ModelList, ModelRollback, ModelTable
-from messages.requests import CommandClient
+from messages.rpc.clients import CommandClient
 from messages.vision import Reading
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle

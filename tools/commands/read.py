@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from messages.text import printable
 from models.bundle.bundle import Bundle, BundleError
 from models.inference.runtime import ModelError
 from models.inference.test_time_averaging import CarefulClassifier
@@ -16,7 +17,6 @@ from services.config import Settings
 from services.recognizer.pipeline import Reader
 from services.recognizer.service import FACTORY_BUNDLE
 from tools.terminal.output import print_json, say, silence_libraries
-from tools.terminal.printable import printable
 from tools.terminal.problems import Problem
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import zmq
 
-from messages.commands import COMMANDS, Command, CommandRefused, Reply, parse_command
-from messages.requests import CommandClient
+from messages.command import Command, CommandRefused, Reply, parse_command
+from messages.rpc.clients import CommandClient
+from services.catalogue import COMMANDS
 from services.config import Settings
 from tools.terminal.output import as_dict, print_json, print_table, say
 from tools.terminal.problems import Problem

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from services.capture.source_address import public_address
+from services.catalogue import SERVICES
 from services.config import Settings
 from services.config_file import as_toml
 from services.supervision import FailureNote
-from services.table import SERVICES
 from tools.doctor.car import Car
 from tools.doctor.permissions import secret_files
 from tools.terminal.problems import Problem

@@ -8,8 +8,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from services.catalogue import SERVICES
 from services.config_file import SYSTEM_FILE
-from services.table import SERVICES
 from tools.doctor.car import SERVICE_USER, Car, may, user_name
 from tools.doctor.finding import Finding, error, ok, warning
 

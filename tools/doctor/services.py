@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 
 from messages.journal_reader import JournalReader
-from messages.topics import TOPICS
-from services.service import journal_path
+from services.catalogue import TOPICS
+from services.journals import journal_path
 from tools.doctor.car import Car
 from tools.doctor.finding import Finding, as_error, error, ok, warning
 
@@ -50,7 +50,7 @@ def journals(car: Car) -> Iterator[Finding]:
     """Events kept, waiting for the broker, lost."""
     kept = 0
     problems: list[Finding] = []
-    for service in {row.owner for row in TOPICS if row.journalled}:
+    for service in {row.owner for row in TOPICS.values() if row.journalled}:
         path = journal_path(car.settings, service)
         problems += _losses(car, service)
         try:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tools.doctor.car import Car
 from tools.doctor.finding import Finding, error, ok, warning
 

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from messages.offers import ROOT
+from messages.text import printable
 from messages.vision import ModelInfo
 from tools.fleet.roster import PATTERNS, Car, Roster
 from tools.publish.link import Link, LinkLost
 from tools.publish.publication import new_marker
 from tools.terminal.broker_options import Ways
 from tools.terminal.output import console, print_json, print_table, say, table
-from tools.terminal.printable import printable
 from tools.terminal.problems import warn
 from tools.up.lines import STYLES
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from messages.text import printable
 from models.bundle.manifest import Manifest
 from tools.fleet.health import Verdict
 from tools.fleet.listing import in_order
 from tools.terminal.output import print_json, say
-from tools.terminal.printable import printable
 
 _WORDS = {
     Verdict.OFF: "is off; it takes it when it is back",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from messages.command import CommandRefused
-from messages.model_commands import (
+from messages.recognizer_commands import (
     RecognizerAdopt,
     RecognizerDrop,
     RecognizerModel,
@@ -32,9 +32,9 @@ from models.importing import isolated as importing
 from models.store_reader import bundle_folder
 from services.bridge import status_reporter
 from services.bridge.service import BridgeService
+from services.catalogue import SERVICES
 from services.config import Car, Models, Paths, Settings
 from services.service import Service
-from services.table import SERVICES
 from services.updater.service import UpdaterService
 from tools.fleet.herd import Orders
 
@@ -54,20 +54,19 @@ class SimulatedRecognizer(Service):
     """Has every model on trial read well, unless its version says otherwise."""
 
     name = "recognizer"
+    about = "stands for a recognizer"
+    handles = {RecognizerTry: "attempt", RecognizerAdopt: "adopt", RecognizerDrop: "drop"}
     hertz: ClassVar[int] = 30
 
     def start(self) -> None:
         self._trial = ""
         self._began = 0.0
         self._versions: dict[str, str] = {}
-        self.handle(RecognizerTry, self._attempt)
-        self.handle(RecognizerAdopt, self._adopt)
-        self.handle(RecognizerDrop, self._drop)
         self.every(1.0, self._read)
         self._reading = ""
         self.report("ready")
 
-    def _attempt(self, command: RecognizerTry) -> TrialReport:
+    def attempt(self, command: RecognizerTry) -> TrialReport:
         digest = command.bundle
         if self._trial != digest:
             if command.renew:
@@ -83,7 +82,7 @@ class SimulatedRecognizer(Service):
             problem=FAULTS["-fails"] if failed else "",
         )
 
-    def _adopt(self, command: RecognizerAdopt) -> RecognizerModel:
+    def adopt(self, command: RecognizerAdopt) -> RecognizerModel:
         self._trial, self._reading = "", command.bundle
         if self._version(command.bundle).endswith("-sick"):
             self.report("degraded", "the model on this car is sick")
@@ -91,7 +90,7 @@ class SimulatedRecognizer(Service):
             self.report("ready")
         return self._model()
 
-    def _drop(self, _: RecognizerDrop) -> RecognizerModel:
+    def drop(self, _: RecognizerDrop) -> RecognizerModel:
         self._trial = ""
         return self._model()
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from services.table import SERVICES
+from services.catalogue import SERVICES
 from tools.terminal.problems import Problem
 
 TARGET = "smartcar.target"

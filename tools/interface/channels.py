@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from messages.commands import COMMANDS, Command
+from messages.command import Command, Door, verbs
 from messages.offers import SHARED_TOPICS
-from messages.topics import EVERY_SERVICE, TOPICS, Topic
+from messages.topics import EVERY_SERVICE, Topic
 from services.bridge.documents import COMMAND, OWN_TOPICS, REPLY
-from services.config import Mqtt
+from services.catalogue import COMMANDS, TOPICS
 
 ROOT = "smartcar/<car>/"
 """What the topics of a car begin with."""
@@ -59,7 +59,7 @@ class Taken:
 def said() -> list[Said]:
     """What a car publishes, but for answers to commands."""
     own = [Said(row.topic, row.document, JSON, row.qos, row.retain, row.about) for row in OWN_TOPICS]
-    return own + [_mirrored(row) for row in TOPICS if row.mirror is not None]
+    return own + [_mirrored(row) for row in TOPICS.values() if row.mirror is not None]
 
 
 def shared() -> list[Said]:
@@ -72,8 +72,8 @@ def shared() -> list[Said]:
 
 def taken() -> list[Taken]:
     """The commands that `mqtt.commands` may name."""
-    default = Mqtt.model_fields["commands"].default
-    return [Taken(command, verb in default) for verb, command in COMMANDS.items() if not command.local]
+    default = verbs(Door.MQTT)
+    return [Taken(COMMANDS[verb], verb in default) for verb in verbs(Door.MQTT, Door.MQTT_OPT_IN)]
 
 
 def _mirrored(row: Topic) -> Said:

@@ -32,7 +32,7 @@ from messages.models import ENDED, ModelProgress, StoredModel
 from messages.offers import StandingOffer
 from messages.pad import BOXES, EMPTY
 from messages.pad_commands import PadReading, PadRecognize
-from messages.requests import CommandClient
+from messages.rpc.clients import CommandClient
 from models.bundle.archive import pack
 from models.bundle.bundle import read_regular
 from services.config import Settings

@@ -8,7 +8,7 @@ from messages.journal_reader import JournalReader
 from messages.message import MalformedMessage, decode
 from messages.vision import ReadingEvent
 from services.config import Settings
-from services.service import journal_path
+from services.journals import journal_path
 from tools.observe.listening import listen
 from tools.terminal.output import as_dict, print_json, say
 

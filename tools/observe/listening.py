@@ -12,8 +12,8 @@ import zmq
 
 from messages.bus import Subscriber
 from messages.topics import Topic
+from services.catalogue import SERVICES
 from services.config import Settings
-from services.table import SERVICES
 from tools.terminal.output import say
 from tools.terminal.problems import Problem
 

@@ -17,9 +17,9 @@ from messages.health import Heartbeat, ServiceState
 from messages.models import ModelState
 from services import board
 from services.board import Board
+from services.catalogue import SERVICES
 from services.config import Settings
 from services.supervision import FailureNote, Starts
-from services.table import SERVICES
 from tools.terminal.problems import Problem
 
 ASK_S = 1.2
@@ -35,7 +35,7 @@ _LOSSES = (
     "missing",
     "skipped",
     "unread",
-    "too-large",
+    "too_large",
     "journal_lost",
     "journal_discarded_unsent",
 )

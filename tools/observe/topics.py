@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from messages.topics import TOPICS, Topic
+from messages.topics import Topic
+from services.catalogue import TOPICS
 from tools.terminal.output import print_json, print_table
 
 
 def show(*, json: bool) -> None:
     """Print the table, or one object a topic."""
     if json:
-        for row in TOPICS:
+        for row in TOPICS.values():
             print_json(describe(row))
         return
     print_table(
@@ -26,7 +27,7 @@ def show(*, json: bool) -> None:
                 row.mirror.topic if row.mirror else "–",
                 row.about,
             )
-            for row in TOPICS
+            for row in TOPICS.values()
         ),
     )
 

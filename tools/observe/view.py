@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from messages.bus import Subscriber, socket_path
 from messages.ring import FrameGone, RingReader
 from messages.vision import UNREADABLE, FrameReady, Reading
+from services.catalogue import SERVICES
 from services.config import Settings
-from services.table import SERVICES
 from tools.observe.screen import is_open, prepare_screen
 from tools.terminal.output import silence_libraries
 from tools.terminal.problems import Problem

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from messages.topics import BY_NAME, topic
+from messages.topics import topic
+from services.catalogue import TOPICS
 from services.config import Settings
 from tools.observe.listening import listen
 from tools.terminal.output import as_dict, print_json, say, summary
@@ -24,7 +25,7 @@ def show(settings: Settings, names: Sequence[str], *, json: bool, count: int = 0
             raise Problem(str(error.args[0])) from None
     seen = 0
     try:
-        for row, message in listen(settings, names or BY_NAME, hint=True):
+        for row, message in listen(settings, names or TOPICS, hint=True):
             if json:
                 print_json(as_dict(message, topic=row.name))
             else:

@@ -12,7 +12,7 @@ import zmq
 
 from messages.bus import Subscriber, socket_path
 from messages.command import Command, Result
-from messages.requests import CommandClient
+from messages.rpc.clients import CommandClient
 from services.config import Settings
 from tools.terminal.problems import Problem
 

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import zmq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from messages.asking import Asker
 from messages.command import Reply
 from messages.message import first_problem
 from messages.pad import Brush, Points
 from messages.pad_commands import MAX_STROKES, PadPlay, PadReading
+from messages.rpc.clients import CallbackCommandClient
 from services.config import Settings
 from tools.pad.link import PadLink, pad_link
 from tools.terminal.output import print_json, say
@@ -100,7 +100,7 @@ class Player:
     """Sends lines to the pad, a few at a time, and says the answers in the order of the lines."""
 
     def __init__(self, link: PadLink, json: bool) -> None:
-        self._asker = Asker(link.context, link.runtime, "pad")
+        self._asker = CallbackCommandClient(link.context, link.runtime, "pad")
         self._json = json
         self._under_way: deque[_Played] = deque()
         self._number = self._silent = 0

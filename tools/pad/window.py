@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import zmq
 
-from messages.asking import Asker
 from messages.bus import Subscriber
 from messages.command import Command, Reply
 from messages.health import Heartbeat
@@ -28,6 +27,7 @@ from messages.pad_commands import (
     PadViews,
 )
 from messages.pad_follower import PadFollower
+from messages.rpc.clients import CallbackCommandClient
 from services.config import Settings
 from tools.observe.screen import is_open, prepare_screen
 from tools.pad import painting
@@ -68,7 +68,7 @@ class PadWindow:
         runtime = settings.paths.runtime
         topics = ("pad.canvas", "pad.stroke", "pad.reading", "health")
         self._subscriber = Subscriber(context, runtime, topics, ("pad",))
-        self._asker = Asker(context, runtime, "pad")
+        self._asker = CallbackCommandClient(context, runtime, "pad")
         self._follower = PadFollower()
         self._author = f"window {os.getpid()}"
         self._reading: PadResult | None = None

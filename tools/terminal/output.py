@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tools.terminal.printable import printable
+from messages.text import printable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -14,8 +14,8 @@ import zmq
 
 from messages.bus import Subscriber, socket_path
 from messages.lock import AlreadyOwned, OwnerLock
+from services.catalogue import SERVICES
 from services.config import Settings
-from services.table import SERVICES
 from tools.up.broker import Broker, subscribe_command
 from tools.up.child import Child
 from tools.up.leftovers import LOCK, sweep

@@ -6,8 +6,8 @@ import stat
 from pathlib import Path
 
 from messages.lock import AlreadyOwned, OwnerLock
+from services.catalogue import SERVICES
 from services.supervision import FailureNote
-from services.table import SERVICES
 
 LOCK = "up.lock"
 _FILES = {"address", "starts"}

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import zmq
 
-from messages.commands import CapturePause, CaptureSource, CommandRefused
-from messages.requests import CommandServer
+from messages.capture_commands import CapturePause, CaptureSource
+from messages.command import CommandRefused
+from messages.rpc.server import CommandServer
 from tests.conftest import wait_for
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import PREFIX, Bridge, Client, Mosquitto, find_mosquitto

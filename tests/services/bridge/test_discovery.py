@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from messages.commands import COMMANDS
 from messages.health import Heartbeat
 from messages.models import ModelState
 from messages.offers import StandingOffer
@@ -18,8 +17,8 @@ from messages.vision import ModelInfo
 from services.board import Board
 from services.bridge.discovery import REFUSED_S, SPREAD_S, SUSPECT_S, Discovery
 from services.bridge.homeassistant import OBJECTIONS, device
+from services.catalogue import COMMANDS, SERVICES
 from services.config import Car, Mqtt, Settings
-from services.table import SERVICES
 from tests.conftest import wait_for
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import CAR, PREFIX, Bridge, Client, Mosquitto, Producer

@@ -11,9 +11,9 @@ import zmq
 
 from messages.bus import Publisher
 from messages.health import Heartbeat
-from messages.topics import BY_NAME
 from messages.vision import Box, Code, Digit, ModelInfo, Reading, ReadingImage
 from services.bridge.state_mirror import StateMirror
+from services.catalogue import TOPICS
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import Client
 
@@ -178,7 +178,7 @@ class Paper:
         self.published.append(json.loads(payload)["codes"][0]["text"])
 
     def read(self, text: str) -> None:
-        self.mirror.take(BY_NAME["reading"], reading(text, 1).stamped("recognizer", "boot", 1))
+        self.mirror.take(TOPICS["reading"], reading(text, 1).stamped("recognizer", "boot", 1))
 
 
 def test_a_change_that_comes_too_soon_waits_and_the_newest_goes() -> None:

@@ -17,7 +17,13 @@ import pytest
 import zmq
 
 from messages.bus import socket_path
-from messages.commands import CaptureCamera, CapturePause, CaptureResume, CaptureSnapshot, CaptureSource
+from messages.capture_commands import (
+    CaptureCamera,
+    CapturePause,
+    CaptureResume,
+    CaptureSnapshot,
+    CaptureSource,
+)
 from messages.ring import RingReader
 from tests.services.processes import Onlooker, service
 

@@ -14,12 +14,13 @@ import zmq
 from numpy.typing import NDArray
 
 from messages.bus import Publisher, socket_path
-from messages.commands import CapturePause, CaptureResume, CaptureSource, CommandRefused
+from messages.capture_commands import CapturePause, CaptureResume, CaptureSource
+from messages.command import CommandRefused
 from messages.health import Heartbeat, ServiceState
 from messages.journal import Journal
 from messages.message import new_ulid
-from messages.requests import CommandServer
 from messages.ring import RingWriter
+from messages.rpc.server import CommandServer
 from messages.vision import Box, Code, Digit, FrameReady, ModelInfo, Reading, ReadingEvent
 from models.ink import synthetic_handwriting as hand
 

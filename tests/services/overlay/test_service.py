@@ -15,8 +15,8 @@ import zmq
 
 from messages.bus import Subscriber
 from messages.health import Heartbeat
+from services.catalogue import SERVICES
 from services.supervision import FailureNote
-from services.table import SERVICES
 from tests.conftest import REPOSITORY, wait_for
 from tests.services.overlay.conftest import Launch, Overlay, closing_code
 from tests.services.overlay.standin import StandIn
@@ -155,6 +155,7 @@ def test_a_hung_server_thread_ends_the_process_so_that_it_begins_anew(runtime: P
     """The work loop goes on; only the page would be dead, and nobody would notice."""
     program = (
         "import sys, threading, time\n"
+        "import services.catalogue\n"
         "from services.overlay import server, service\n"
         "from services.config import Overlay, Paths, Settings\n"
         "paths = Paths(runtime=sys.argv[1], state=sys.argv[2])\n"

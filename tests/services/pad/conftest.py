@@ -15,7 +15,7 @@ import zmq
 from messages.command import Command, Result
 from messages.pad import BRUSH, PadResult
 from messages.pad_commands import PadAutomatic, PadBrush, PadErase, PadRecognize, PadSave, PadStrokes
-from messages.requests import CommandClient
+from messages.rpc.clients import CommandClient
 from tests.services.processes import Onlooker, service
 
 AnyResult = TypeVar("AnyResult", bound=Result)

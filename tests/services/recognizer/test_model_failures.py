@@ -14,7 +14,7 @@ import pytest
 import zmq
 from numpy.typing import NDArray
 
-from messages.model_commands import RecognizerAdopt, RecognizerTry
+from messages.recognizer_commands import RecognizerAdopt, RecognizerTry
 from models.bundle.bundle import Bundle
 from models.store import Store
 from models.store_reader import bundle_folder

@@ -12,9 +12,15 @@ import zmq
 from numpy.typing import NDArray
 
 from messages.command import Command, Reply
-from messages.commands import BoxReading, GreyImage, RecognizerRead
-from messages.model_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry, TrialReport
-from messages.vision import Box, Reading
+from messages.recognizer_commands import (
+    BoxReading,
+    RecognizerAdopt,
+    RecognizerDrop,
+    RecognizerRead,
+    RecognizerTry,
+    TrialReport,
+)
+from messages.vision import Box, GreyImage, Reading
 from models.bundle.bundle import Bundle
 from models.importing import tflite
 from models.importing.network import Activate, Dense, Network

@@ -12,11 +12,11 @@ import zmq
 from numpy.typing import NDArray
 
 from messages.bus import Publisher
-from messages.commands import GreyImage, RecognizerRead
 from messages.health import JournalCursor, ServiceState
 from messages.journal_reader import JournalReader
 from messages.message import decode
-from messages.vision import Box, ReadingEvent
+from messages.recognizer_commands import RecognizerRead
+from messages.vision import Box, GreyImage, ReadingEvent
 from models.ink.strokes import render
 from models.ink.synthetic_handwriting import write
 from tests.conftest import wait_for

@@ -106,7 +106,7 @@ class Car:
 
     def reading(self) -> str:
         """The digest of the model that reads boxes now; empty while none does."""
-        from messages.commands import RecognizerRead
+        from messages.recognizer_commands import RecognizerRead
         from messages.vision import Box, GreyImage
 
         paper = GreyImage(width=28, height=28, pixels=bytes([255] * 784))

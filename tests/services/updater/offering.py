@@ -15,11 +15,12 @@ from typing import Any
 
 from messages.command import Command, CommandRefused, Reply
 from messages.command import Result as CommandResult
+from messages.errors import UserError
 from messages.message import new_boot_id
 from messages.model_commands import ModelChunk, ModelInstall, ModelOffer, ModelPin, ModelRollback, ModelUnpin
 from messages.models import ModelProgress
 from messages.offers import ModelWanted, Offer, StandingOffer, chunk_topic, offer_topic
-from messages.requests import Later
+from messages.rpc.server import DeferredReply
 from models.bundle.acceptance import Proof
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
@@ -322,7 +323,7 @@ class FollowingCar(Car):
 
     def _ask(self, command: Command, answered: Callable[[Reply], None], deadline_s: float = 0.0) -> None:
         """As the updater's command socket would."""
-        handlers: dict[type[Command], Callable[[Any], CommandResult | Later | None]] = {
+        handlers: dict[type[Command], Callable[[Any], CommandResult | DeferredReply | None]] = {
             ModelOffer: self.desk.offered,
             ModelChunk: self.desk.chunk,
             ModelInstall: self.desk.install,
@@ -335,14 +336,14 @@ class FollowingCar(Car):
         except CommandRefused as refused:
             answered(Reply.refused(command.id, refused.code, refused.message))
             return
-        if isinstance(outcome, Later):
+        if isinstance(outcome, DeferredReply):
             outcome._when_known(lambda result: answered(_reply(command.id, result)))
         else:
             answered(_reply(command.id, outcome))
 
 
-def _reply(command_id: str, outcome: CommandResult | CommandRefused | None) -> Reply:
-    if isinstance(outcome, CommandRefused):
+def _reply(command_id: str, outcome: CommandResult | UserError | None) -> Reply:
+    if isinstance(outcome, UserError):
         return Reply.refused(command_id, outcome.code, outcome.message)
     return Reply.ok(command_id, outcome)
 

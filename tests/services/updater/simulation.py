@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypedDict
 
+from messages import durable
 from messages.command import Reply
-from messages.model_commands import TrialReport
 from messages.models import ModelProgress
+from messages.recognizer_commands import TrialReport
 from messages.vision import ModelInfo
-from models import durable
 from models.bundle.archive import read_archive
 from models.bundle.bundle import Bundle
 from models.refusal import Refusal

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from models import durable
+from messages import durable
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
 from models.refusal import Reason, Refusal

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from messages import durable
 from messages.model_commands import ModelInstall, ModelPin, ModelUnpin
 from messages.offers import chunk_topic, offer_topic
-from models import durable
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from services.service import journal_path
+from services.journals import journal_path
 from tests.conftest import REPOSITORY
 from tests.tools.doctor.conftest import MakeCar, found, levels, put
 from tools.doctor import machine, software

@@ -11,11 +11,11 @@ import pytest
 
 from messages.message import encode, new_ulid
 from messages.models import ModelState
+from messages.text import printable
 from messages.vision import ModelInfo
 from services.bridge.documents import CarStatus
 from tools.fleet.listing import row, rows
 from tools.fleet.roster import FIRST_WORD_S, MAX_BYTES, SILENT_S, Roster
-from tools.terminal.printable import printable
 
 
 class Clock:

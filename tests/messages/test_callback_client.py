@@ -7,10 +7,11 @@ from pathlib import Path
 
 import zmq
 
-from messages.asking import MAX_WAITING, Asker
 from messages.bus import endpoint
-from messages.commands import CapturePause, CaptureResume, CaptureSource, Reply
-from messages.requests import CommandServer, Later
+from messages.capture_commands import CapturePause, CaptureResume, CaptureSource
+from messages.command import Reply
+from messages.rpc.clients import MAX_WAITING, CallbackCommandClient
+from messages.rpc.server import CommandServer, DeferredReply
 from tests.conftest import wait_for
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -20,7 +21,9 @@ def code(reply: Reply) -> str:
     return reply.error.code if reply.error else reply.status
 
 
-def served(server: CommandServer, asker: Asker, answers: list[Reply], count: int) -> list[Reply]:
+def served(
+    server: CommandServer, asker: CallbackCommandClient, answers: list[Reply], count: int
+) -> list[Reply]:
     """Let both go on until so many answers came."""
 
     def go_on() -> bool:
@@ -37,7 +40,7 @@ def test_questions_are_answered_in_their_turn_and_by_their_id(context: Context, 
     server = CommandServer(context, runtime, "capture")
     names: list[str] = []
     server.handle(CaptureSource, lambda command: names.append(command.name))
-    asker, answers = Asker(context, runtime, "capture"), list[Reply]()
+    asker, answers = CallbackCommandClient(context, runtime, "capture"), list[Reply]()
     for number in range(5):
         asker.ask(CaptureSource(id=f"q{number}", name=f"n{number}"), answers.append)
     assert asker.waiting == 5
@@ -50,7 +53,7 @@ def test_questions_are_answered_in_their_turn_and_by_their_id(context: Context, 
 def test_without_an_answer_the_deadline_answers_and_the_deed_is_not_done_later(
     context: Context, runtime: Path
 ) -> None:
-    asker, answers = Asker(context, runtime, "capture"), list[Reply]()
+    asker, answers = CallbackCommandClient(context, runtime, "capture"), list[Reply]()
     asker.ask(CapturePause(id="x"), answers.append, deadline_s=0.02)
     asker.expire()
     assert answers == []
@@ -67,14 +70,14 @@ def test_without_an_answer_the_deadline_answers_and_the_deed_is_not_done_later(
 
 
 def test_too_many_questions_are_refused_at_once(context: Context, runtime: Path) -> None:
-    asker, answers = Asker(context, runtime, "capture"), list[Reply]()
+    asker, answers = CallbackCommandClient(context, runtime, "capture"), list[Reply]()
     for _ in range(MAX_WAITING + 1):
         asker.ask(CapturePause(), answers.append)
     assert [code(reply) for reply in answers] == ["busy"]
 
 
 def test_a_service_that_stays_away_fills_no_memory(context: Context, runtime: Path) -> None:
-    asker, answers = Asker(context, runtime, "capture"), list[Reply]()
+    asker, answers = CallbackCommandClient(context, runtime, "capture"), list[Reply]()
     for _ in range(10 * MAX_WAITING):
         asker.ask(CapturePause(), answers.append, deadline_s=0.0)
         asker.expire()
@@ -87,7 +90,7 @@ def test_an_unreadable_answer_is_named_so_and_a_foreign_one_ignored(context: Con
     rogue = context.socket(zmq.ROUTER)
     (runtime / "capture").mkdir()
     rogue.bind(endpoint(runtime, "capture", "command"))
-    asker, answers = Asker(context, runtime, "capture"), list[Reply]()
+    asker, answers = CallbackCommandClient(context, runtime, "capture"), list[Reply]()
     asker.ask(CapturePause(id="z"), answers.append)
     peer, token, *_ = rogue.recv_multipart()
     rogue.send_multipart((peer, b"another", b"{}"))
@@ -104,15 +107,15 @@ def test_an_answer_may_come_later_and_reaches_all_who_asked_with_the_id(
     context: Context, runtime: Path
 ) -> None:
     server = CommandServer(context, runtime, "capture")
-    waiting: list[Later] = []
+    waiting: list[DeferredReply] = []
 
-    def pause(_: CapturePause) -> Later:
-        waiting.append(Later())
+    def pause(_: CapturePause) -> DeferredReply:
+        waiting.append(DeferredReply())
         return waiting[-1]
 
     server.handle(CapturePause, pause)
     server.handle(CaptureResume, lambda _: None)
-    askers = [Asker(context, runtime, "capture") for _ in range(2)]
+    askers = [CallbackCommandClient(context, runtime, "capture") for _ in range(2)]
     answers: list[Reply] = []
     for asker in askers:
         asker.ask(CapturePause(id="same"), answers.append)
@@ -138,13 +141,13 @@ def test_an_answer_may_come_later_and_reaches_all_who_asked_with_the_id(
 def test_a_later_answer_that_is_known_at_once_is_given_at_once(context: Context, runtime: Path) -> None:
     server = CommandServer(context, runtime, "capture")
 
-    def pause(_: CapturePause) -> Later:
-        later = Later()
-        later.refuse("known", "already")
+    def pause(_: CapturePause) -> DeferredReply:
+        later = DeferredReply()
+        later.refuse("unread", "already")
         return later
 
     server.handle(CapturePause, pause)
-    asker, answers = Asker(context, runtime, "capture"), list[Reply]()
+    asker, answers = CallbackCommandClient(context, runtime, "capture"), list[Reply]()
     asker.ask(CapturePause(), answers.append)
     served(server, asker, answers, 1)
-    assert code(answers[0]) == "known"
+    assert code(answers[0]) == "unread"

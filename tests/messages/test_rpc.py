@@ -15,17 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.bus import endpoint
-from messages.commands import (
-    CapturePause,
-    CaptureResume,
-    CaptureSource,
-    CommandRefused,
-    GreyImage,
-    RecognizerRead,
-    parse_command,
-)
-from messages.requests import CommandClient, CommandServer
-from messages.vision import Box
+from messages.capture_commands import CapturePause, CaptureResume, CaptureSource
+from messages.command import CommandRefused, parse_command
+from messages.recognizer_commands import RecognizerRead
+from messages.rpc.clients import CommandClient
+from messages.rpc.server import CommandServer
+from messages.vision import Box, GreyImage
 
 Context = zmq.Context[zmq.Socket[bytes]]
 

@@ -42,6 +42,21 @@ def write_file(path: Path, content: bytes, mode: int = 0o444) -> None:
             os.fsync(descriptor)
 
 
+def replace_file(path: Path, content: bytes, mode: int = 0o640) -> None:
+    """Write a small file anew: after a power cut it holds the old content or the new. Raises OSError."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    try:
+        write_file(fresh, content, mode)
+        with _step("replace", path):
+            fresh.replace(path)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
 def append(path: Path, content: bytes, mode: int = 0o640) -> None:
     """Write at the end of a file, new or not, and wait until the disk has it. Raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
