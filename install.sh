@@ -149,13 +149,13 @@ if [ ! -e "$new/.complete" ]; then
     unset PIP_TARGET PIP_PREFIX PYTHONPATH PYTHONHOME
     export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
     pip() { "$new/bin/python" -m pip "$@" </dev/null; }
-    from= hint='Is the network there?'
-    [ -z "$wheels" ] || from="--no-index --find-links $wheels" hint="Does $wheels hold them all (make wheels)?"
-    # shellcheck disable=SC2086
+    hint='Is the network there?'
+    set -- # where pip takes packages from: words of their own, since a folder's name may hold blanks
+    [ -z "$wheels" ] || { set -- --no-index --find-links "$wheels"; hint="Does $wheels hold them all (make wheels)?"; }
     {
-        pip install -q $from -c requirements.lock 'setuptools>=77' \
+        pip install -q "$@" -c requirements.lock 'setuptools>=77' \
             && pip wheel -q --no-index --no-deps --no-build-isolation -w "$sources" "$sources" \
-            && pip install -q $from -c requirements.lock --prefer-binary "$sources"/smartcar-*.whl
+            && pip install -q "$@" -c requirements.lock --prefer-binary "$sources"/smartcar-*.whl
     } || stop "the Python packages can't be installed; see the lines above. Is the disk full? $hint"
     sync -f "$new" 2>/dev/null || sync
     : >"$new/.complete"

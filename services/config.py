@@ -217,4 +217,4 @@ class Settings(Section):
         """Where the owner puts models."""
         if self.models.inbox is not None:
             return self.models.inbox
-        return COURSE_FOLDER if COURSE_FOLDER.is_dir() else self.paths.state / "data"
+        return COURSE_FOLDER if os.path.isdir(COURSE_FOLDER) else self.paths.state / "data"

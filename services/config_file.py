@@ -61,7 +61,7 @@ def find_files(explicit: Path | None = None) -> tuple[Path, ...]:
         explicit = Path(named)
     if explicit is not None:
         return (explicit,)
-    return tuple(file for file in (INSTALLED_FILE, CARD_FILE, SYSTEM_FILE) if file.exists())
+    return tuple(file for file in (INSTALLED_FILE, CARD_FILE, SYSTEM_FILE) if os.path.exists(file))
 
 
 def load(path: Path | None = None, complain: Callable[[str], None] = log.warning) -> Settings:

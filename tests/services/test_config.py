@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -16,8 +19,6 @@ from services.config_file import ConfigError, as_toml, load
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     for variable in [name for name in os.environ if name.startswith("SMARTCAR_")]:
         monkeypatch.delenv(variable)
 
@@ -31,6 +32,19 @@ def write(folder: Path, text: str) -> Path:
 def test_without_a_file_there_are_defaults_that_need_nothing() -> None:
     settings = load()
     assert (settings.capture.source, settings.mqtt.host, settings.overlay.host) == ("scene:", "", "127.0.0.1")
+
+
+def test_a_home_folder_that_is_private_is_as_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The services' user may not look into /home/pi, nor into a folder of settings of somebody's."""
+    looked_at = os.stat
+
+    def stat(path: Any, *further: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(("/home", "/boot")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return looked_at(path, *further, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert load().inbox == Settings().paths.state / "data"
 
 
 def test_a_file_sets_and_the_environment_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,15 @@ def test_a_model_is_installed_listed_and_rolled_back(car: Car, bundle: Path) -> 
     assert "kept" in kept.stdout.splitlines()[-1]
 
 
+def test_a_file_whose_name_no_car_takes_is_one_sentence(runtime: Path) -> None:
+    for name in (".x.h5", "a\nb.h5", "x" * 130 + ".h5"):
+        (runtime / name).write_bytes(b"model")
+        answer = smartcar(runtime, "model", "import", str(runtime / name))
+        assert answer.returncode == 1
+        assert len(answer.stderr.splitlines()) == 1
+        assert "rename it" in answer.stderr
+
+
 def test_without_a_car_the_way_out_is_said(runtime: Path) -> None:
     asked = smartcar(runtime, "model", "list")
     assert asked.returncode == 1

@@ -93,13 +93,21 @@ def _check(settings: Settings) -> None:
             f"the car is to use the broker {settings.mqtt.host}; for one of its own, take mqtt.host out of "
             f"{SYSTEM_FILE} first"
         )
-    for path in sorted((_MOSQUITTO / "conf.d").glob("*.conf")):
-        text = path.read_text(errors="replace")
-        if path != _CONFIGURATION and any(line.split()[:1] == ["listener"] for line in text.splitlines()):
+    for path in (_MOSQUITTO / "mosquitto.conf", *sorted((_MOSQUITTO / "conf.d").glob("*.conf"))):
+        if path != _CONFIGURATION and _listens(path):
             raise Problem(
                 f"Mosquitto is configured already, in {path}, and stays as it is; give the car an account "
                 f"there and name the broker in {SYSTEM_FILE} (docs/mqtt.md)"
             )
+
+
+def _listens(path: Path) -> bool:
+    """Whether somebody configured a listener in this file of Mosquitto's."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return False
+    return any(line.split()[:1] in (["listener"], ["port"]) for line in lines)
 
 
 def _password(path: Path) -> str:

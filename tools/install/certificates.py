@@ -58,7 +58,7 @@ class Authority:
     def renew(self, certificate_file: Path, key_file: Path) -> bool:
         """See to it that this machine has a certificate that holds for a year yet. True for a new one."""
         names = _own_names()
-        if certificate_file.exists() and key_file.exists() and self._is_fresh(certificate_file, names):
+        if self._is_fresh(certificate_file, key_file, names):
             return False
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, socket.gethostname()[:64])])
@@ -76,12 +76,16 @@ class Authority:
         write(certificate_file, certificate.public_bytes(Encoding.PEM))
         return True
 
-    def _is_fresh(self, certificate_file: Path, names: list[x509.GeneralName]) -> bool:
-        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+    def _is_fresh(self, certificate_file: Path, key_file: Path, names: list[x509.GeneralName]) -> bool:
+        """Whether the certificate is ours, belongs to the key, and holds for these names for long yet."""
         try:
+            certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+            key = load_pem_private_key(key_file.read_bytes(), None)
             certificate.verify_directly_issued_by(self._certificate)
-        except Exception:  # of another authority
+        except Exception:  # missing, damaged, of another authority
             return False
+        if certificate.public_key() != key.public_key():
+            return False  # a renewal ended between the two files
         known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return certificate.not_valid_after_utc - _now() > _RENEW_BEFORE and all(
             name in known for name in names

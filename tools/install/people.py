@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import stat
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from services.config import COURSE_FOLDER
@@ -35,34 +36,54 @@ def make_data_folder() -> Path | None:
         owner = pwd.getpwnam(COURSE_FOLDER.parts[2])
     except KeyError:
         return None
-    if not Path(owner.pw_dir).is_dir() or not COURSE_FOLDER.is_relative_to(owner.pw_dir):
+    home = Path(owner.pw_dir)
+    if not home.is_dir() or not COURSE_FOLDER.is_relative_to(home):
         return None
     group = grp.getgrnam(USER).gr_gid
-    for folder in (COURSE_FOLDER.parent, COURSE_FOLDER):
-        if not folder.exists():
-            folder.mkdir(mode=0o755)
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
-    _let_group_read(COURSE_FOLDER, group)
-    for path in COURSE_FOLDER.iterdir():
-        _let_group_read(path, group)
+    with ExitStack() as opened:
+        try:
+            folder = _opened(home, opened)
+            for name in COURSE_FOLDER.relative_to(home).parts:
+                folder = _made(name, folder, owner, opened)
+        except OSError:  # a link leads elsewhere: whoever made it sees to what may be read there
+            return COURSE_FOLDER
+        _let_group_read(folder, group)
+        for name in os.listdir(folder):
+            with ExitStack() as file, suppress(OSError):
+                _let_group_read(_opened(name, file, folder), group)
     return COURSE_FOLDER
 
 
-def _let_group_read(path: Path, group: int) -> None:
-    """Give a folder or file to the group, to read, where not everybody may read it. Follows no link."""
+def _made(name: str, parent: int, owner: pwd.struct_passwd, opened: ExitStack) -> int:
+    """A folder in the folder `parent`, made for its owner where there is none. Raises OSError.
+
+    The folders are the owner's, who may put a link anywhere meanwhile: nothing is done by a path.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        mode = os.fstat(descriptor).st_mode
-        wanted = 0o5 if stat.S_ISDIR(mode) else 0o4
-        if mode & wanted != wanted and (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-            os.fchown(descriptor, -1, group)
-            # A folder's files come to be of its group.
-            os.fchmod(descriptor, stat.S_IMODE(mode) | wanted << 3 | (0o2000 if stat.S_ISDIR(mode) else 0))
-    finally:
-        os.close(descriptor)
+        os.mkdir(name, 0o755, dir_fd=parent)
+    except FileExistsError:
+        return _opened(name, opened, parent)
+    folder = _opened(name, opened, parent)
+    os.fchown(folder, owner.pw_uid, owner.pw_gid)
+    return folder
+
+
+def _opened(path: str | Path, opened: ExitStack, parent: int | None = None) -> int:
+    """Its descriptor, for as long as `opened`. Follows no link. Raises OSError."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, dir_fd=parent)
+    opened.callback(os.close, descriptor)
+    return descriptor
+
+
+def _let_group_read(descriptor: int, group: int) -> None:
+    """Give a folder or file to the group, to read, where not everybody may read it."""
+    mode = os.fstat(descriptor).st_mode
+    wanted = 0o5 if stat.S_ISDIR(mode) else 0o4
+    if mode & wanted != wanted and (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        os.fchown(descriptor, -1, group)
+        # A folder's files come to be of its group.
+        os.fchmod(descriptor, stat.S_IMODE(mode) | wanted << 3 | (0o2000 if stat.S_ISDIR(mode) else 0))
 
 
 def remove() -> None:

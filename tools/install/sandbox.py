@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from services.config import COURSE_FOLDER, Settings
+from tools.terminal.problems import Problem
 
 _HIDDEN = ("/home", "/root", "/run/user")
 """What ProtectHome hides."""
@@ -38,13 +40,19 @@ def hidden_paths(settings: Settings) -> dict[str, list[Path]]:
 
 
 def drop_in(paths: list[Path]) -> str:
-    """A unit's drop-in that lets it read `paths`."""
-    # systemd reads \\ and % as the beginning of something, and a blank as the end.
-    names = [str(path).replace("\\", "\\\\").replace("%", "%%").replace(" ", "\\x20") for path in paths]
-    lines = [f"BindReadOnlyPaths=-{name}" for name in names]
+    """A unit's drop-in that lets it read `paths`. Raises Problem for a path that no unit can name."""
+    lines = [f"BindReadOnlyPaths=-{_escaped(path)}" for path in paths]
     return "\n".join(
         ["# Of the settings, by smartcar install.", "[Service]", "ProtectHome=tmpfs", *lines, ""]
     )
+
+
+def _escaped(path: Path) -> str:
+    """The path as systemd reads it in a list of bind mounts: a blank ends it, a colon begins its target."""
+    text = str(path)
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise Problem(f"the path {text!r} in the settings holds a line end, or the like; rename it")
+    return re.sub(r"([\\ :\"'])", r"\\\1", text).replace("%", "%%")
 
 
 def _sources(settings: Settings) -> Iterator[str]:

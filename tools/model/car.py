@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import zmq
+from pydantic import ValidationError
 
 from messages.bus import Subscriber, socket_path
 from messages.command import Command, Reply
@@ -96,13 +97,11 @@ class Updater:
             if time.monotonic() - heard_at > SILENT_S:
                 raise Problem("the change goes on, but nothing is heard of it; see smartcar model list")
 
-    def upload(self, content: bytes) -> str:
-        """Hand over a file; its name for the command that takes it. Raises Problem."""
-        name = new_ulid()
+    def upload(self, content: bytes, name: str) -> None:
+        """Hand over a file, under a name for the command that takes it. Raises Problem."""
         for offset in range(0, len(content), MAX_PART_BYTES):
             part = content[offset : offset + MAX_PART_BYTES]
             self.ask(ModelUpload(upload=name, offset=offset, content=part))
-        return name
 
     def see_through(self, command: Command, *, json: bool) -> int:
         """Ask for a change and print its steps. Returns 0 where it ended well. Raises Problem."""
@@ -231,9 +230,16 @@ def _boxes(reading: PadReading) -> Iterator[str]:
 
 def take_file(settings: Settings, file: Path, *, activate: bool, json: bool) -> int:
     """Hand a model file to the car. Returns 0 where the car took it."""
-    content = read_regular(file, MAX_UPLOAD_BYTES)
+    content, upload = read_regular(file, MAX_UPLOAD_BYTES), new_ulid()
+    try:
+        command = ModelImport(name=file.name, upload=upload, activate=activate)
+    except ValidationError:
+        raise Problem(
+            f"the car takes no file of the name {file.name!r}: it has at most 128 characters, does not begin "
+            f"with a dot and holds no line end; rename it"
+        ) from None
     with updater(settings) as way:
-        command = ModelImport(name=file.name, upload=way.upload(content), activate=activate)
+        way.upload(content, upload)
         return way.see_through(command, json=json)
 
 
@@ -241,7 +247,8 @@ def install(settings: Settings, bundle: Path, *, activate: bool, json: bool) -> 
     """Hand a signed bundle to the car. Returns 0 where the car took it."""
     content = pack(read_bundle(bundle))
     with updater(settings) as way:
-        return way.see_through(ModelInstall(upload=way.upload(content), activate=activate), json=json)
+        way.upload(content, upload := new_ulid())
+        return way.see_through(ModelInstall(upload=upload, activate=activate), json=json)
 
 
 def install_offer(settings: Settings, name: str, *, activate: bool, json: bool) -> int:
