@@ -92,6 +92,11 @@ class ErrorCode(StrEnum):
         "unknown_format",
         "It is no `.h5`, `.keras`, `.tflite` or bundle, whatever its name. Save it with `model.save(…)`.",
     )
+    OTHER_FORMAT = (
+        "other_format",
+        "It is a model of another program: a SavedModel, ONNX, PyTorch, TensorFlow.js, for a Coral. "
+        "The sentence says how to convert it.",
+    )
 
     # The bundle
     BAD_MANIFEST = (
@@ -179,7 +184,7 @@ class ErrorCode(StrEnum):
     )
     WRONG_INPUT = (
         "wrong_input",
-        "The input is not one picture of 28×28 floats: (28, 28), (28, 28, 1) or (784,).",
+        "The input is not one picture of a digit: (28, 28), (28, 28, 1), (784,), or another size.",
     )
     WRONG_OUTPUT = (
         "wrong_output",
@@ -187,7 +192,7 @@ class ErrorCode(StrEnum):
     )
     INACCURATE = (
         "inaccurate",
-        "It reads too few golden digits. Train on digits bright on black, scaled to 0…1.",
+        "It reads too few golden digits, however they are given to it. Train it on more digits.",
     )
     TOO_SLOW = "too_slow", "Five digits take it too long on this machine. Build a smaller network."
     TIMED_OUT = (

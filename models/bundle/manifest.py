@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from models.bundle.digits import GOLDEN_FILE as GOLDEN_FILE
 from models.bundle.digits import MAX_GOLDEN_BYTES, SIDE
+from models.bundle.input_shape import picture_shape
 from models.refusal import Reason, Refusal
 
 MANIFEST_FILE = "manifest.json"
@@ -52,24 +53,27 @@ class InputContract(Section):
     The value fed is `pixel × scale + offset`, of 255 − pixel where `polarity` is "dark_on_light".
     """
 
-    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1, max_length=4)] = (
+    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=4)] = (
         28,
         28,
         1,
     )
-    """Of one digit, without the batch: 28 × 28 values in row order."""
-    dtype: Literal["float32"] = "float32"
+    """Of one digit, without the batch: 28 × 28 values in row order, or a picture of another size."""
+    dtype: Literal["float32", "uint8", "int8", "int16"] = "float32"
+    """Integers stand for the values by the quantization that the model's file states."""
+    fit: Literal["resized", "padded"] = "resized"
+    """How a crop gets the size of another picture: resized, or unchanged with zeros around it."""
     scale: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1 / 255
     offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     polarity: Literal["light_on_dark", "dark_on_light"] = "light_on_dark"
 
     @model_validator(mode="after")
     def _holds_a_crop(self) -> Self:
-        values = 1
-        for length in self.shape:
-            values *= length
-        if values != SIDE * SIDE:
-            raise ValueError(f"the input's shape {self.shape} does not hold 28 × 28 values")
+        picture = picture_shape(self.shape)
+        if picture is None:
+            raise ValueError(f"the input's shape {self.shape} is no square picture's")
+        if self.fit == "padded" and picture.side < SIDE:
+            raise ValueError(f"28 × 28 values do not fit into {picture.side} × {picture.side}")
         return self
 
 
@@ -130,6 +134,8 @@ class Imported(Section):
     """The version of Keras that wrote it, as it says itself."""
     accuracy: Share
     """On the car's golden digits, when it was imported."""
+    notes: tuple[str, ...] = ()
+    """How it wants its digits, where that is not the usual way: found out on the golden digits."""
 
 
 class Manifest(Section):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from models.refusal import Reason, Refusal
 
 SIGNATURE = b"PK\x03\x04"
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError, RuntimeError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError, RuntimeError)
 """What damaged or hostile bytes make zipfile raise."""
 _ENCRYPTED = 0x1
 _END = struct.Struct("<4s4H2LH")
@@ -31,7 +31,7 @@ def read(content: bytes, limits: Mapping[str, int]) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _read(archive, limits)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise Refusal(Reason.BAD_ARCHIVE, f"The zip is damaged ({error}); copy or pack it again.") from None
 
 

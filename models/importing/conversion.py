@@ -8,19 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import zipped
-from models.bundle.acceptance import Proof, judge, run_golden
-from models.bundle.bundle import Bundle
-from models.bundle.digits import GOLDEN_FILE, Golden
+from models.bundle.acceptance import AT_ONCE, Proof, Terms, judge, run_golden
+from models.bundle.digits import GOLDEN_FILE, SIDE, Golden
+from models.bundle.input_shape import LARGEST, picture_shape
 from models.bundle.manifest import (
     INBOX_TERMS,
     MANIFEST_FILE,
@@ -34,17 +32,18 @@ from models.bundle.manifest import (
     Manifest,
 )
 from models.importing import keras, tflite
-from models.importing.keras.hdf5 import SIGNATURE as HDF5
-from models.inference.calibration import temperature
+from models.importing.convention import RANGES, find_convention, told
+from models.importing.formats import Format, model_format
+from models.inference.calibration import are_probabilities, as_logits, temperature
 from models.inference.runtime import Classifier
 from models.refusal import Reason, Refusal
 
-INPUT_SHAPES = ((28, 28), (28, 28, 1), (784,))
-"""What a digit model takes: a picture of 28×28 floats from 0 to 1, ink bright on black."""
-_TFLITE = b"TFL3"
-_TINY = 1e-12
-
-Format = Literal["h5", "keras", "tflite"]
+_LACKS_SOFTMAX = (
+    "Its training was misled: the loss takes probabilities, and the network ends without softmax. "
+    "End it with Dense(10, activation='softmax') and train it again."
+)
+_SLOW = 1.5
+"""With more than this times the allowed latency, a model isn't tried in every usual way."""
 
 
 @dataclass(frozen=True)
@@ -57,89 +56,103 @@ class Source:
     """When the file was last changed: the same file gives the same bundle."""
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A model file as LiteRT runs it."""
+
+    format: Format
+    model: bytes
+    input: InputContract
+    keras_version: str | None = None
+    advice: str = "Train it on more digits."
+    """What to do where it reads too few digits."""
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """As much of a bundle as running its model takes."""
+
+    manifest: Manifest
+    model: bytes
+
+    def with_(self, **fields: Any) -> _Draft:
+        """The draft with other fields of its manifest."""
+        return _Draft(self.manifest.model_copy(update=fields), self.model)
+
+
 def convert(
-    source: Source, golden_bytes: bytes, golden: Golden, labels: Sequence[str]
+    source: Source, golden_bytes: bytes, golden: Golden, labels: Sequence[str], terms: Terms = INBOX_TERMS
 ) -> tuple[dict[str, bytes], Proof]:
     """The files of the bundle that the source makes, and what it showed on the car's golden digits.
 
-    Raises Refusal.
+    Raises Refusal, also where it falls short of `terms`.
     """
-    kind = _format(source.content)
-    version: str | None = None
+    opened = _opened(source, labels)
+    files = {MODEL_FILE: opened.model, GOLDEN_FILE: golden_bytes}
+    draft = _Draft(_manifest(source, opened.input, files, labels), opened.model)
+    _judge_latency(draft, golden, terms, source.name)
+
+    def answer(contract: InputContract, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return Classifier(draft.with_(input=contract)).answer(crops)
+
+    found = find_convention(answer, opened.input, golden, labels)
+    columns = np.array([found.labels.index(label) for label in golden.labels], np.int64)
+    ready = draft.with_(
+        input=found.input,
+        labels=found.labels,
+        calibration=_calibrated(found.answers, columns),
+    )
+    proof = run_golden(Classifier(ready), golden)
+    if proof.accuracy < terms.accuracy:
+        raise Refusal(
+            Reason.INACCURATE,
+            f"{source.name} reads {proof.accuracy:.1%} of {proof.digits} golden digits, and "
+            f"{terms.accuracy:.0%} is due. Tried were light and dark ink, values of {', '.join(RANGES)}, "
+            f"and any order of labels. {opened.advice}",
+        )
+    judge(proof, terms, source.name)
+    imported = Imported(
+        file=source.name[:255],
+        format=opened.format,
+        size=len(source.content),
+        sha256=hashlib.sha256(source.content).hexdigest(),
+        keras=opened.keras_version,
+        accuracy=proof.accuracy,
+        notes=told(found.input, found.labels),
+    )
+    content: dict[str, Any] = ready.with_(imported=imported).manifest.model_dump(mode="json")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return {MANIFEST_FILE: text.encode(), **files}, proof
+
+
+def _opened(source: Source, labels: Sequence[str]) -> _Opened:
+    """What the file holds, as `.tflite`. Raises Refusal."""
+    kind = model_format(source.content, source.name)
     if kind == "tflite":
-        model = source.content
-        shape = _input_of_tflite(model)
+        opened = _Opened(kind, source.content, _input_of_tflite(source.content))
     else:
         network = keras.read(source.content)
-        version, shape = network.keras_version, network.input_shape
         if network.output_shape != (len(labels),):
             raise Refusal(
                 Reason.WRONG_OUTPUT,
                 f"{source.name} answers {network.output_shape} numbers for {len(labels)} labels; "
                 f"end the network with Dense({len(labels)}).",
             )
-    if shape not in INPUT_SHAPES:
-        raise Refusal(
-            Reason.WRONG_INPUT,
-            f"{source.name} takes {shape}; the car gives one picture of 28×28 floats: "
-            "(28, 28), (28, 28, 1) or (784,).",
-        )
-    if kind != "tflite":
-        model = tflite.write(network)
-    if len(model) > MAX_FILE_BYTES[MODEL_FILE]:
+        version = network.keras_version[:32] if network.keras_version else None
+        contract = _contract(network.input_shape, np.float32)
+        opened = _Opened(kind, tflite.write(network), contract, version)
+        if network.lacks_softmax:
+            opened = replace(opened, advice=_LACKS_SOFTMAX)
+    if len(opened.model) > MAX_FILE_BYTES[MODEL_FILE]:
         raise Refusal(
             Reason.TOO_LARGE,
-            f"{source.name} makes a model of {len(model)} bytes; {MAX_FILE_BYTES[MODEL_FILE]} are allowed.",
+            f"{source.name} makes a model of {len(opened.model)} bytes; "
+            f"{MAX_FILE_BYTES[MODEL_FILE]} are allowed.",
         )
-    draft = Manifest(
-        name=_slug(source.name),
-        version="0.0.0",
-        release=0,
-        issued=source.saved.replace(microsecond=0),
-        files=tuple(
-            FileEntry.model_validate(
-                {"name": name, "size": len(held), "sha256": hashlib.sha256(held).hexdigest()}
-            )
-            for name, held in ((MODEL_FILE, model), (GOLDEN_FILE, golden_bytes))
-        ),
-        input=InputContract(shape=shape),
-        labels=tuple(labels),
-        golden=GoldenTerms.model_validate(INBOX_TERMS.model_dump()),
-    )
-    answers = Classifier(_bundle(draft, model, golden_bytes)).answer(golden.crops)
-    calibration = _calibrated(answers, np.array([labels.index(label) for label in golden.labels], np.int64))
-    calibrated = draft.model_copy(update={"calibration": calibration})
-    proof = run_golden(Classifier(_bundle(calibrated, model, golden_bytes)), golden)
-    judge(proof, INBOX_TERMS, source.name)
-    imported = Imported(
-        file=source.name[:255],
-        format=kind,
-        size=len(source.content),
-        sha256=hashlib.sha256(source.content).hexdigest(),
-        keras=version[:32] if version else None,
-        accuracy=proof.accuracy,
-    )
-    manifest = calibrated.model_copy(update={"imported": imported})
-    return _files(manifest, model, golden_bytes), proof
+    return opened
 
 
-def _format(content: bytes) -> Format:
-    """Told by the content: TensorFlow 2.4 to 2.11 wrote HDF5 into files called `.keras`, too."""
-    if content.startswith(HDF5):
-        return "h5"
-    if content.startswith(zipped.SIGNATURE):
-        return "keras"
-    if content[4:8] == _TFLITE:
-        return "tflite"
-    if not content.strip(b"\0"):
-        raise Refusal(Reason.EMPTY, "The file holds nothing, or nothing but zeros; copy it again.")
-    raise Refusal(
-        Reason.UNKNOWN_FORMAT,
-        "The file is no .h5, .keras or .tflite, whatever its name; save the model with model.save(…).",
-    )
-
-
-def _input_of_tflite(model: bytes) -> tuple[int, ...]:
+def _input_of_tflite(model: bytes) -> InputContract:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
@@ -149,26 +162,60 @@ def _input_of_tflite(model: bytes) -> tuple[int, ...]:
         raise Refusal(Reason.BAD_MODEL, f"LiteRT can't open the file: {said}") from None
     if len(inputs) != 1:
         raise Refusal(Reason.WRONG_INPUT, f"The model has {len(inputs)} inputs; one is due.")
-    return tuple(int(length) for length in inputs[0]["shape"][1:])
+    signature = [int(length) for length in inputs[0]["shape_signature"]]
+    unknown_size = [
+        SIDE if length == -1 and 0 < axis < 3 else length for axis, length in enumerate(signature)
+    ]
+    with_batch = tuple(unknown_size[1:])
+    shape = with_batch if picture_shape(with_batch) else tuple(signature)
+    return _contract(shape, inputs[0]["dtype"])
 
 
-def _calibrated(answers: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
-    """What the answers are, told by the numbers, and the temperature that makes them honest."""
-    sums = answers.sum(axis=1)
-    if (answers >= 0).all() and (np.abs(sums - 1) < 1e-3).all():
-        logits = np.log(np.maximum(answers, np.float32(_TINY)))
-        return Calibration(output="probabilities", temperature=temperature(logits, labels))
-    return Calibration(output="logits", temperature=temperature(answers, labels))
+def _contract(shape: tuple[int, ...], dtype: Any) -> InputContract:
+    try:
+        return InputContract.model_validate({"shape": shape, "dtype": np.dtype(dtype).name})
+    except ValueError:
+        raise Refusal(
+            Reason.WRONG_INPUT,
+            f"The model takes {np.dtype(dtype).name} {shape}; the car gives one picture of a digit: "
+            f"(28, 28), (28, 28, 1), (784,) or another size to {LARGEST}×{LARGEST}, as floats or integers.",
+        ) from None
 
 
-def _files(manifest: Manifest, model: bytes, golden_bytes: bytes) -> dict[str, bytes]:
-    content: dict[str, Any] = manifest.model_dump(mode="json")
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    return {MANIFEST_FILE: text.encode(), MODEL_FILE: model, GOLDEN_FILE: golden_bytes}
+def _manifest(
+    source: Source, contract: InputContract, files: Mapping[str, bytes], labels: Sequence[str]
+) -> Manifest:
+    return Manifest(
+        name=_slug(source.name),
+        version="0.0.0",
+        release=0,
+        issued=source.saved.replace(microsecond=0),
+        files=tuple(
+            FileEntry.model_validate(
+                {"name": name, "size": len(held), "sha256": hashlib.sha256(held).hexdigest()}
+            )
+            for name, held in files.items()
+        ),
+        input=contract,
+        labels=tuple(labels),
+        golden=GoldenTerms.model_validate(INBOX_TERMS.model_dump()),
+    )
 
 
-def _bundle(manifest: Manifest, model: bytes, golden_bytes: bytes) -> Bundle:
-    return Bundle.from_files(_files(manifest, model, golden_bytes), Path(manifest.name))
+def _judge_latency(draft: _Draft, golden: Golden, terms: Terms, name: str) -> None:
+    """Raises Refusal where a model is so slow that trying it in every usual way would take too long."""
+    few = Golden(golden.crops[: 3 * AT_ONCE], golden.labels[: 3 * AT_ONCE])
+    proof = run_golden(Classifier(draft), few)
+    if proof.latency_ms > _SLOW * terms.latency_ms:
+        judge(replace(proof, accuracy=1.0), terms, name)
+
+
+def _calibrated(answers: NDArray[np.float32], columns: NDArray[np.int64]) -> Calibration:
+    """What the answers are, and the temperature that makes them honest; `columns` are the right ones."""
+    return Calibration(
+        output="probabilities" if are_probabilities(answers) else "logits",
+        temperature=temperature(as_logits(answers), columns),
+    )
 
 
 def _slug(file: str) -> str:

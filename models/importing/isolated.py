@@ -28,7 +28,8 @@ from models.bundle import zipped
 from models.bundle.acceptance import Proof, Terms
 from models.bundle.bundle import Bundle
 from models.bundle.digits import DIGITS, GOLDEN_FILE, require_digits
-from models.bundle.manifest import MANIFEST_FILE, MAX_FILE_BYTES, MAX_SOURCE_BYTES, MODEL_FILE
+from models.bundle.manifest import INBOX_TERMS, MANIFEST_FILE, MAX_FILE_BYTES, MAX_SOURCE_BYTES, MODEL_FILE
+from models.importing.formats import refuse_folder
 from models.refusal import Reason, Refusal
 
 _MAX_ANSWER = sum(MAX_FILE_BYTES.values()) + (1 << 20)
@@ -80,13 +81,14 @@ def import_file(
     *,
     golden: Bundle,
     labels: Sequence[str] = DIGITS,
+    terms: Terms = INBOX_TERMS,
     limits: Limits = DEFAULT_LIMITS,
     cancelled: Callable[[], bool] | None = None,
 ) -> Import:
     """Make the `.h5`, `.keras` or `.tflite` at `path` a bundle in `folder`, which is empty, on refusal still.
 
-    It is tested on the golden digits of the bundle `golden`, and its calibration is fitted there. Takes as
-    long as `limits` allow. Raises Refusal.
+    On the golden digits of the bundle `golden` it is found out how the network wants its digits, its
+    calibration is fitted, and it is judged by `terms`. Takes as long as `limits` allow. Raises Refusal.
     """
     path, folder = Path(path), Path(folder)
     with _opened(path) as descriptor:
@@ -98,6 +100,7 @@ def import_file(
             "labels": list(labels),
             "golden": base64.b64encode(golden.golden_bytes).decode(),
             "golden_labels": list(golden.manifest.labels),
+            "terms": {"accuracy": terms.accuracy, "latency_ms": terms.latency_ms},
         }
         answer, model = _throwaway(job, descriptor, limits, cancelled)
         after = os.fstat(descriptor)
@@ -168,6 +171,8 @@ def _opened(path: Path) -> Iterator[int]:
         raise Refusal(Reason.UNREADABLE, f"{path.name} can't be read: {error.strerror}.") from None
     try:
         status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            refuse_folder(path)
         if not stat.S_ISREG(status.st_mode):
             raise Refusal(Reason.NOT_A_FILE, f"{path.name} is no regular file; put the model itself there.")
         if status.st_size == 0:

@@ -114,6 +114,8 @@ class Network:
     operations: Sequence[Operation]
     output: int
     keras_version: str | None = None
+    lacks_softmax: bool = False
+    """Whether it was trained with a loss that takes probabilities, and answers none."""
 
     @property
     def input_shape(self) -> Shape:

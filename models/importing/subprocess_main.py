@@ -71,7 +71,8 @@ def _convert(job: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes
     packed = b64decode(job["golden"])
     digits = golden_digits(packed, job["golden_labels"])
     saved = datetime.fromtimestamp(job["saved"], UTC)
-    files, proof = convert(Source(job["name"], content, saved), packed, digits, job["labels"])
+    source = Source(job["name"], content, saved)
+    files, proof = convert(source, packed, digits, job["labels"], _as_object(job["terms"]))
     return {"manifest": files[MANIFEST_FILE].decode(), "proof": asdict(proof)}, files[MODEL_FILE]
 
 

@@ -6,6 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LOW, _HIGH = 0.05, 20.0
+_TINY = 1e-12
+"""Stands for a probability of nothing where its logarithm is taken."""
+_ROUNDED = 0.02
+"""How far from 1 the sum of ten probabilities may be: an integer model rounds each to 1/256."""
+
+
+def are_probabilities(answers: NDArray[np.float32]) -> bool:
+    """Whether every row of a model's answers, (n, labels), is a distribution, as after a softmax."""
+    return bool((answers >= 0).all() and (np.abs(answers.sum(axis=1) - 1) < _ROUNDED).all())
+
+
+def as_logits(answers: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A model's answers as logits, whatever they are."""
+    return np.log(np.maximum(answers, np.float32(_TINY))) if are_probabilities(answers) else answers
 
 
 def temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

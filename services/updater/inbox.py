@@ -12,7 +12,17 @@ from pathlib import Path
 
 from services.updater.ledger import Seen
 
-SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".tflite", ".zip"})
+SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".tflite", ".zip"}) | {
+    *(
+        ".onnx",
+        ".pb",
+        ".pt",
+        ".pth",
+        ".safetensors",
+        ".pkl",
+        ".joblib",
+    )  # of other programs: named when refused
+}
 """What else lies in the folder is nobody's model."""
 
 

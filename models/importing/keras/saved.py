@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from models.bundle import zipped
@@ -11,10 +12,17 @@ from models.bundle.manifest import MAX_SOURCE_BYTES
 from models.importing.keras.hdf5 import SIGNATURE, File
 from models.importing.keras.layer import Layer
 from models.importing.keras.topology import Entry, bad, layers, network, refuse_code
-from models.importing.network import Network
+from models.importing.network import Activate, Network
 from models.refusal import Reason, Refusal
 
 _MAX_JSON = 4 << 20
+_PROBABILITY_LOSSES = {
+    "categorical_crossentropy",
+    "sparse_categorical_crossentropy",
+    "CategoricalCrossentropy",
+    "SparseCategoricalCrossentropy",
+}
+"""Losses that take probabilities unless they are told `from_logits`."""
 _PARTS = {"config.json": _MAX_JSON, "metadata.json": _MAX_JSON, "model.weights.h5": MAX_SOURCE_BYTES}
 
 
@@ -41,6 +49,18 @@ def _json(text: str | bytes, what: str) -> Any:
         raise bad(f"{what} is no JSON") from None
 
 
+def _checked(found: Network, training: Any) -> Network:
+    """The network, with what its training tells."""
+    loss = training.get("loss") if isinstance(training, dict) else None
+    if isinstance(loss, dict):  # a loss object
+        settings = loss.get("config")
+        from_logits = isinstance(settings, dict) and settings.get("from_logits")
+        loss = None if from_logits else loss.get("registered_name") or loss.get("class_name")
+    last = found.operations[-1] if found.operations else None
+    answers_probabilities = isinstance(last, Activate) and last.function in ("softmax", "sigmoid")
+    return replace(found, lacks_softmax=str(loss) in _PROBABILITY_LOSSES and not answers_probabilities)
+
+
 # --- HDF5
 
 
@@ -56,16 +76,16 @@ def _read_h5(content: bytes) -> Network:
         )
     config = _json(text, "the configuration")
     refuse_code(config)
-    training = about.get("training_config")
-    if isinstance(training, str):
-        refuse_code(_json(training, "the training configuration"), training=True)
+    text = about.get("training_config")
+    training = _json(text, "the training configuration") if isinstance(text, str) else None
+    refuse_code(training, training=True)
     version = about.get("keras_version")
 
     def layer_of(kind: str, name: str, inner: dict[str, Any]) -> Layer:
         paths = _h5_weights(file, name) if file.has("model_weights", name) else []
         return Layer(kind, name, inner, [(file, path) for path in paths])
 
-    return network(config, layer_of, version if isinstance(version, str) else None)
+    return _checked(network(config, layer_of, version if isinstance(version, str) else None), training)
 
 
 def _h5_weights(file: File, layer: str) -> list[tuple[str, ...]]:
@@ -112,7 +132,8 @@ def _read_zip(content: bytes) -> Network:
     def layer_of(kind: str, name: str, inner: dict[str, Any]) -> Layer:
         return Layer(kind, name, inner, [(file, path) for path in weights.get(name, [])])
 
-    return network(config, layer_of, version if isinstance(version, str) else None)
+    found = network(config, layer_of, version if isinstance(version, str) else None)
+    return _checked(found, config.get("compile_config"))
 
 
 def _zip_weights(file: File, found: list[Entry]) -> dict[str, list[tuple[str, ...]]]:
