@@ -52,7 +52,16 @@ def train(
     limit: Annotated[
         int, typer.Option(min=0, help="The course's presets: train on the first so many digits; 0: all.")
     ] = 0,
-    minutes: Annotated[float | None, typer.Option(min=0.1, help="smartcar: end by then.")] = None,
+    eye: Annotated[
+        bool,
+        typer.Option(
+            "--eye",
+            help="Train the network that finds digits in pictures; --data, --run and --minutes go with it.",
+        ),
+    ] = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="smartcar: end by then; --eye: train so long in all.")
+    ] = None,
     width: Annotated[
         int | None, typer.Option(min=4, max=128, help="smartcar: channels of the first layers.")
     ] = None,
@@ -104,6 +113,9 @@ def train(
     if list_presets:
         show_presets()
         return
+    if eye:
+        _train_eye(data, run, minutes)
+        return
     if precision not in ("float32", "int8"):
         raise typer.BadParameter("must be float32 or int8", param_hint="--precision")
     _need_tensorflow()
@@ -141,6 +153,23 @@ def train(
     if preset == OURS and limit:
         raise Problem("--limit belongs to the course's presets; --scale makes an epoch of smartcar smaller.")
     _begin(job, run)
+
+
+def _train_eye(data: str, run: Path | None, minutes: float | None) -> None:
+    """Train the eye, or go on with its training. Raises Problem where PyTorch or a set is missing."""
+    missing = [name for name in ("torch", "PIL") if find_spec(name) is None]
+    if missing:
+        raise Problem("Training the eye needs PyTorch and Pillow: pip install 'smartcar[eye]'.")
+    from tools.train.data.datasets import DataError
+    from tools.train.data.sources import cache, prepare
+    from tools.train.eye.fit import MINUTES, fit
+
+    folder = run or cache().parent / "eye"
+    try:
+        exported = fit(prepare(data), folder, MINUTES if minutes is None else minutes)
+    except DataError as error:
+        raise Problem(str(error)) from None
+    print(f"{exported}: the eye. The same command with more --minutes goes on from {folder}.")
 
 
 def _need_tensorflow() -> None:

@@ -15,11 +15,17 @@ import numpy as np
 import torch
 
 from tools.train.eye.export import export
+from tools.train.eye.grounds import Grounds
+from tools.train.eye.ink import Ink
+from tools.train.eye.lettering import Lettering
 from tools.train.eye.losses import batch_of, losses, relit
 from tools.train.eye.network import Eye, multiply_adds
 from tools.train.eye.pool import LARGE_SIDE, SIDE, Pool
+from tools.train.eye.scenes import SceneMaker
 from tools.train.eye.validation import Found, held_out, validate
 
+MINUTES = 240.0
+"""How long a run trains unless told otherwise."""
 CHECKPOINT, EXPORTED = "checkpoint.pt", "eye.tflite"
 _BATCH = 6
 _LARGE_BATCH = max(1, round(_BATCH * (SIDE / LARGE_SIDE) ** 2))
@@ -29,11 +35,11 @@ _WARM_UP = 300
 _MEAN = 0.999
 """How much of the mean of the weights stays at each step (Polyak averaging)."""
 _SAVE_S, _VALIDATE_S = 120.0, 600.0
-_HELD_OUT_EACH = 16
+_VALIDATION_SEED, _HELD_OUT_EACH = 20_000, 16
 
 
 @dataclass
-class _Progress:
+class Progress:
     """Where a run stands."""
 
     step: int = 0
@@ -49,14 +55,17 @@ def fit(data: Path, run: Path, minutes: float, say: Callable[[str], None] = prin
     """
     torch.set_num_threads(1)
     run.mkdir(parents=True, exist_ok=True)
-    trainer = _Trainer(run)
+    trainer = Trainer(run)
     say(
         f"{sum(p.numel() for p in trainer.network.parameters())} parameters, "
         f"{multiply_adds(trainer.network) / 1e6:.0f} million multiply-adds for 640x480; "
         f"from step {trainer.at.step}"
     )
-    scenes = held_out(data, SIDE, _HELD_OUT_EACH)
-    pool = Pool(data, seed=1 + trainer.at.restarts)
+    grounds, lettering = Grounds(), Lettering()
+    judged = SceneMaker(Ink(data, "validation"), grounds, lettering, _VALIDATION_SEED)
+    scenes = held_out(judged, SIDE, _HELD_OUT_EACH)
+    seed = 1 + trainer.at.restarts
+    pool = Pool(SceneMaker(Ink(data), grounds, lettering, seed), seed)
     try:
         trainer.train(pool, minutes * 60, lambda: _report(validate(trainer.mean, scenes)), say)
     finally:
@@ -64,15 +73,18 @@ def fit(data: Path, run: Path, minutes: float, say: Callable[[str], None] = prin
     return run / EXPORTED
 
 
-class _Trainer:
+class Trainer:
+    """The network, the mean of its weights and its optimizer, kept in the run's folder."""
+
     def __init__(self, run: Path) -> None:
+        """Begin anew, or go on where the folder holds a checkpoint."""
         torch.manual_seed(0)
         self._run = run
         self.network = Eye().to(memory_format=torch.channels_last)
         self.mean = copy.deepcopy(self.network).eval()
         self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=_HIGHEST_RATE, weight_decay=1e-3)
         self._generator = torch.Generator()
-        self.at = _Progress()
+        self.at = Progress()
         if (run / CHECKPOINT).is_file():
             self._load(torch.load(run / CHECKPOINT, weights_only=True))
         self._rng = np.random.default_rng([self.at.step, 7])
@@ -147,7 +159,7 @@ class _Trainer:
         self.mean.load_state_dict(state["mean"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._generator.set_state(state["generator"])
-        self.at = _Progress(**state["at"])
+        self.at = Progress(**state["at"])
         self.at.restarts += 1
 
 

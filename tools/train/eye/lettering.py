@@ -15,6 +15,7 @@ from tools.train.eye.pens import Style, tight, write_strokes
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 LOOK_ALIKES = frozenset("OoIl|iZzSsBbGgqQDJ")
 """Letters that, alone or by hand, a person may take for a digit."""
+_SEED = 5
 _SIZE = 56
 """Height in pixels at which fonts are drawn."""
 _SYMBOLS = re.compile("symbol|dingbat|emoji|math|ornament|music|icons|awesome|barcode|braille", re.IGNORECASE)
@@ -72,9 +73,9 @@ _HAND = {
 class Lettering:
     """Words and letters as coverage, printed ones drawn once and scaled as needed."""
 
-    def __init__(self, rng: Random, count: int = 1400) -> None:
+    def __init__(self, count: int = 1400) -> None:
         """Draw `count` printed words in the fonts found, by Pillow; without fonts all is written by hand."""
-        self._printed = _printed(rng, count) if fonts() else []
+        self._printed = _printed(np.random.default_rng(_SEED), count) if fonts() else []
 
     def word(self, rng: Random, height: float) -> Array:
         """Coverage (h, w) uint8 of a word or letter, about `height` pixels high."""

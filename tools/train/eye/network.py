@@ -13,8 +13,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-UNIT = 32.0
-"""Offsets and sizes are told in units of so many pixels of the input."""
 STRIDE = 32
 """Sides of the input are multiples of it."""
 CHANNELS = (8, 16, 48, 64, 96)

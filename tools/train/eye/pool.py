@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,20 +38,21 @@ Learned = tuple[Array, ...]
 class Pool:
     """Two stores of scenes, filled by one process of its own; leave it with `close`."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, maker: SceneMaker, seed: int, fewest: int = 600) -> None:
+        """Begin to draw; training waits for the `fewest` scenes, since so few are learned by heart."""
+        context = multiprocessing.get_context("fork")  # it shares the pictures that `maker` has loaded
         self._queue: Any = context.Queue(48)
-        self._process = context.Process(target=_draw, args=(folder, seed, self._queue), daemon=True)
+        self._process = context.Process(target=_draw, args=(maker, seed, self._queue), daemon=True)
         self._process.start()
         self._scenes: dict[int, list[Learned]] = {SIDE: [], LARGE_SIDE: []}
-        self.drawn = 0
+        self._fewest, self.drawn = fewest, 0
 
     def batch(self, rng: Random, shown: int, small: int, large: int) -> list[Learned]:
         """Scenes of one size at random, `small` or `large` of them; takes in new ones as `shown` grows.
 
         Raises RuntimeError where the drawing process has ended.
         """
-        while self.drawn < 150 or not self._scenes[LARGE_SIDE]:
+        while self.drawn < self._fewest or not all(self._scenes.values()):
             self._take(rng, wait=True)
         while self.drawn < max(shown / REUSE, _SIZE) and self._take(rng, wait=False):
             pass
@@ -82,8 +82,8 @@ class Pool:
         self._process.join()
 
 
-def _draw(folder: Path, seed: int, scenes: Any) -> None:
-    maker, choose = SceneMaker(folder, seed), np.random.default_rng([seed, 1])
+def _draw(maker: SceneMaker, seed: int, scenes: Any) -> None:
+    choose = np.random.default_rng(seed)
     parent = multiprocessing.parent_process()
     while True:
         large = choose.random() < _LARGE_SHARE

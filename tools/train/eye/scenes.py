@@ -1,12 +1,9 @@
 """Scenes to train the eye on: real digits' ink on papers and photographs, among things that are no digits.
 
-Example: `SceneMaker(folder, seed=0).scene(288)`. The same seed gives the same scenes.
+Example: `SceneMaker(Ink(folder), Grounds(), Lettering(), seed=0).scene(288)`. A seed gives the same again.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -31,12 +28,10 @@ _SHARE_CLEAN = 0.15
 class SceneMaker:
     """Draws scenes, one after another, from one seed."""
 
-    def __init__(self, folder: Path, seed: int, part: Literal["train", "validation"] = "train") -> None:
-        """Load ink from the data folder, and pictures and fonts from this machine. Raises DataError."""
+    def __init__(self, ink: Ink, grounds: Grounds, lettering: Lettering, seed: int) -> None:
         cv2.setNumThreads(1)
+        self._ink, self._grounds, self._lettering = ink, grounds, lettering
         self._rng = np.random.default_rng(seed)
-        self._ink, self._grounds = Ink(folder, part), Grounds()
-        self._lettering = Lettering(self._rng)
         weights = np.array([_SHARE_OF_NOTHING, *((1 - _SHARE_OF_NOTHING) * np.array(list(LAYOUTS.values())))])
         self._shares = weights / weights.sum()
 

@@ -13,7 +13,7 @@ import numpy as np
 from tools.train.eye.canvas import Array, Canvas
 
 UNIT = 32.0
-"""Pixels in one unit of offset and size, as in `tools.train.eye.network`."""
+"""Offsets and sizes are told in units of so many pixels of the picture."""
 _VISIBLE = 0.75
 """Share of a digit's ink that must be in view for it to count."""
 _FAINTEST = 6.0

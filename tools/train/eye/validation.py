@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
 from tools.train.eye.canvas import Array
-from tools.train.eye.network import UNIT, Eye
+from tools.train.eye.network import Eye
 from tools.train.eye.scenes import KINDS, SceneMaker
-from tools.train.eye.targets import Scene
+from tools.train.eye.targets import UNIT, Scene
 
-_SEED = 20_000
 _PEAK = 0.3
 """A local maximum of the centre map is a digit from here."""
 _NEAR = 0.25
@@ -39,9 +37,8 @@ class Found:
     """Intersection over union of ink."""
 
 
-def held_out(folder: Path, side: int, each: int) -> dict[str, list[Scene]]:
-    """Scenes of each kind with digits of held-out writers, always the same. Raises DataError."""
-    maker = SceneMaker(folder, _SEED, "validation")
+def held_out(maker: SceneMaker, side: int, each: int) -> dict[str, list[Scene]]:
+    """So many scenes of each kind."""
     return {kind: [maker.scene(side, kind) for _ in range(each)] for kind in KINDS}
 
 
