@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 COLUMNS = "number, CAST(topic AS TEXT), CAST(payload AS BLOB), CAST(wall AS REAL)"
@@ -141,14 +142,15 @@ def _sign(database: sqlite3.Connection) -> None:
     for count in ("delivered", "discarded_unsent"):
         if count not in facts:
             set_fact(database, count, "0")
-    boot = _machine_boot()
+    boot = machine_boot()
     if facts.get("machine_boot") != boot or "first_of_boot" not in facts:
         set_fact(database, "machine_boot", boot)
         set_fact(database, "first_of_boot", str(newest(database) + 1))
 
 
-def _machine_boot() -> str:
-    """Which run of the machine this is; another each time where the kernel doesn't say."""
+@cache
+def machine_boot() -> str:
+    """Which run of the machine this is; another for each process where the kernel doesn't say."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from messages.journal_file import COLUMNS, Damaged, Entry, facts_of, open_at_rest, open_to_read
+from messages.journal_file import COLUMNS, Damaged, Entry, facts_of, machine_boot, open_at_rest, open_to_read
 
 
 class JournalReader:
@@ -33,6 +33,19 @@ class JournalReader:
         """The oldest and the newest number; (0, 0) where there is none."""
         rows = self._query("SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM entries", ())
         return rows[0] if rows else (0, 0)
+
+    def newest_of_earlier_boots(self) -> int:
+        """The highest number that was given before the machine last started."""
+        rows = self._query(
+            "SELECT (SELECT value FROM facts WHERE name = 'machine_boot'), "
+            "CAST((SELECT value FROM facts WHERE name = 'first_of_boot') AS INTEGER), "
+            "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entries'), 0)",
+            (),
+        )
+        if not rows:
+            return 0
+        boot, first, newest = rows[0]
+        return int(first) - 1 if boot == machine_boot() else int(newest)
 
     def close(self) -> None:
         if self._database is not None:

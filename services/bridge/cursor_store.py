@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, ValidationError
+
+from messages.journal_file import machine_boot
 
 NOTE_EVERY = 128
 """Advances between two writes, when they come fast."""
+
+
+class _Content(BaseModel):
+    """What is in the file. `boots` names the run of the machine in which each cursor was last moved."""
+
+    delivered: dict[str, Annotated[int, Field(ge=0, lt=1 << 62)]] = {}
+    boots: dict[str, str] = {}
 
 
 class CursorStore:
@@ -18,22 +29,34 @@ class CursorStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._delivered: dict[str, int] = _read(path)
+        content = _read(path)
+        self._delivered, self._boots = content.delivered, content.boots
         self._saved = dict(self._delivered)
+        self._followed: set[str] = set()
         self._advances = 0
 
     @property
     def saved(self) -> dict[str, int]:
-        """What is on disk, and stays there across a power cut."""
-        return dict(self._saved)
+        """What is on disk, and stays there across a power cut; of journals that are followed."""
+        return {journal: number for journal, number in self._saved.items() if journal in self._followed}
 
     @property
     def changed(self) -> bool:
         return self._delivered != self._saved
 
-    def get(self, journal: str) -> int | None:
-        """The cursor of a journal; None for one never seen."""
-        return self._delivered.get(journal)
+    def follow(self, journal: str, newest_of_earlier_boots: int) -> int | None:
+        """The cursor of a journal; None for one never seen.
+
+        A power cut may take the last second of a journal and leave the cursor. Then the numbers up to the
+        cursor are given again, to events that were not delivered: those that this run of the machine wrote.
+        """
+        cursor, boot = self._delivered.get(journal), machine_boot()
+        if cursor is not None and self._boots.get(journal, boot) != boot and cursor > newest_of_earlier_boots:
+            cursor = self._delivered[journal] = newest_of_earlier_boots
+            self._saved.pop(journal, None)
+        self._boots[journal] = boot
+        self._followed.add(journal)
+        return cursor
 
     def advance(self, journal: str, number: int) -> None:
         """Note, in memory, that `number` and all before it were delivered."""
@@ -45,6 +68,7 @@ class CursorStore:
     def forget(self, journal: str) -> None:
         """A journal that is no more."""
         self._delivered.pop(journal, None)
+        self._boots.pop(journal, None)
 
     def save(self) -> None:
         """Write to disk, whole or not at all, also across a power cut. Raises OSError."""
@@ -61,10 +85,11 @@ class CursorStore:
 
     def _write(self, *, durable: bool) -> None:
         self._advances = 0
+        content = _Content(delivered=self._delivered, boots=self._boots)
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         fresh = self._path.with_suffix(".new")
         with fresh.open("w", encoding="utf-8") as file:
-            json.dump({"delivered": self._delivered}, file)
+            file.write(content.model_dump_json())
             file.flush()
             if durable:
                 os.fsync(file.fileno())
@@ -77,10 +102,9 @@ class CursorStore:
                 os.close(folder)
 
 
-def _read(path: Path) -> dict[str, int]:
+def _read(path: Path) -> _Content:
     """What the file says; nothing where there is none or it is damaged: then all is sent again."""
     try:
-        delivered = json.loads(path.read_text(encoding="utf-8"))["delivered"]
-        return {str(journal): int(number) for journal, number in delivered.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+        return _Content.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return _Content()

@@ -19,12 +19,13 @@ PAGE_BYTES = 4 << 20
 log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class InFlightMessage:
     """An entry handed over to the session, until the broker has answered."""
 
-    number: int
-    size: int
+    entry: Entry
+    is_repeated: bool
+    """It had been sent before in this process."""
     done: bool = False
 
 
@@ -39,38 +40,35 @@ class JournalConsumer:
         self.service = service
         self.delivered = 0
         self.missing = 0
-        """Entries that had gone from the journal before they were sent."""
+        """Entries that had gone from the journal, or with it, before they were sent."""
         self.exhausted = False
         """Nothing more to read, as far as is known."""
         self._reader = JournalReader(path)
         self._cursors = cursors
         self._id = ""
         self._trusted = False
+        self._newest = 0
+        """The highest entry that was seen in this journal."""
         self._sent = 0
         self._ever_sent = 0
         self._accounted = 0
         self._largest = PAGE_BYTES // 8
-        self._flights: deque[InFlightMessage] = deque()
+        self._in_flight: deque[InFlightMessage] = deque()
         self._unjournalled = UnjournalledEvents()
-
-    @property
-    def in_flight(self) -> int:
-        return len(self._flights)
-
-    @property
-    def head(self) -> InFlightMessage | None:
-        """The first entry that waits for its acknowledgement."""
-        return self._flights[0] if self._flights else None
 
     def backlog(self) -> int:
         """Entries in the journal, and unwritten ones, that are not acknowledged."""
         oldest, newest = self._reader.bounds()
+        if self._reader.id != self._id:
+            self._follow()
+        self._note_newest(newest)
         return max(0, newest - max(self.delivered, oldest - 1)) + len(self._unjournalled)
 
     def hear(self, topic: str, message: Message) -> None:
         """An event came over the bus: its producer has written it before, or could not."""
         newest = self._reader.tail(1)
         key = key_of(newest[0]) if newest else None
+        self._note_newest(newest[0].number if newest else 0)
         if key is None or key[:2] != (topic, message.boot_id) or key[2] < message.sequence:
             self._unjournalled.add((topic, message.boot_id, message.sequence), message)
         self.exhausted = False
@@ -98,32 +96,31 @@ class JournalConsumer:
         """Whether the broker has it already, from before the journal took it."""
         return entry.number > 0 and self._unjournalled.has_delivered(entry)
 
-    def take(self, entry: Entry) -> tuple[InFlightMessage, bool]:
-        """Put the entry in flight; also returns whether it had been sent before in this process."""
-        flight = InFlightMessage(entry.number, len(entry.payload))
-        self._flights.append(flight)
+    def take(self, entry: Entry) -> InFlightMessage:
+        """Put the entry in flight."""
+        message = InFlightMessage(entry, is_repeated=0 < entry.number <= self._ever_sent)
+        self._in_flight.append(message)
         if entry.number < 0:
             self._unjournalled.take(entry.number)
-            return flight, False
-        again = entry.number <= self._ever_sent
-        self._sent = entry.number
-        self._ever_sent = max(self._ever_sent, entry.number)
-        return flight, again
+        else:
+            self._sent = entry.number
+            self._ever_sent = max(self._ever_sent, entry.number)
+        return message
 
-    def settle(self, flight: InFlightMessage) -> None:
+    def settle(self, message: InFlightMessage) -> None:
         """This entry is acknowledged, or given up for good."""
-        flight.done = True
-        if flight.number < 0:
-            self._unjournalled.settle(flight.number)
+        message.done = True
+        if message.entry.number < 0:
+            self._unjournalled.settle(message.entry.number)
         before = self.delivered
-        while self._flights and self._flights[0].done:
-            self.delivered = max(self.delivered, self._flights.popleft().number)
+        while self._in_flight and self._in_flight[0].done:
+            self.delivered = max(self.delivered, self._in_flight.popleft().entry.number)
         if self.delivered != before:
             self._cursors.advance(self._id, self.delivered)
 
     def rewind(self) -> None:
         """Send all that was not acknowledged again."""
-        self._flights.clear()
+        self._in_flight.clear()
         self._unjournalled.rewind()
         self._sent = self.delivered
         self.exhausted = False
@@ -136,26 +133,29 @@ class JournalConsumer:
         if not self._reader.id:
             return  # none at the moment; it may come back as it was
         if self._id:
-            log.warning("the journal of %s was replaced; what it still held was not sent", self.service)
+            self._count_missing(self._newest - self.delivered, "its journal was replaced")
             self._cursors.forget(self._id)
         self._id = self._reader.id
-        cursor = self._cursors.get(self._id)
+        cursor = self._cursors.follow(self._id, self._reader.newest_of_earlier_boots())
         self._trusted = cursor is not None
         self.delivered = cursor or 0
+        self._newest = self._reader.bounds()[1]
         self._ever_sent = 0
         self._accounted = 0
         self.rewind()
 
+    def _note_newest(self, number: int) -> None:
+        if self._reader.id == self._id:  # else another file has just taken its place
+            self._newest = max(self._newest, number)
+
     def _notice_gap(self, number: int) -> None:
         """Count what went beyond the journal's cap unsent. Unknowable where there is no cursor."""
-        missing = number - max(self._sent, self._accounted) - 1
-        if missing <= 0:
-            return
         if self._trusted or self._sent:
-            self.missing += missing
-            log.warning(
-                "%d events of %s went from its journal unsent; see [journals] for how much it keeps",
-                missing,
-                self.service,
-            )
-        self._accounted = number - 1
+            gap = number - max(self._sent, self._accounted) - 1
+            self._count_missing(gap, "see [journals] for how much it keeps")
+        self._accounted = max(self._accounted, number - 1)
+
+    def _count_missing(self, count: int, why: str) -> None:
+        if count > 0:
+            self.missing += count
+            log.warning("%d events of %s went from its journal unsent: %s", count, self.service, why)

@@ -11,24 +11,19 @@ from typing import Protocol
 
 from messages.journal_file import Entry
 from messages.message import Message
-from messages.topics import TOPICS, Topic
+from messages.topics import BY_NAME, Topic
+from services.bridge import reason_codes
 from services.bridge.connection import Limits
-from services.bridge.connection_problem import PACKET_TOO_LARGE, ConnectionProblem
+from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.cursor_store import CursorStore
 from services.bridge.journal_consumer import PAGE, InFlightMessage, JournalConsumer
+from services.bridge.status_publisher import HEADER_BYTES
 from services.metrics import Metrics
 
-FIRST_REFUSAL_CODE = 128
-TOPIC_INVALID, PAYLOAD_INVALID = 144, 153
-UNSENDABLE = (TOPIC_INVALID, PACKET_TOO_LARGE, PAYLOAD_INVALID)
-"""Refusals that concern one entry: another time would not help it, and must not stop the others."""
-
-HOLD_S = 60.0
 SUSPECT_TIMES = 3
 SUSPECT_S = 2.0
 SUSPECT_BYTES = 8 << 10
 """No broker's limit is lower; an entry below it isn't given up because the connection breaks."""
-HEADER_BYTES = 32
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +31,17 @@ log = logging.getLogger(__name__)
 class Publish(Protocol):
     """Hands a payload to the session; its handle, or None where there is no session."""
 
-    def __call__(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> int | None: ...
+    def __call__(self, topic: str, payload: bytes, qos: int) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What waits for the broker's acknowledgement, since `at`."""
+
+    consumer: JournalConsumer
+    message: InFlightMessage
+    topic: str
+    at: float
 
 
 @dataclass
@@ -73,7 +78,7 @@ class Outbox:
         self._clock = clock
         self._limits: Limits | None = None
         self._broken = False
-        self._flights: dict[int, tuple[JournalConsumer, InFlightMessage, str, float]] = {}
+        self._in_flight: dict[int, _Sent] = {}
         self._careful = False
         """Send one at a time: something was wrong, and it must show with which."""
         self._acknowledged_any = False
@@ -95,9 +100,9 @@ class Outbox:
         if self._limits is None:
             return
         self._limits = None
-        if self._careful and len(self._flights) == 1:
+        if self._careful and len(self._in_flight) == 1:
             self._suspect_head(why)
-        elif self._flights and not self._acknowledged_any:
+        elif self._in_flight and not self._acknowledged_any:
             self._careful = True
         self._rewind()
 
@@ -123,31 +128,27 @@ class Outbox:
         while hungry and not self._broken:
             hungry = False
             for consumer in self._consumers:
-                room = window - len(self._flights)
+                room = window - len(self._in_flight)
                 if room > 0 and not consumer.exhausted:
                     hungry = self._send(consumer, room) or hungry
         self._metrics.counters["missing"] = sum(consumer.missing for consumer in self._consumers)
 
     def acknowledged(self, handle: int, code: int) -> None:
         """The broker has answered a message; others' answers are passed over."""
-        flight = self._flights.pop(handle, None)
-        if flight is None:
+        sent = self._in_flight.pop(handle, None)
+        if sent is None:
             return
-        consumer, entry, topic, sent = flight
-        if code < FIRST_REFUSAL_CODE:
+        if not reason_codes.is_refusal(code):
             self._acknowledged_any = True
             self._careful = False
             self.problem = ""
             self._metrics.count("delivered")
-            self._metrics.observe("acknowledged", (self._clock() - sent) * 1000)
-            consumer.settle(entry)
-        elif code in UNSENDABLE:
-            self._give_up(consumer, entry, f"the broker refuses it (reason {code})")
+            self._metrics.observe("acknowledged", (self._clock() - sent.at) * 1000)
+            sent.consumer.settle(sent.message)
+        elif code in reason_codes.UNSENDABLE:
+            self._give_up(sent.consumer, sent.message, f"the broker refuses it (reason {code})")
         else:
-            self._hold(
-                f"the broker refuses events on {topic} (MQTT reason {code}{_NAMES.get(code, '')}); "
-                f"let this car's user publish there (the broker's ACL); they wait in the journal"
-            )
+            self._hold(sent.topic, code)
 
     def backlog(self) -> int:
         """Entries in all journals that the broker has not acknowledged."""
@@ -160,28 +161,26 @@ class Outbox:
     def _send(self, consumer: JournalConsumer, room: int) -> bool:
         """Send up to `room` entries; returns whether there may be more."""
         for entry in consumer.read(room):
-            row = TOPICS.get(entry.topic)
-            if row is None or row.mirror is None or consumer.has_gone(entry):
-                flight, _ = consumer.take(entry)
-                if row is None:
-                    self._give_up(consumer, flight, f"nobody knows the topic {entry.topic!r}")
-                else:
-                    consumer.settle(flight)
+            row = BY_NAME.get(entry.topic)
+            if row is None or row.mirror is None:
+                self._give_up(consumer, consumer.take(entry), f"nobody knows the topic {entry.topic!r}")
+                continue
+            if consumer.has_gone(entry):
+                consumer.settle(consumer.take(entry))
                 continue
             topic = self._prefix + row.mirror.topic
             unfit = self._unfit(consumer, entry, topic)
             if unfit:
-                flight, _ = consumer.take(entry)
-                self._give_up(consumer, flight, unfit)
+                self._give_up(consumer, consumer.take(entry), unfit)
                 continue
             handle = self._publish(topic, entry.payload, row.mirror.qos)
             if handle is None:
                 self._broken = True  # its end will be told soon
                 return False
-            flight, again = consumer.take(entry)
-            self._flights[handle] = (consumer, flight, topic, self._clock())
+            message = consumer.take(entry)
             self._last_sent = self._clock()
-            if again:
+            self._in_flight[handle] = _Sent(consumer, message, topic, self._last_sent)
+            if message.is_repeated:
                 self._metrics.count("resent")
         return not consumer.exhausted
 
@@ -195,41 +194,42 @@ class Outbox:
             return f"the broker closes the connection over its {size} bytes"
         return ""
 
-    def _give_up(self, consumer: JournalConsumer, flight: InFlightMessage, why: str) -> None:
-        log.warning("event %d of %s is skipped: %s", flight.number, consumer.service, why)
+    def _give_up(self, consumer: JournalConsumer, message: InFlightMessage, why: str) -> None:
+        log.warning("event %d of %s is skipped: %s", message.entry.number, consumer.service, why)
         self._metrics.count("skipped")
-        consumer.settle(flight)
+        consumer.settle(message)
 
-    def _hold(self, why: str) -> None:
-        self.problem = why
+    def _hold(self, topic: str, code: int) -> None:
+        self.problem = (
+            f"the broker refuses events on {topic} ({reason_codes.in_words(code)}); "
+            f"{reason_codes.remedy(code, 'publish there')}; they wait in the journal"
+        )
         self._careful = True
-        self._hold_until = self._clock() + HOLD_S
+        self._hold_until = self._clock() + reason_codes.again_after_s(code)
         self._metrics.count("refused")
         self._rewind()
 
     def _rewind(self) -> None:
-        self._flights.clear()
+        self._in_flight.clear()
         for consumer in self._consumers:
             consumer.rewind()
 
     def _suspect_head(self, why: ConnectionProblem) -> None:
         """The session broke while one entry alone was in flight: perhaps over that entry."""
-        ((consumer, flight, topic, _),) = self._flights.values()
-        if why.disconnect_code != PACKET_TOO_LARGE:
+        (sent,) = self._in_flight.values()
+        service, entry = sent.consumer.service, sent.message.entry
+        if why.disconnect_code != reason_codes.PACKET_TOO_LARGE:
             if self._clock() - self._last_sent > SUSPECT_S:
                 return
-            if (self._suspect.service, self._suspect.number) != (consumer.service, flight.number):
-                self._suspect = _Suspect(consumer.service, flight.number)
+            if (self._suspect.service, self._suspect.number) != (service, entry.number):
+                self._suspect = _Suspect(service, entry.number)
             self._suspect.times += 1
             if self._suspect.times < SUSPECT_TIMES:
                 return
-            if flight.size < SUSPECT_BYTES:
+            if len(entry.payload) < SUSPECT_BYTES:
                 self.problem = (
-                    f"the broker closes the connection whenever an event is published on {topic}; "
+                    f"the broker closes the connection whenever an event is published on {sent.topic}; "
                     f"let this car's user publish there (the broker's ACL); they wait in the journal"
                 )
                 return
-        self._skip = (consumer.service, flight.number)
-
-
-_NAMES = {131: ", broker's own", 135: ", not authorised", 151: ", quota exceeded"}
+        self._skip = (service, entry.number)

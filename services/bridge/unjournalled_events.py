@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from itertools import islice
+
+from pydantic import ValidationError
 
 from messages.journal import BACKLOG
 from messages.journal_file import Entry
@@ -20,7 +21,7 @@ class UnjournalledEvents:
     def __init__(self) -> None:
         self._entries: dict[Key, Entry] = {}
         self._keys: dict[int, Key] = {}
-        self._flying: set[int] = set()
+        self._in_flight: set[int] = set()
         self._delivered: dict[Key, None] = {}
         self._number = 0
 
@@ -37,12 +38,12 @@ class UnjournalledEvents:
 
     def read(self, limit: int) -> list[Entry]:
         """The oldest that are not in flight."""
-        waiting = (each for each in self._entries.values() if each.number not in self._flying)
+        waiting = (each for each in self._entries.values() if each.number not in self._in_flight)
         return list(islice(waiting, limit))
 
     def take(self, number: int) -> None:
         """It is in flight."""
-        self._flying.add(number)
+        self._in_flight.add(number)
 
     def settle(self, number: int) -> None:
         """It is acknowledged, or given up for good."""
@@ -56,12 +57,12 @@ class UnjournalledEvents:
 
     def rewind(self) -> None:
         """Nothing is in flight any more."""
-        self._flying.clear()
+        self._in_flight.clear()
 
     def is_written(self, entry: Entry) -> None:
         """The journal has taken it since: it goes from there, where it isn't in flight."""
         key = key_of(entry) if self._entries else None
-        if key in self._entries and self._entries[key].number not in self._flying:
+        if key in self._entries and self._entries[key].number not in self._in_flight:
             self._drop(key)
 
     def has_delivered(self, entry: Entry) -> bool:
@@ -71,13 +72,13 @@ class UnjournalledEvents:
     def _drop(self, key: Key) -> None:
         number = self._entries.pop(key).number
         del self._keys[number]
-        self._flying.discard(number)
+        self._in_flight.discard(number)
 
 
 def key_of(entry: Entry) -> Key | None:
     """What an entry of a journal is recognised by; None where that can't be read."""
     try:
-        envelope = json.loads(entry.payload)
-        return entry.topic, str(envelope["boot_id"]), int(envelope["sequence"])
-    except (ValueError, KeyError, TypeError):
+        envelope = Message.model_validate_json(entry.payload)
+    except ValidationError:
         return None
+    return entry.topic, envelope.boot_id, envelope.sequence

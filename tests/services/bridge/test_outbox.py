@@ -16,7 +16,8 @@ from messages.vision import ReadingEvent
 from services.bridge.connection import Limits
 from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.cursor_store import CursorStore
-from services.bridge.outbox import HOLD_S, SUSPECT_BYTES, SUSPECT_TIMES, Outbox
+from services.bridge.outbox import SUSPECT_BYTES, SUSPECT_TIMES, Outbox
+from services.bridge.reason_codes import AGAIN_S
 from services.metrics import Metrics
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import PREFIX, Client, Producer, sequences, without_repetition
@@ -24,7 +25,7 @@ from tests.services.bridge.kit import PREFIX, Client, Producer, sequences, witho
 NOT_AUTHORISED, TOO_LARGE, SERVER_BUSY = 135, 149, 137
 
 
-class Desk:
+class Rig:
     """An outbox over a real journal; the test is the broker and the clock."""
 
     def __init__(self, folder: Path) -> None:
@@ -42,8 +43,8 @@ class Desk:
             clock=lambda: self.now,
         )
 
-    def _publish(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> int:
-        assert (topic, qos, retain) == ("smartcar/car/event/reading", 1, False)
+    def _publish(self, topic: str, payload: bytes, qos: int) -> int:
+        assert (topic, qos) == ("smartcar/car/event/reading", 1)
         self.sent.append(payload)
         return len(self.sent)
 
@@ -76,127 +77,128 @@ class Desk:
 
     @property
     def cursor(self) -> int | None:
-        return self.cursors.get(self.journal.id)
+        self.cursors.save()
+        return self.cursors.saved.get(self.journal.id)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
     yield made
     made.outbox.shut()
     made.journal.close()
 
 
-def test_no_more_is_in_flight_than_the_broker_takes(desk: Desk) -> None:
-    desk.write(*(b"%d" % number for number in range(20)))
-    desk.outbox.open(Limits(in_flight=5))
-    assert desk.sent == [b"0", b"1", b"2", b"3", b"4"]
-    desk.answer(last=5)
-    assert desk.sent[5:] == [b"5"]
+def test_no_more_is_in_flight_than_the_broker_takes(rig: Rig) -> None:
+    rig.write(*(b"%d" % number for number in range(20)))
+    rig.outbox.open(Limits(in_flight=5))
+    assert rig.sent == [b"0", b"1", b"2", b"3", b"4"]
+    rig.answer(last=5)
+    assert rig.sent[5:] == [b"5"]
 
 
-def test_the_cursor_moves_without_a_gap(desk: Desk) -> None:
-    desk.write(b"a", b"b", b"c")
-    desk.outbox.open(Limits())
-    desk.answer(last=1)
-    desk.answer(last=2)
-    assert desk.cursor is None
-    desk.answer(last=3)
-    assert desk.cursor == 3
+def test_the_cursor_moves_without_a_gap(rig: Rig) -> None:
+    rig.write(b"a", b"b", b"c")
+    rig.outbox.open(Limits())
+    rig.answer(last=1)
+    rig.answer(last=2)
+    assert rig.cursor is None
+    rig.answer(last=3)
+    assert rig.cursor == 3
 
 
-def test_what_was_not_acknowledged_is_sent_again_in_its_order(desk: Desk) -> None:
-    desk.write(b"a", b"b", b"c")
-    desk.outbox.open(Limits())
-    desk.outbox.acknowledged(2, 0)
-    desk.outbox.close(ConnectionProblem("lost"))
-    desk.outbox.open(Limits())
-    assert desk.sent == [b"a", b"b", b"c", b"a", b"b", b"c"]
-    assert desk.metrics.counters["resent"] == 3
+def test_what_was_not_acknowledged_is_sent_again_in_its_order(rig: Rig) -> None:
+    rig.write(b"a", b"b", b"c")
+    rig.outbox.open(Limits())
+    rig.outbox.acknowledged(2, 0)
+    rig.outbox.close(ConnectionProblem("lost"))
+    rig.outbox.open(Limits())
+    assert rig.sent == [b"a", b"b", b"c", b"a", b"b", b"c"]
+    assert rig.metrics.counters["resent"] == 3
 
 
-def test_where_the_user_may_not_publish_events_wait_and_one_is_tried_from_time_to_time(desk: Desk) -> None:
-    desk.write(b"a", b"b", b"c")
-    desk.outbox.open(Limits())
-    desk.answer(NOT_AUTHORISED, last=3)
-    assert "smartcar/car/event/reading" in desk.outbox.problem
-    assert "not authorised" in desk.outbox.problem
-    assert "ACL" in desk.outbox.problem
-    desk.now += HOLD_S - 1
-    desk.outbox.wake()
-    assert len(desk.sent) == 3
-    desk.now += 2
-    desk.outbox.wake()
-    assert desk.sent[3:] == [b"a"]
-    desk.answer()
-    assert desk.outbox.problem == ""
-    assert desk.sent[3:] == [b"a", b"b", b"c"]
-    assert desk.cursor == 1
+def test_where_the_user_may_not_publish_events_wait_and_one_is_tried_from_time_to_time(rig: Rig) -> None:
+    rig.write(b"a", b"b", b"c")
+    rig.outbox.open(Limits())
+    rig.answer(NOT_AUTHORISED, last=3)
+    assert "smartcar/car/event/reading" in rig.outbox.problem
+    assert "not authorised" in rig.outbox.problem
+    assert "ACL" in rig.outbox.problem
+    rig.now += AGAIN_S - 1
+    rig.outbox.wake()
+    assert len(rig.sent) == 3
+    rig.now += 2
+    rig.outbox.wake()
+    assert rig.sent[3:] == [b"a"]
+    rig.answer()
+    assert rig.outbox.problem == ""
+    assert rig.sent[3:] == [b"a", b"b", b"c"]
+    assert rig.cursor == 1
 
 
 @pytest.mark.parametrize("code", [TOO_LARGE, 144, 153])
-def test_an_event_that_the_broker_will_never_take_does_not_block_the_others(desk: Desk, code: int) -> None:
-    desk.write(b"a", b"poison", b"c")
-    desk.outbox.open(Limits())
-    desk.answer(last=3)
-    desk.answer(code, last=2)
-    desk.answer(last=1)
-    assert desk.cursor == 3
-    assert desk.metrics.counters["skipped"] == 1
-    assert desk.metrics.counters["delivered"] == 2
+def test_an_event_that_the_broker_will_never_take_does_not_block_the_others(rig: Rig, code: int) -> None:
+    rig.write(b"a", b"poison", b"c")
+    rig.outbox.open(Limits())
+    rig.answer(last=3)
+    rig.answer(code, last=2)
+    rig.answer(last=1)
+    assert rig.cursor == 3
+    assert rig.metrics.counters["skipped"] == 1
+    assert rig.metrics.counters["delivered"] == 2
 
 
-def test_an_event_larger_than_the_broker_says_it_takes_is_not_sent(desk: Desk) -> None:
-    desk.write(b"a", b"x" * 5000, b"c")
-    desk.outbox.open(Limits(packet_bytes=4096))
-    assert desk.sent == [b"a", b"c"]
-    desk.answer(last=2)
-    desk.answer(last=1)
-    assert desk.cursor == 3
-    assert desk.metrics.counters["skipped"] == 1
+def test_an_event_larger_than_the_broker_says_it_takes_is_not_sent(rig: Rig) -> None:
+    rig.write(b"a", b"x" * 5000, b"c")
+    rig.outbox.open(Limits(packet_bytes=4096))
+    assert rig.sent == [b"a", b"c"]
+    rig.answer(last=2)
+    rig.answer(last=1)
+    assert rig.cursor == 3
+    assert rig.metrics.counters["skipped"] == 1
 
 
-def test_a_large_event_over_which_the_connection_breaks_again_and_again_is_given_up(desk: Desk) -> None:
+def test_a_large_event_over_which_the_connection_breaks_again_and_again_is_given_up(rig: Rig) -> None:
     large = b"x" * SUSPECT_BYTES
-    desk.write(large, b"b")
+    rig.write(large, b"b")
     for attempt in range(1 + SUSPECT_TIMES):
-        desk.outbox.open(Limits())
-        assert desk.sent[-1] == (b"b" if attempt == 0 else large)
-        desk.outbox.close(ConnectionProblem("lost"))
-    desk.outbox.open(Limits())
-    assert desk.sent[-1] == b"b"
-    desk.answer()
-    assert desk.cursor == 2
+        rig.outbox.open(Limits())
+        assert rig.sent[-1] == (b"b" if attempt == 0 else large)
+        rig.outbox.close(ConnectionProblem("lost"))
+    rig.outbox.open(Limits())
+    assert rig.sent[-1] == b"b"
+    rig.answer()
+    assert rig.cursor == 2
 
 
-def test_a_small_event_is_never_given_up_because_the_connection_breaks(desk: Desk) -> None:
-    desk.write(b"a", b"b")
+def test_a_small_event_is_never_given_up_because_the_connection_breaks(rig: Rig) -> None:
+    rig.write(b"a", b"b")
     for _ in range(3 * SUSPECT_TIMES):
-        desk.outbox.open(Limits())
-        desk.outbox.close(ConnectionProblem("lost"))
-    assert "event/reading" in desk.outbox.problem
-    desk.outbox.open(Limits())
-    assert desk.sent[-1] == b"a"
-    desk.answer()
-    assert desk.outbox.problem == ""
-    assert desk.sent[-1] == b"b"
+        rig.outbox.open(Limits())
+        rig.outbox.close(ConnectionProblem("lost"))
+    assert "event/reading" in rig.outbox.problem
+    rig.outbox.open(Limits())
+    assert rig.sent[-1] == b"a"
+    rig.answer()
+    assert rig.outbox.problem == ""
+    assert rig.sent[-1] == b"b"
 
 
-def test_a_broker_that_is_busy_is_asked_again_later(desk: Desk) -> None:
-    desk.write(b"a")
-    desk.outbox.open(Limits())
-    desk.answer(SERVER_BUSY)
-    assert desk.cursor is None
-    assert desk.outbox.backlog() == 1
+def test_a_broker_that_is_busy_is_asked_again_later(rig: Rig) -> None:
+    rig.write(b"a")
+    rig.outbox.open(Limits())
+    rig.answer(SERVER_BUSY)
+    assert rig.cursor is None
+    assert rig.outbox.backlog() == 1
 
 
-def test_an_entry_of_a_topic_that_nobody_knows_any_more_is_skipped(desk: Desk) -> None:
-    desk.journal.append("from.the.future", b"?")
-    desk.write(b"a")
-    desk.outbox.open(Limits())
-    desk.answer()
-    assert desk.sent == [b"a"]
-    assert desk.cursor == 2
+def test_an_entry_of_a_topic_that_nobody_knows_any_more_is_skipped(rig: Rig) -> None:
+    rig.journal.append("from.the.future", b"?")
+    rig.write(b"a")
+    rig.outbox.open(Limits())
+    rig.answer()
+    assert rig.sent == [b"a"]
+    assert rig.cursor == 2
 
 
 def test_a_real_broker_s_acl_is_said_with_the_remedy(
@@ -263,58 +265,58 @@ def events(tmp_path: Path) -> list[ReadingEvent]:
 
 
 def test_what_the_journal_cannot_take_goes_from_memory_and_not_again_once_it_can(
-    desk: Desk, events: list[ReadingEvent]
+    rig: Rig, events: list[ReadingEvent]
 ) -> None:
-    desk.outbox.open(Limits())
-    desk.say(events[0])
-    with desk.full_disk():
-        desk.say(*events[1:4])
-        assert desk.sequences == [1, 2, 3, 4]
+    rig.outbox.open(Limits())
+    rig.say(events[0])
+    with rig.full_disk():
+        rig.say(*events[1:4])
+        assert rig.sequences == [1, 2, 3, 4]
         for last in (4, 3, 2):
-            desk.answer(last=last)
-        assert desk.cursor == 1
-        assert desk.outbox.backlog() == 1, "the one that is not acknowledged"
-    desk.say(events[4])
-    assert desk.sequences == [1, 2, 3, 4, 4, 5], "4 may have been lost"
+            rig.answer(last=last)
+        assert rig.cursor == 1
+        assert rig.outbox.backlog() == 1, "the one that is not acknowledged"
+    rig.say(events[4])
+    assert rig.sequences == [1, 2, 3, 4, 4, 5], "4 may have been lost"
     for last in (3, 2, 1):
-        desk.answer(last=last)
-    assert (desk.cursor, desk.outbox.backlog()) == (5, 0)
+        rig.answer(last=last)
+    assert (rig.cursor, rig.outbox.backlog()) == (5, 0)
 
 
 def test_what_waits_in_memory_goes_after_what_the_journal_has_and_again_after_a_break(
-    desk: Desk, events: list[ReadingEvent]
+    rig: Rig, events: list[ReadingEvent]
 ) -> None:
-    desk.say(events[0])
-    with desk.full_disk():
-        desk.say(*events[1:3])
-        assert desk.outbox.backlog() == 3
-        desk.outbox.open(Limits(in_flight=2))
-        desk.outbox.close(ConnectionProblem("lost"))
-        desk.outbox.open(Limits())
-        assert desk.sequences == [1, 2, 1], "one at a time: something was wrong"
-        desk.answer()
-        assert desk.sequences == [1, 2, 1, 2, 3]
-    desk.answer(last=2)
-    desk.answer()
-    assert desk.outbox.backlog() == 0
+    rig.say(events[0])
+    with rig.full_disk():
+        rig.say(*events[1:3])
+        assert rig.outbox.backlog() == 3
+        rig.outbox.open(Limits(in_flight=2))
+        rig.outbox.close(ConnectionProblem("lost"))
+        rig.outbox.open(Limits())
+        assert rig.sequences == [1, 2, 1], "one at a time: something was wrong"
+        rig.answer()
+        assert rig.sequences == [1, 2, 1, 2, 3]
+    rig.answer(last=2)
+    rig.answer()
+    assert rig.outbox.backlog() == 0
 
 
 def test_of_what_waits_in_memory_the_journal_sends_what_it_takes_meanwhile(
-    desk: Desk, events: list[ReadingEvent]
+    rig: Rig, events: list[ReadingEvent]
 ) -> None:
-    with desk.full_disk():
-        desk.say(*events[:2])
-    desk.say(events[2])
-    desk.outbox.open(Limits())
-    assert desk.sequences == [1, 2, 3]
+    with rig.full_disk():
+        rig.say(*events[:2])
+    rig.say(events[2])
+    rig.outbox.open(Limits())
+    assert rig.sequences == [1, 2, 3]
 
 
-def test_memory_holds_as_many_as_the_producer(desk: Desk, events: list[ReadingEvent]) -> None:
-    with desk.full_disk():
+def test_memory_holds_as_many_as_the_producer(rig: Rig, events: list[ReadingEvent]) -> None:
+    with rig.full_disk():
         for event in events:
-            desk.outbox.heard(topic("reading.event"), event)
-        assert desk.outbox.backlog() == BACKLOG
-        desk.outbox.open(Limits(in_flight=1))
-        while desk.outbox.backlog():
-            desk.answer()
-    assert desk.sequences == list(range(11, BACKLOG + 11))
+            rig.outbox.heard(topic("reading.event"), event)
+        assert rig.outbox.backlog() == BACKLOG
+        rig.outbox.open(Limits(in_flight=1))
+        while rig.outbox.backlog():
+            rig.answer()
+    assert rig.sequences == list(range(11, BACKLOG + 11))
