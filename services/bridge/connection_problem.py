@@ -6,10 +6,8 @@ import socket
 import ssl
 from dataclasses import dataclass
 
+from services.bridge.reason_codes import SESSION_TAKEN_OVER
 from services.config import Mqtt
-
-SESSION_TAKEN_OVER = 142
-PACKET_TOO_LARGE = 149
 
 _PROTOCOL_REFUSED = (1, 132)
 _CLIENT_ID_REFUSED = (2, 133)
@@ -188,6 +186,14 @@ def name_in_use(client_id: str, mqtt: Mqtt, *, lasting: bool = True) -> Connecti
 def lost(mqtt: Mqtt) -> ConnectionProblem:
     """A session ended without a word."""
     return ConnectionProblem(f"the connection to the broker {where(mqtt)} was lost; it is tried again")
+
+
+def acknowledges_nothing(mqtt: Mqtt, seconds: float) -> ConnectionProblem:
+    """The broker keeps the session and doesn't answer what is published or subscribed."""
+    return ConnectionProblem(
+        f"the broker {where(mqtt)} has acknowledged nothing for {seconds:.0f} s; see its log and its disk, "
+        f"the session is begun anew"
+    )
 
 
 def short_lived(client_id: str, mqtt: Mqtt) -> ConnectionProblem:

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from messages.models import ModelState
 from services import board
+from services.bridge import reason_codes
 from services.bridge.homeassistant import birth_topic, device, device_topic, on_offer
-from services.bridge.outbox import FIRST_REFUSAL_CODE
 from services.config import Settings
 
 BIRTH = b"online"
@@ -78,7 +78,7 @@ class Discovery:
         if self._said_at is not None and self._clock() - self._said_at < SUSPECT_S:
             self._strikes += 1
             if self._strikes >= STRIKES:
-                self._refused("the broker closes the connection over it")
+                self._refused("the broker closes the connection over it", reason_codes.NOT_AUTHORISED)
         self._up = False
         self._handle = self._taken_back = self._said_at = self._due = None
 
@@ -86,15 +86,15 @@ class Discovery:
         """The broker has answered something."""
         if handle == self._handle:
             self._handle = None
-            if code >= FIRST_REFUSAL_CODE:
+            if reason_codes.is_refusal(code):
                 self._said_at = None
-                self._refused(f"the broker refuses it (MQTT reason {code})")
+                self._refused(f"the broker refuses it ({reason_codes.in_words(code)})", code)
             else:
                 self.note = "told of this car"
                 self._remember()
         elif handle == self._taken_back:
             self._taken_back = None
-            if code < FIRST_REFUSAL_CODE and not self._topic:
+            if not reason_codes.is_refusal(code) and not self._topic:
                 self._forget()
 
     def models(self, state: ModelState) -> None:
@@ -106,7 +106,7 @@ class Discovery:
 
     def birth(self, payload: bytes, *, retained: bool) -> None:
         """Something came on `birth_topic`."""
-        if payload == BIRTH and not retained:
+        if payload == BIRTH and not retained and self._clock() >= self._refused_until:
             self._due = self._clock() + random.uniform(0, SPREAD_S)
 
     def tick(self) -> None:
@@ -130,18 +130,18 @@ class Discovery:
         if self._handle is not None:
             self._standing, self._said_at = payload, self._clock()
 
-    def _refused(self, why: str) -> None:
-        self._refused_until = self._clock() + REFUSED_S
-        self.note = (
-            f"not told: {why}; let this car's user publish {self._topic} (the broker's ACL), "
-            f'or set mqtt.discovery = ""'
-        )
+    def _refused(self, why: str, code: int) -> None:
+        again_s = reason_codes.again_after_s(code) if reason_codes.is_passing(code) else REFUSED_S
+        self._standing = b""
+        self._refused_until = self._due = self._clock() + again_s
+        remedy = reason_codes.remedy(code, f"publish {self._topic}")
+        self.note = f'not told: {why}; {remedy}, or set mqtt.discovery = ""'
         log.info("Home Assistant is %s", self.note)
 
     def _take_back(self) -> None:
         """Where this car was announced under another setting, it isn't any more."""
         try:
-            before = self._kept.read_text(encoding="utf-8").strip()
+            before = self._kept.read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
             return
         if before != self._topic and before.endswith(f"/device/smartcar-{self._settings.car.name}/config"):
@@ -155,7 +155,7 @@ class Discovery:
 
     def _remember(self) -> None:
         try:
-            if not self._kept.exists() or self._kept.read_text(encoding="utf-8") != self._topic:
+            if not self._kept.exists() or self._kept.read_bytes() != self._topic.encode():
                 self._kept.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
                 self._kept.write_text(self._topic, encoding="utf-8")
         except OSError:

@@ -11,32 +11,35 @@ REMEMBERED_S = 120.0
 
 
 class DuplicateNameDetector:
-    """Compares what stands on `status` with what we published there.
+    """Looks at each status on the car's topic. `own` is the ULID of this bridge process.
 
-    `own` is the ULID of this bridge process. Of two, the one that was started first keeps the connection:
-    both follow the same rule, so they don't throw each other out for ever.
+    Of two bridges, the one that was started first keeps the connection: both follow the same rule, so they
+    don't throw each other out for ever.
     """
 
     def __init__(self, own: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._own = own
         self._clock = clock
-        self._last_seen = ""
+        self._seen = ""
         self._until = float("-inf")
 
     @property
     def present(self) -> bool:
-        """Whether one was noticed lately."""
+        """Whether another bridge was noticed lately."""
         return self._clock() < self._until
 
-    def must_yield(self, status: CarStatus, *, first_session: bool) -> bool:
-        """Whether to give way to whoever published this.
+    def must_yield(self, status: CarStatus, *, retained: bool) -> bool:
+        """Whether to give way to the bridge that published this.
 
-        In the first session of a process it may be what the process before it has left.
+        What stands retained, and a last will, may be left from a process that is no more: neither proves
+        anything until a session newer than the last seen appears. A bridge that said `stopped` is gone.
         """
-        if status.bridge in ("", self._own) or status.session == self._last_seen:
+        if status.bridge in ("", self._own):
             return False
-        self._last_seen = status.session
-        if first_session:
+        is_live = not retained and status.state != "lost"
+        is_newer = "" < self._seen < status.session
+        self._seen = status.session
+        if status.state == "stopped" or not (is_live or is_newer):
             return False
         self._until = self._clock() + REMEMBERED_S
         return status.bridge < self._own

@@ -20,8 +20,9 @@ from messages.offers import (
     chunk_topic,
     offer_topic,
 )
-from services.bridge.command_gateway import TokenBucket
-from services.bridge.outbox import FIRST_REFUSAL_CODE
+from services.bridge import reason_codes
+from services.bridge.command_gateway import Ask
+from services.bridge.rate_limit import TokenBucket
 from services.metrics import Metrics
 
 DEADLINE_S = 5.0
@@ -34,19 +35,11 @@ class Session(Protocol):
     """What is asked of the MQTT session."""
 
     @property
-    def connected(self) -> bool: ...
+    def is_up(self) -> bool: ...
 
     def subscribe(self, pattern: str, *, keep_retain_flag: bool = False) -> None: ...
 
     def unsubscribe(self, pattern: str) -> None: ...
-
-
-class Ask(Protocol):
-    """Hands a command to the updater."""
-
-    def __call__(
-        self, command: Command, answered: Callable[[Reply], None], deadline_s: float = ...
-    ) -> None: ...
 
 
 class OfferSubscriber:
@@ -92,10 +85,13 @@ class OfferSubscriber:
 
     def subscription_answered(self, topic: str, code: int) -> None:
         """The broker agreed, or not."""
-        if topic in self._subscribed and code >= FIRST_REFUSAL_CODE:
+        if topic not in self._subscribed:
+            return
+        self.problem = ""
+        if reason_codes.is_refusal(code):
             self.problem = (
-                f"the broker does not let this car's user read {topic} (MQTT reason {code}); "
-                f"let it read {ROOT}# (the broker's ACL), or set models.follow = []"
+                f"the broker refuses the subscription to {topic} ({reason_codes.in_words(code)}); "
+                f"{reason_codes.remedy(code, f'read {ROOT}#')}, or set models.follow = []"
             )
 
     def message_came(self, topic: str, payload: bytes) -> None:
@@ -129,7 +125,7 @@ class OfferSubscriber:
 
     def _follow(self) -> None:
         """Subscribe to what is wanted, and to nothing else."""
-        if not self._session.connected:
+        if not self._session.is_up:
             return
         target = set(self._offer_topics) | (set(self._chunks) - self._came)
         self._leave(self._subscribed - target)

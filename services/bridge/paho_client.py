@@ -1,16 +1,83 @@
-"""What a login at the broker is made of, read from files: the password, the certificates."""
+"""paho's MQTT client, set up for a broker of the settings: protocol, login, TLS, limits.
+
+client = PahoClient(mqtt, "smartcar-mycar")
+client.connect(mqtt.host, mqtt.port, mqtt.keepalive)
+client.run()
+"""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
-from services.bridge.connection_problem import ConnectionProblem
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
+
+from messages.commands import MAX_COMMAND_BYTES
+from services.bridge.connection_problem import ConnectionProblem, where
 from services.config import Mqtt
 
+MAX_PACKET_BYTES = MAX_COMMAND_BYTES + 4096
+"""The largest command, with its topic and properties. A broker that sends more is not listened to."""
 
-def password(path: Path | None) -> str | None:
-    """The first line of the file. Raises ConnectionProblem."""
+
+class PahoClient(paho.Client):
+    """One connection, made once: paho's own reconnecting and resending are off.
+
+    All reading and writing happens in `run`, so other threads may publish and subscribe meanwhile. Raises
+    ConnectionProblem where the password or a certificate can't be used.
+    """
+
+    def __init__(self, mqtt: Mqtt, client_id: str) -> None:
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=MQTTProtocolVersion.MQTTv5 if mqtt.protocol == "5" else MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+        )
+        self.last_error = ""
+        """What paho logged last about a socket that failed."""
+        self._mqtt = mqtt
+        if mqtt.username:
+            self.username_pw_set(mqtt.username, _password(mqtt.password_file))
+        if mqtt.tls:
+            self.tls_set_context(_tls_context(mqtt))
+        self.max_inflight_messages_set(0)  # the broker's limit is kept by who publishes
+        # Else paho would write to the socket from whichever thread publishes, two at a time.
+        self.on_socket_register_write = lambda *_: None
+        self.on_log = self._note_error
+
+    def run(self, check: Callable[[], None] = lambda: None) -> None:
+        """Read and write until the connection ends; `check` is called about once a second.
+
+        Raises OSError, or ConnectionProblem for a packet that is too large, and what `check` raises.
+        """
+        try:
+            while self.loop(timeout=1.0) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                check()
+        finally:
+            connection = self.socket()
+            if connection is not None:
+                connection.close()
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        """paho asks for the whole rest of a packet: the place to refuse it before its first byte is kept."""
+        if bufsize > MAX_PACKET_BYTES:
+            raise ConnectionProblem(
+                f"the broker {where(self._mqtt)} sent a packet of {bufsize} bytes, {MAX_PACKET_BYTES} are "
+                f"allowed; limit the size of messages at the broker"
+            )
+        received: bytes = super()._sock_recv(bufsize)
+        return received
+
+    def _note_error(self, _: object, __: object, level: int, text: str) -> None:
+        if level == LogLevel.MQTT_LOG_ERR:
+            self.last_error = text.removeprefix("failed to receive on socket: ")
+
+
+def _password(path: Path | None) -> str | None:
+    """The first line of the file."""
     if path is None:
         return None
     try:
@@ -25,8 +92,8 @@ def password(path: Path | None) -> str | None:
     return text.partition("\n")[0].rstrip("\r")
 
 
-def tls_context(mqtt: Mqtt) -> ssl.SSLContext:
-    """A context that checks the broker's certificate and name. Raises ConnectionProblem."""
+def _tls_context(mqtt: Mqtt) -> ssl.SSLContext:
+    """A context that checks the broker's certificate and name."""
     try:
         context = trusting(mqtt.ca_file)
     except (OSError, ssl.SSLError) as error:

@@ -1,7 +1,7 @@
 """One MQTT session at a time: it connects, says what happened, and tries again, each time from nothing.
 
-Every attempt is a paho client of its own on a thread of its own, so that paho carries no message from one
-connection into the next: what must not be lost is sent again out of the journals, by us, in order.
+Every attempt is a connection of its own, so that paho carries no message from one into the next: what must
+not be lost is sent again out of the journals, by us, in order.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
+from paho.mqtt.client import MQTTMessage
+
+from messages.message import new_ulid
 from services.bridge import connection_problem
 from services.bridge.connection import Connection, Limits
 from services.bridge.connection_problem import ConnectionProblem
+from services.bridge.reason_codes import again_after_s, is_refusal
 from services.config import Mqtt
-
-if TYPE_CHECKING:
-    from paho.mqtt.client import MQTTMessage
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
@@ -28,7 +29,7 @@ SHORT_S = 5.0
 SHORT_SESSIONS = 3
 
 
-class Listener(Protocol):
+class SessionListener(Protocol):
     """Whom the session tells, in the thread that calls `dispatch`."""
 
     def session_up(self, session_id: str, limits: Limits) -> None: ...
@@ -59,10 +60,10 @@ class Backoff:
 
 
 class Session:
-    """Connects to the broker again and again until `close`. Belongs to one thread, except as stated.
+    """Connects to the broker again and again until `close`. Belongs to one thread.
 
-    `will(session_id)` makes the payload of the last will. `wake` is called from the network thread when
-    `dispatch` has something to do.
+    `session_id` is a ULID, new with every attempt. `will(session_id)` makes the payload of the last will.
+    `wake` is called from the network thread when `dispatch` has something to do.
     """
 
     def __init__(
@@ -71,104 +72,90 @@ class Session:
         client_id: str,
         will_topic: str,
         will: Callable[[str], bytes],
-        listener: Listener,
+        listener: SessionListener,
         wake: Callable[[], None],
     ) -> None:
         self.mqtt = mqtt
         self.client_id = client_id
-        self.unread_dropped = 0
+        self.session_id = ""
         self._will_topic = will_topic
         self._will = will
         self._listener = listener
         self._wake = wake
         self._connection: Connection | None = None
         self._up_since: float | None = None
+        self._unread_dropped = 0
+        self._subscriptions: dict[str, bool] = {}
+        """What this session has asked for, and whether the retain flag is kept."""
+        self._refused: dict[str, float] = {}
+        """Subscriptions that the broker refused, and when they are tried again."""
         self._short_sessions = 0
         self._backoff = Backoff()
-        self.sessions = 0
-        """How many there have been."""
         self._due = 0.0
         self._closing = False
         self._waiting_for_change = False
-        self._files: Any = None
+        self._files: tuple[object, ...] = ()
 
     @property
-    def connected(self) -> bool:
+    def is_up(self) -> bool:
+        """Whether there is a session now."""
         return self._up_since is not None
 
+    @property
+    def unread_dropped(self) -> int:
+        """Messages that came faster than they were taken, in all sessions."""
+        return self._unread_dropped + (self._connection.unread_dropped if self._connection else 0)
+
     def tick(self) -> None:
-        """Start an attempt where one is due. Call a few times a second."""
+        """Start an attempt, and ask again for refused subscriptions, where it is time. Call often."""
+        now = time.monotonic()
+        for pattern in [each for each, due in self._refused.items() if due <= now]:
+            del self._refused[pattern]
+            self.subscribe(pattern, keep_retain_flag=self._subscriptions[pattern])
         if self._connection is not None:
             return
         if self._waiting_for_change and self._files != self._fingerprint():
             self._due = 0.0  # someone has repaired the password or a certificate
-        if time.monotonic() < self._due:
+        if now < self._due:
             return
         self._files = self._fingerprint()
-        self._connection = Connection(self.mqtt, self.client_id, self._will_topic, self._will, self._wake)
+        self.session_id = new_ulid()
+        will = self._will_topic, self._will(self.session_id)
+        self._connection = Connection(self.mqtt, self.client_id, will, self._wake)
 
     def dispatch(self) -> None:
         """Tell the listener what has happened since the last call."""
         connection = self._connection
-        if connection is None:
-            return
-        while connection is self._connection and connection.happened:  # a listener may end it
-            what, details = connection.happened.popleft()
-            if self._closing and what != "acknowledged":
-                continue
-            if what == "up":
-                self._up_since = time.monotonic()
-                self.sessions += 1
-                self._listener.session_up(connection.session_id, details)
-            elif what == "acknowledged":
-                message_id, code = details
-                handle = connection.acknowledged(message_id)
-                if handle is not None:
-                    self._listener.acknowledged(handle, code)
-            elif what == "subscribed":
-                message_id, code = details
-                self._listener.subscription_answered(connection.pattern(message_id), code)
-            elif what == "message":
-                connection.was_read(details)
-                self._listener.message_came(details)
-            elif what == "ended":
-                self.unread_dropped += connection.unread_dropped
-                self._connection = None
-                self._ended(details)
-
-    def _ended(self, why: ConnectionProblem) -> None:
-        now = time.monotonic()
-        if self._up_since is not None:
-            if now - self._up_since >= SHORT_S:
-                self._short_sessions = 0
-                self._backoff.reset()
-            else:
-                self._short_sessions += 1
-                if self._short_sessions >= SHORT_SESSIONS and not why.lasting and not why.disconnect_code:
-                    why = connection_problem.short_lived(self.client_id, self.mqtt)
-        self._up_since = None
-        self._due = now + self._backoff.take(why)
-        self._waiting_for_change = why.lasting
-        self._listener.session_down(why)
+        while connection is not None and connection is self._connection and connection.tell_next(self):
+            pass  # a listener may end it
 
     def publish(
-        self, topic: str, payload: bytes, qos: int, *, retain: bool = False, correlation: bytes | None = None
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int = 1,
+        *,
+        retain: bool = False,
+        correlation: bytes | None = None,
     ) -> int | None:
-        """Hand a message over; returns the handle of its acknowledgement, or None without a session."""
+        """Send a message; returns the handle of its acknowledgement, or None where there is no session."""
         if self._connection is None or self._up_since is None:
             return None
-        return self._connection.publish(topic, payload, qos, retain, correlation)
+        return self._connection.publish(topic, payload, qos, retain=retain, correlation=correlation)
 
     def subscribe(self, pattern: str, *, keep_retain_flag: bool = False) -> None:
-        """Ask for messages; the answer comes as `subscription_answered`.
+        """Ask for messages; the answer comes as `subscription_answered`, and a refusal is tried again later.
 
         `keep_retain_flag`: also on messages that are passed on as they come, which only MQTT 5 can.
         """
         if self._connection is not None and self._up_since is not None:
+            self._subscriptions[pattern] = keep_retain_flag
             self._connection.subscribe(pattern, keep_retain_flag=keep_retain_flag)
 
     def unsubscribe(self, pattern: str) -> None:
         """Ask for no more of these."""
+        self._subscriptions.pop(pattern, None)
+        self._refused.pop(pattern, None)
         if self._connection is not None and self._up_since is not None:
             self._connection.unsubscribe(pattern)
 
@@ -176,8 +163,7 @@ class Session:
         """End this session, without its will, and let it be a while."""
         if self._connection is not None and self._up_since is not None:
             self._connection.leave()
-            self._connection = None
-            self._ended(why)
+            self.ended(why)
 
     def close(self, topic: str, last_words: bytes) -> None:
         """Publish `last_words`, retained, and disconnect; waits for the broker's answer, but not for long."""
@@ -192,14 +178,49 @@ class Session:
         self._connection = None
         self._up_since = None
 
-    def abandon(self) -> None:
-        """Break the connection without a word: the broker publishes the will."""
-        if self._connection is not None:
-            self._closing = True
-            self._connection.break_off()
-            self._connection = self._up_since = None
+    # from the connection
+
+    def connected(self, limits: Limits) -> None:
+        if not self._closing:
+            self._up_since = time.monotonic()
+            self._listener.session_up(self.session_id, limits)
+
+    def acknowledged(self, handle: int, code: int) -> None:
+        self._listener.acknowledged(handle, code)
+
+    def subscription_answered(self, pattern: str, code: int) -> None:
+        if self._closing or pattern not in self._subscriptions:
+            return
+        if is_refusal(code):
+            self._refused[pattern] = time.monotonic() + again_after_s(code)
+        self._listener.subscription_answered(pattern, code)
+
+    def message_came(self, message: MQTTMessage) -> None:
+        if not self._closing:
+            self._listener.message_came(message)
+
+    def ended(self, why: ConnectionProblem) -> None:
+        if self._closing:
+            return
+        now = time.monotonic()
+        if self._up_since is not None:
+            if now - self._up_since >= SHORT_S:
+                self._short_sessions = 0
+                self._backoff.reset()
+            else:
+                self._short_sessions += 1
+                if self._short_sessions >= SHORT_SESSIONS and not why.lasting and not why.disconnect_code:
+                    why = connection_problem.short_lived(self.client_id, self.mqtt)
+        self._unread_dropped = self.unread_dropped
+        self._connection = self._up_since = None
+        self._subscriptions.clear()
+        self._refused.clear()
+        self._due = now + self._backoff.take(why)
+        self._waiting_for_change = why.lasting
+        self._listener.session_down(why)
 
     def _fingerprint(self) -> tuple[object, ...]:
+        """What changes when someone replaces the password or a certificate."""
         mqtt = self.mqtt
         files = mqtt.password_file, mqtt.ca_file, mqtt.cert_file, mqtt.key_file
         return tuple(_stamp(path) for path in files)

@@ -18,7 +18,7 @@ IMAGES = "image/"
 
 
 class Publish(Protocol):
-    """Hands a payload to the session, if there is one."""
+    """Publishes a payload on a topic below the car's prefix."""
 
     def __call__(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> object: ...
 
@@ -27,7 +27,7 @@ def mirrored(*, images: bool) -> list[Topic]:
     """The rows that go from the bus to MQTT directly; journalled ones go through their journal."""
     return [
         row
-        for row in TOPICS.values()
+        for row in TOPICS
         if row.mirror is not None
         and not row.journalled
         and (images or not row.mirror.topic.startswith(IMAGES))
@@ -39,34 +39,25 @@ def switched_off(services: Iterable[str], *, images: bool) -> list[str]:
     if images:
         return []
     return [
-        topic
-        for row in TOPICS.values()
+        row.mirror.topic.format(source=source)
+        for row in TOPICS
         if row.mirror is not None and row.mirror.retain and row.mirror.topic.startswith(IMAGES)
-        for topic in _topics(row, row.mirror, services)
+        for source in (services if row.owner == EVERY_SERVICE else (row.owner,))
     ]
-
-
-def _topics(row: Topic, rule: Mirror, services: Iterable[str]) -> list[str]:
-    sources = services if row.owner == EVERY_SERVICE else (row.owner,)
-    return [rule.topic.format(source=source) for source in sources]
 
 
 @dataclass
 class _Track:
     """What was last published of one topic and one source."""
 
-    rule: Mirror
+    mirror: Mirror
     value: tuple[Any, ...] | None = None
-    payload: bytes = b""
     published: float = float("-inf")
     waiting: Message | None = None
 
 
 class StateMirror:
-    """Decides for each message on the bus whether it goes to MQTT, now, later or not at all.
-
-    `publish` may do nothing while there is no session: what is retained is published again by `republish`.
-    """
+    """Decides for each message on the bus whether it goes to MQTT, now, later or not at all."""
 
     def __init__(self, publish: Publish, clock: Callable[[], float] = time.monotonic) -> None:
         self._publish = publish
@@ -75,53 +66,46 @@ class StateMirror:
 
     def take(self, row: Topic, message: Message) -> None:
         """A message came on the bus."""
-        rule = row.mirror
-        if rule is None:
+        mirror = row.mirror
+        if mirror is None:
             return
-        topic = rule.topic.format(source=message.source)
+        topic = mirror.topic.format(source=message.source)
         if row.kind is Kind.EVENT:
-            self._publish(topic, _payload(rule, message), rule.qos, retain=rule.retain)
+            self._publish(topic, _payload(mirror, message), mirror.qos, retain=mirror.retain)
             return
-        track = self._tracks.setdefault(topic, _Track(rule))
+        track = self._tracks.setdefault(topic, _Track(mirror))
         if not _differs(track, message):
             track.waiting = None  # it has changed back before its turn came
-            return
-        if rule.max_hertz is not None and self._clock() - track.published < 1 / rule.max_hertz:
+        elif mirror.max_hertz is not None and self._clock() - track.published < 1 / mirror.max_hertz:
             track.waiting = message
-            return
-        self._send(topic, track, message)
+        else:
+            self._send(topic, track, message)
 
     def flush(self) -> None:
         """Publish what had to wait for its turn. Call a few times a second."""
         now = self._clock()
         for topic, track in self._tracks.items():
-            period_s = 1 / track.rule.max_hertz if track.rule.max_hertz else 0.0
+            period_s = 1 / track.mirror.max_hertz if track.mirror.max_hertz else 0.0
             if track.waiting is not None and now - track.published >= period_s:
                 self._send(topic, track, track.waiting)
 
-    def republish(self) -> None:
-        """Publish all that is to be retained: a new session may have met a broker without memory."""
-        for topic, track in self._tracks.items():
-            if track.rule.retain and track.payload:
-                self._publish(topic, track.payload, track.rule.qos, retain=True)
-
     def _send(self, topic: str, track: _Track, message: Message) -> None:
-        track.value = _value(track.rule, message)
-        track.payload = _payload(track.rule, message)
+        mirror = track.mirror
+        track.value = _value(mirror, message)
         track.published = self._clock()
         track.waiting = None
-        self._publish(topic, track.payload, track.rule.qos, retain=track.rule.retain)
+        self._publish(topic, _payload(mirror, message), mirror.qos, retain=mirror.retain)
 
 
-def _value(rule: Mirror, message: Message) -> tuple[Any, ...]:
-    return tuple(getattr(message, name) for name in rule.on_change_of)
+def _value(mirror: Mirror, message: Message) -> tuple[Any, ...]:
+    return tuple(getattr(message, name) for name in mirror.on_change_of)
 
 
 def _differs(track: _Track, message: Message) -> bool:
-    if not track.rule.on_change_of or track.value is None:
+    if not track.mirror.on_change_of or track.value is None:
         return True
-    return track.value != _value(track.rule, message)
+    return track.value != _value(track.mirror, message)
 
 
-def _payload(rule: Mirror, message: Message) -> bytes:
-    return getattr(message, rule.payload_field) if rule.payload_field else encode(message)
+def _payload(mirror: Mirror, message: Message) -> bytes:
+    return getattr(message, mirror.payload_field) if mirror.payload_field else encode(message)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from messages.health import ServiceState
 from services.bridge import documents
 from services.bridge.car_health import CarHealth
 from services.bridge.documents import CarState, CarStatus
+from services.bridge.status_publisher import StatusPublisher
 from services.config import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from services.bridge.status_publisher import StatusPublisher
 
 METRICS_S = 10.0
 FIRST_METRICS_S = 2.0
@@ -23,7 +19,7 @@ FIRST_METRICS_S = 2.0
 
 
 class StatusReporter:
-    """Speaks while there is a session. `bridge` is the ULID of this bridge process."""
+    """Publishes the car's documents whenever they change. `bridge` is the ULID of this bridge process."""
 
     def __init__(
         self,
@@ -38,15 +34,14 @@ class StatusReporter:
         self._settings = settings
         self._bridge = bridge
         self._car_health = car_health
-        self._status_publisher = publisher
+        self._publisher = publisher
         self._clock = clock
         self._began = datetime.now(UTC)
-        self._up = False
         self._last: CarStatus | None = None
-        self._metrics_due = 0.0
+        self._metrics_due = float("inf")
 
     def will(self, session_id: str) -> bytes:
-        """What the broker is to say in the car's place."""
+        """What the broker publishes in the car's place when the connection breaks."""
         why = "the connection to the car broke"
         return CarStatus(state="lost", session=session_id, bridge=self._bridge, reason=why).encoded()
 
@@ -54,41 +49,33 @@ class StatusReporter:
         """The status of a car that stops on purpose."""
         return self._status("stopped").encoded()
 
-    def session_up(self, session_id: str, own: ServiceState, own_reason: str) -> int | None:
-        """Say it all; returns the handle of the status."""
-        self.session_id, self._up, self._last = session_id, True, None
+    def session_up(self, session_id: str, own: ServiceState, own_reason: str) -> None:
+        """Publish the status first, then the rest."""
+        self.session_id = session_id
         self._metrics_due = self._clock() + FIRST_METRICS_S
-        handle = self.status(own, own_reason)
+        self.report(own, own_reason)
         about = documents.info(self._settings, session_id, self._began)
-        self._status_publisher.publish(documents.INFO, about.encoded(), 1, retain=True)
-        return handle
+        self._publisher.publish(documents.INFO, about.encoded(), retain=True)
 
     def session_down(self) -> None:
-        self._up = False
+        self._metrics_due = float("inf")
 
-    def contradicted(self) -> None:
-        """Something else stands as the car's status: it is said again."""
-        self._last = None
-
-    def status(self, own: ServiceState, own_reason: str) -> int | None:
-        """Say how the car is where that has changed; returns the handle. `own`: how the bridge is."""
-        if not self._up:
-            return None
+    def report(self, own: ServiceState, own_reason: str) -> None:
+        """Publish how the car is, where that has changed. `own`, `own_reason`: how the bridge is."""
         status = self._status(*self._car_health.judge(own, own_reason))
-        if status == self._last:
-            return None
-        self._last = status
-        payload = status.model_copy(update={"since": datetime.now(UTC)}).encoded()
-        return self._status_publisher.publish(documents.STATUS, payload, 1, retain=True)
+        if status != self._last and self.session_id:
+            self._last = status
+            payload = status.model_copy(update={"since": datetime.now(UTC)}).encoded()
+            self._publisher.publish(documents.STATUS, payload, retain=True)
 
-    def metrics(self) -> None:
-        """Say the figures where it is time."""
-        if not self._up or self._clock() < self._metrics_due:
+    def report_metrics(self) -> None:
+        """Publish the figures where it is time."""
+        if self._clock() < self._metrics_due:
             return
         self._metrics_due = self._clock() + METRICS_S
         heartbeats = self._car_health.heartbeats
         figures = documents.metrics(self._settings.car.name, self.session_id, heartbeats)
-        self._status_publisher.publish(documents.METRICS, figures.encoded(), 0)
+        self._publisher.publish(documents.METRICS, figures.encoded(), 0)
 
     def _status(self, state: CarState, reason: str = "", services: dict[str, str] | None = None) -> CarStatus:
         return CarStatus(

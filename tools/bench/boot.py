@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import zmq
+from paho.mqtt.client import MQTTMessage
 
 from messages.bus import Subscriber, socket_path
 from messages.health import Heartbeat
 from messages.message import MalformedMessage, decode
 from messages.vision import ReadingEvent
 from services import board
-from services.bridge.connection import Connection
+from services.bridge.connection import Connection, Limits
+from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.documents import car_prefix
 from services.catalogue import SERVICES
 from services.config import Mqtt
@@ -253,30 +255,36 @@ class _FirstEvent:
 
     def _listen(self) -> None:
         while not self._over.is_set() and self._came is None:
-            connection = Connection(
+            self._connected = True
+            self._connection = Connection(
                 self._mqtt,
                 f"{NAME}-{secrets.token_hex(3)}",
-                f"{self._prefix}{NAME}",
-                lambda _: b"",  # an empty will leaves nothing behind
-                lambda: None,
+                will=(f"{self._prefix}{NAME}", b""),  # an empty one leaves nothing behind
+                wake=lambda: None,
             )
-            self._hear(connection)
-            connection.leave()
+            while self._connected and self._came is None and not self._over.is_set():
+                if not self._connection.tell_next(self):
+                    time.sleep(_LOOK_S)
+            self._connection.leave()
 
-    def _hear(self, connection: Connection) -> None:
-        """Until the event has come, or the connection is over."""
-        while not self._over.is_set():
-            while connection.happened:
-                what, details = connection.happened.popleft()
-                if what == "ended":
-                    self._over.wait(0.02)
-                    return
-                if what == "up":
-                    connection.subscribe(f"{self._prefix}event/reading", keep_retain_flag=False)
-                elif what == "message" and self._is_new(bytes(details.payload)):
-                    self._came = time.monotonic()
-                    return
-            time.sleep(_LOOK_S)
+    # from the connection
+
+    def connected(self, _: Limits) -> None:
+        self._connection.subscribe(f"{self._prefix}event/reading")
+
+    def message_came(self, message: MQTTMessage) -> None:
+        if self._is_new(bytes(message.payload)):
+            self._came = time.monotonic()
+
+    def ended(self, _: ConnectionProblem) -> None:
+        self._connected = False
+        self._over.wait(0.02)
+
+    def acknowledged(self, handle: int, code: int) -> None:
+        """Nothing is published here."""
+
+    def subscription_answered(self, pattern: str, code: int) -> None:
+        """A broker that refuses sends no event."""
 
     def _is_new(self, payload: bytes) -> bool:
         try:

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from services.bridge.connection import Connection
+from paho.mqtt.client import MQTTMessage
+
+from services.bridge.connection import Connection, Limits
 from services.bridge.connection_problem import ConnectionProblem, where
 from services.bridge.documents import COMMAND, car_prefix
+from services.bridge.reason_codes import is_refusal
 from services.config import Mqtt
 from tools.doctor.car import Car
 from tools.doctor.finding import Finding, as_error, error, ok, warning
@@ -21,7 +23,6 @@ LONGEST_S = 12.0
 ECHO_S = 3.0
 OWN_TOPIC = "doctor"
 """Below the car's prefix; nothing is retained there."""
-_FIRST_REFUSAL = 128
 
 
 def broker(car: Car) -> Iterator[Finding]:
@@ -91,51 +92,28 @@ class _Trial:
     def __post_init__(self) -> None:
         self._happened = threading.Event()
         self._nonce = secrets.token_hex(8).encode()
+        self._commands, self._own = f"{self.prefix}{COMMAND}/#", self.prefix + OWN_TOPIC
+        self._asked: dict[int, str] = {}
+        self._echo_by: float | None = None
+        self._why: ConnectionProblem | None = None
+        self._began = time.monotonic()
         # An empty will, so that nothing stays with the broker should this end half-way.
         self._connection = Connection(
             self.mqtt,
             f"{self.prefix.strip('/').replace('/', '-')}-doctor-{secrets.token_hex(2)}",
-            self.prefix + OWN_TOPIC,
-            lambda _: b"",
-            self._happened.set,
+            will=(self._own, b""),
+            wake=self._happened.set,
         )
-        self._asked: dict[int, str] = {}
 
     def run(self) -> None:
         """Raises ConnectionProblem where there is no session."""
-        began = time.monotonic()
-        commands, own = f"{self.prefix}{COMMAND}/#", self.prefix + OWN_TOPIC
-        echo_by = None
-        while time.monotonic() - began < LONGEST_S:
-            for what, details in self._take():
-                if what == "ended":
-                    if not self.took_s:
-                        raise details
-                    return  # some brokers close the connection over a topic that may not be used
-                if what == "up":
-                    self.took_s = time.monotonic() - began
-                    for pattern in (commands, own):
-                        self._connection.subscribe(pattern, keep_retain_flag=False)
-                elif what == "subscribed":
-                    self._subscribed(details, commands)
-                elif what == "acknowledged":
-                    handle = self._connection.acknowledged(details[0])
-                    if handle is not None:
-                        self.accepted[self._asked[handle]] = details[1] < _FIRST_REFUSAL
-                elif what == "message":
-                    self._connection.was_read(details)
-                    if bytes(details.payload) == self._nonce:
-                        self.heard.add(details.topic)
-            if echo_by is None and None not in (self.commands_granted, self.own_granted):
-                # One level less than a command has, so that the bridge isn't asked anything.
-                for topic in (f"{self.prefix}{COMMAND}/{OWN_TOPIC}", own):
-                    handle = self._connection.publish(topic, self._nonce, 1, False, None)
-                    if handle is not None:
-                        self._asked[handle] = topic
-                echo_by = time.monotonic() + ECHO_S
-            if echo_by is not None and (self._all_told() or time.monotonic() > echo_by):
-                return
+        while self._why is None and not self._is_over():
             self._happened.wait(0.1)
+            self._happened.clear()
+            while self._connection.tell_next(self):
+                pass
+        if self._why is not None and not self.took_s:
+            raise self._why  # later, some brokers close the connection over a topic that may not be used
         if not self.took_s:
             raise ConnectionProblem(
                 f"no broker answers at {where(self.mqtt)} within {LONGEST_S:.0f} s; "
@@ -145,20 +123,43 @@ class _Trial:
     def close(self) -> None:
         self._connection.leave()
 
-    def _all_told(self) -> bool:
-        return len(self.accepted) == len(self.heard) == len(self._asked)
+    def _is_over(self) -> bool:
+        now = time.monotonic()
+        all_told = len(self.accepted) == len(self.heard) == len(self._asked)
+        return now - self._began > LONGEST_S or (
+            self._echo_by is not None and (all_told or now > self._echo_by)
+        )
 
-    def _take(self) -> Iterator[tuple[str, Any]]:
-        self._happened.clear()
-        while self._connection.happened:
-            yield self._connection.happened.popleft()
+    # from the connection
 
-    def _subscribed(self, details: tuple[int, int], commands: str) -> None:
-        granted = details[1] < _FIRST_REFUSAL
-        if self._connection.pattern(details[0]) == commands:
+    def connected(self, _: Limits) -> None:
+        self.took_s = time.monotonic() - self._began
+        self._connection.subscribe(self._commands)
+        self._connection.subscribe(self._own)
+
+    def subscription_answered(self, pattern: str, code: int) -> None:
+        granted = not is_refusal(code)
+        if pattern == self._commands:
             self.commands_granted = granted
         else:
             self.own_granted = granted
+        if None not in (self.commands_granted, self.own_granted):
+            # One level less than a command has, so that the bridge isn't asked anything.
+            for topic in (f"{self.prefix}{COMMAND}/{OWN_TOPIC}", self._own):
+                handle = self._connection.publish(topic, self._nonce)
+                if handle is not None:
+                    self._asked[handle] = topic
+            self._echo_by = time.monotonic() + ECHO_S
+
+    def acknowledged(self, handle: int, code: int) -> None:
+        self.accepted[self._asked[handle]] = not is_refusal(code)
+
+    def message_came(self, message: MQTTMessage) -> None:
+        if message.payload == self._nonce:
+            self.heard.add(message.topic)
+
+    def ended(self, why: ConnectionProblem) -> None:
+        self._why = why
 
 
 def _judge(trial: _Trial, mqtt: Mqtt, prefix: str) -> Iterator[Finding]:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.client import MQTTMessage
 
 from messages.message import new_ulid
-from services.bridge import connection_problem, paho_client
+from services.bridge import connection_problem
 from services.bridge.connection_problem import ConnectionProblem
+from services.bridge.paho_client import PahoClient
+from services.bridge.reason_codes import is_refusal
 from services.config import Mqtt
 from tools.terminal.problems import Problem
 
@@ -24,7 +25,6 @@ PATIENCE_S = 15.0
 """How long the login may take."""
 SILENT_S = 30.0
 """Nothing at all was heard for this long: the broker is gone. On a slow line much may take longer."""
-FIRST_REFUSAL_CODE = 128
 IN_FLIGHT = 10
 """Messages unacknowledged at once; every broker takes that."""
 
@@ -54,7 +54,6 @@ class Link:
         self._came: queue.SimpleQueue[Received] = queue.SimpleQueue()
         self._answered, self._gone = threading.Event(), threading.Event()
         self._refusal: ConnectionProblem | None = None
-        self._last_error = ""
         self.packet_bytes: int | None = None
         """The largest packet that the broker takes, where it says so: MQTT 5 can."""
         self._codes: dict[int, int] = {}
@@ -69,7 +68,7 @@ class Link:
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._thread.start()
         if not self._answered.wait(PATIENCE_S) or self._refusal is not None:
-            why = self._refusal or connection_problem.unanswered(mqtt, self._last_error)
+            why = self._refusal or connection_problem.unanswered(mqtt, self._client.last_error)
             self.close()
             raise why
 
@@ -111,7 +110,7 @@ class Link:
             raise LinkLost
         self._wait(lambda: message_id in self._subscribed)
         for pattern, code in zip(patterns, self._subscribed.pop(message_id), strict=False):
-            if code >= FIRST_REFUSAL_CODE:
+            if is_refusal(code):
                 raise Problem(
                     f"the broker does not let this user subscribe to {pattern} (MQTT reason {code}); "
                     f"allow it in the broker's ACL"
@@ -166,7 +165,7 @@ class Link:
         def settled() -> bool:
             for message_id in [each for each in waiting if each in self._codes]:
                 code, topic = self._codes.pop(message_id), waiting.pop(message_id)
-                if code >= FIRST_REFUSAL_CODE:
+                if is_refusal(code):
                     raise Problem(
                         f"the broker does not let this user publish on {topic} (MQTT reason {code}); "
                         f"allow it in the broker's ACL, or see its limit on packets"
@@ -192,38 +191,25 @@ class Link:
 
     def _run(self) -> None:
         try:
-            while self._client.loop(timeout=1.0) == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                pass
+            self._client.run()
+        except ConnectionProblem as problem:
+            self._refusal = problem
         except OSError as error:
-            self._last_error = str(error)
+            self._client.last_error = str(error)
         finally:
             self._gone.set()
             self._answered.set()
             if self._refusal is None and not self._client.is_connected():
-                self._refusal = connection_problem.unanswered(self.mqtt, self._last_error)
+                self._refusal = connection_problem.unanswered(self.mqtt, self._client.last_error)
             with self._changed:
                 self._changed.notify_all()
 
-    def _new_client(self) -> paho.Client:
-        mqtt = self.mqtt
-        five = mqtt.protocol == "5"
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"smartcar-publish-{new_ulid()[-10:]}",
-            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        if mqtt.username:
-            client.username_pw_set(mqtt.username, paho_client.password(mqtt.password_file))
-        if mqtt.tls:
-            client.tls_set_context(paho_client.tls_context(mqtt))
-        client.max_inflight_messages_set(0)  # we keep to IN_FLIGHT ourselves
-        client.on_socket_register_write = lambda *_: None  # all writing is the thread's
+    def _new_client(self) -> PahoClient:
+        client = PahoClient(self.mqtt, f"smartcar-publish-{new_ulid()[-10:]}")
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.on_log = self._on_log
         return client
 
     def _on_connect(self, _: object, __: object, ___: object, code: Any, properties: Any) -> None:
@@ -244,16 +230,12 @@ class Link:
             self._subscribed[message_id] = [code.value for code in codes]
             self._changed.notify_all()
 
-    def _on_message(self, _: object, __: object, message: paho.MQTTMessage) -> None:
+    def _on_message(self, _: object, __: object, message: MQTTMessage) -> None:
         self._heard_at = time.monotonic()
         try:
             self._came.put(Received(message.topic, bytes(message.payload), bool(message.retain)))
         except UnicodeDecodeError:
             pass  # no topic of ours
-
-    def _on_log(self, _: object, __: object, level: int, text: str) -> None:
-        if level == LogLevel.MQTT_LOG_ERR:
-            self._last_error = text.removeprefix("failed to receive on socket: ")
 
 
 def _in_options(sentence: str) -> str:

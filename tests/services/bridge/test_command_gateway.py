@@ -216,6 +216,33 @@ def test_garbage_is_answered_and_survived(client: Client) -> None:
     assert answer(client, "after")["status"] == "ok"
 
 
+HOSTILE_IDS = [r"\ud800", r"a\udfffb", r"\u0000", "ö", "x" * 65, " ", r"\n", ""]
+
+
+@pytest.mark.parametrize("topic", ["capture/pause", "pad/write", "capture/snapshot", "nonsense/verb"])
+def test_an_id_that_is_none_is_answered_without_it(client: Client, topic: str) -> None:
+    for count, hostile in enumerate(HOSTILE_IDS, 1):
+        client.publish(f"cmd/{topic}", f'{{"id": "{hostile}"}}')
+        wait_for(lambda: len(client.inbox.on(f"reply/{topic}")) == count)  # noqa: B023
+        reply = json.loads(client.inbox.on(f"reply/{topic}")[-1].payload)
+        assert (reply["id"], reply["status"]) == ("", "error")
+    client.publish("cmd/capture/pause", '{"id": "after"}')
+    assert answer(client, "after")["status"] == "ok"
+
+
+def test_a_retained_command_with_such_an_id_keeps_no_bridge_from_its_broker(
+    make_mosquitto: MakeMosquitto, make_bridge: MakeBridge, capture: Capture
+) -> None:
+    broker = make_mosquitto()
+    with Client(broker.port).subscribe("reply/#") as client:
+        client.publish("cmd/capture/pause", r'{"id": "\ud800"}', retain=True)
+        make_bridge(port=broker.port).wait("ready")
+        error = json.loads(client.wait("reply/capture/pause").payload)["error"]
+        assert error["code"] == "retained"
+        client.publish("cmd/capture/pause", '{"id": "after"}')
+        assert answer(client, "after")["status"] == "ok"
+
+
 def test_a_command_that_has_not_expired_is_done(client: Client, car: Car) -> None:
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     client.publish("cmd/capture/pause", json.dumps({"id": "h-1", "expires_at": soon}))

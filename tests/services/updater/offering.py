@@ -81,7 +81,7 @@ class Session:
     """A car's connection to the broker."""
 
     def __init__(self, broker: Broker) -> None:
-        self.connected = True
+        self.is_up = True
         self.patterns: set[str] = set()
         self.came: deque[tuple[str, bytes]] = deque()
         self.asked_for: list[str] = []
