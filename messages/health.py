@@ -48,7 +48,9 @@ HEALTH = Topic(
     Kind.STATE,
     "how each service is",
     hertz=1.0,
-    mirror=Mirror("status/{source}", qos=1, retain=True, on_change_of=("state", "reason", "boot_id")),
+    mirror=Mirror(
+        "status/{source}", qos=1, retain=True, on_change_of=("state", "reason", "details", "boot_id")
+    ),
     owner=EVERY_SERVICE,
 )
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from messages.health import Heartbeat, ServiceState
-from messages.topics import topic
+from messages.presence import Presence
 from services.bridge.documents import CarState
 from services.supervision import FailureNote
 
-MISSED_BEATS = 3.5
 START_UP_S = 10.0
 """A service not heard of sooner after our own start is starting, not silent."""
 
@@ -22,9 +21,10 @@ _WELL = ("ready", "off", "starting")
 
 
 class CarHealth:
-    """Collects heartbeats; `judge` says the car's state, why, and the state of each service.
+    """Collects heartbeats; `judge` gives the car's state, the reason, and the state of each service.
 
-    `own`: the service that judges, which knows its own state without being told.
+    `own` is the service that judges, which knows its own state without being told. `clock` is CLOCK_MONOTONIC
+    in seconds.
     """
 
     def __init__(
@@ -32,59 +32,51 @@ class CarHealth:
     ) -> None:
         self._runtime = runtime
         self._own = own
-        self._services = tuple(services)
         self._clock = clock
         self._began = clock()
-        self._late_s = MISSED_BEATS / (topic("health").hertz or 1.0)
-        self._heard: dict[str, tuple[Heartbeat, float]] = {}
+        self._services = {name: Presence(clock) for name in services}
 
-    def take(self, beat: Heartbeat) -> bool:
-        """Note a heartbeat; returns whether it may change the verdict."""
-        before = self._heard.get(beat.source)
-        self._heard[beat.source] = (beat, self._clock())
-        return before is None or (before[0].state, before[0].reason) != (beat.state, beat.reason)
+    def heard(self, beat: Heartbeat) -> bool:
+        """Take a heartbeat of one of the services; returns whether it may change the judgement."""
+        presence = self._services[beat.source]
+        before = presence.beat
+        presence.heard(beat)
+        return before is None or (before.state, before.reason) != (beat.state, beat.reason)
 
     @property
     def heartbeats(self) -> dict[str, Heartbeat]:
         """The latest of each service that is not silent."""
-        return {name: beat for name, (beat, _) in self._heard.items() if not self._silent(name)}
+        return {
+            name: presence.beat
+            for name, presence in self._services.items()
+            if presence.beat is not None and not presence.is_silent
+        }
 
     def judge(self, own: ServiceState, own_reason: str) -> tuple[CarState, str, dict[str, str]]:
-        """`own`, `own_reason`: how the judging service itself is. What is off on purpose is told."""
+        """(state, reason, states of the services). `own`, `own_reason`: how the judging service itself is.
+
+        The reason of a service that is off on purpose is told, too, where nothing is wrong.
+        """
         states: dict[str, str] = {}
-        troubles: list[str] = []
+        problems: list[str] = []
         intended: list[str] = []
-        for name in self._services:
-            if name == self._own:
-                states[name], trouble = _weigh(own, own_reason)
-            else:
-                states[name], trouble = self._judge(name)
-            if trouble:
-                troubles.append(f"{name}: {trouble}")
-            elif states[name] == "off" and name in self._heard:
-                intended.append(f"{name}: {self._heard[name][0].reason}")
-        if troubles:
-            return "degraded", "; ".join(troubles), states
-        state: CarState = "starting" if "starting" in states.values() else "ready"
-        return state, "; ".join(intended), states
+        for name, presence in self._services.items():
+            state, reason = (own, own_reason) if name == self._own else self._judge(name, presence)
+            states[name] = state
+            if state not in _WELL:
+                problems.append(f"{name}: {reason or f'is {state}'}")
+            elif state == "off" and reason:
+                intended.append(f"{name}: {reason}")
+        if problems:
+            return "degraded", "; ".join(problems), states
+        return "starting" if "starting" in states.values() else "ready", "; ".join(intended), states
 
-    def _judge(self, name: str) -> tuple[str, str]:
-        """(state, what is wrong with it)"""
-        if self._silent(name):
-            if name not in self._heard and self._clock() - self._began < START_UP_S:
-                return "starting", ""
-            note = FailureNote.read(self._runtime, name)
-            return SILENT, note.reason if note else "says nothing; see its log, or start it"
-        beat = self._heard[name][0]
-        return _weigh(beat.state, beat.reason)
-
-    def _silent(self, name: str) -> bool:
-        heard = self._heard.get(name)
-        if heard is None:
-            return True
-        beat, when = heard
-        return beat.state != "stopped" and self._clock() - when > self._late_s
-
-
-def _weigh(state: ServiceState, reason: str) -> tuple[str, str]:
-    return state, "" if state in _WELL else reason or f"is {state}"
+    def _judge(self, name: str, presence: Presence) -> tuple[str, str]:
+        """(state, reason) of one service."""
+        beat = presence.beat
+        if beat is not None and not presence.is_silent:
+            return beat.state, beat.reason
+        if beat is None and self._clock() - self._began < START_UP_S:
+            return "starting", ""
+        note = FailureNote.read(self._runtime, name)
+        return SILENT, note.reason if note else "says nothing; see its log, or start it"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from messages.commands import COMMANDS, Command, CommandRefused, Reply, parse_command
+from messages.command import COMMANDS, Command, CommandRefused, Door, Reply, parse_command, verbs
+from messages.errors import ErrorCode
+from messages.rpc.clients import Ask
 from services.bridge.documents import COMMAND, REPLY
 from services.bridge.rate_limit import TokenBucket
 from services.metrics import Metrics
@@ -22,8 +23,6 @@ LONGEST_TOPIC = 256
 _ID = re.compile(r"[\x21-\x7e]{1,64}")
 _TOPIC = re.compile(rf"[^+#\x00\ud800-\udfff]{{1,{LONGEST_TOPIC}}}")
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class ReplyAddress:
@@ -31,14 +30,6 @@ class ReplyAddress:
 
     topic: str
     correlation: bytes | None = None
-
-
-class Ask(Protocol):
-    """Sends a command to its service; `answered` is called once, with the service's answer or a refusal."""
-
-    def __call__(
-        self, command: Command, answered: Callable[[Reply], None], deadline_s: float = ...
-    ) -> None: ...
 
 
 class Incoming(Protocol):
@@ -81,7 +72,7 @@ class CommandGateway:
         """Take a message that came below `cmd/`. Whatever it is, it is answered or counted, and no more."""
         levels = message.topic.removeprefix(self._prefix).split("/")
         if len(levels) != 3 or len(message.topic) > LONGEST_TOPIC:
-            self._metrics.count("refused.malformed")
+            self._metrics.count(f"refused.{ErrorCode.MALFORMED}")
             return
         _, service, name = levels
         payload = bytes(message.payload)
@@ -91,9 +82,11 @@ class CommandGateway:
                 self._check_retained(message)
                 command = self._parse(f"{service}.{name}", payload)
             elif self._complaints.take():
-                raise CommandRefused("rate-limited", f"more than {PER_SECOND:g} commands a second came; wait")
+                raise CommandRefused(
+                    ErrorCode.RATE_LIMITED, f"More than {PER_SECOND:g} commands a second came.", "Wait."
+                )
             else:
-                self._metrics.count("refused.rate-limited")
+                self._metrics.count(f"refused.{ErrorCode.RATE_LIMITED}")
                 return
         except CommandRefused as refused:
             self._metrics.count(f"refused.{refused.code}")
@@ -105,17 +98,20 @@ class CommandGateway:
     def _check_retained(self, message: Incoming) -> None:
         if message.retain:
             raise CommandRefused(
-                "retained",
-                f"a retained command would be done again at every connection; clear it (an empty retained "
-                f"message on {message.topic}) and send it without the retain flag",
+                ErrorCode.RETAINED,
+                "A retained command would be done again at every connection.",
+                f"Clear it (an empty retained message on {message.topic}) and send it without the "
+                f"retain flag.",
             )
 
     def _parse(self, verb: str, payload: bytes) -> Command:
-        if verb in COMMANDS and COMMANDS[verb].local:
-            raise CommandRefused("not-allowed", f"{verb} is taken at the car alone, not from MQTT")
+        if verb in COMMANDS and verb not in verbs(Door.MQTT, Door.MQTT_OPT_IN):
+            raise CommandRefused(ErrorCode.NOT_ALLOWED, f"{verb} is taken at the car alone, not from MQTT.")
         if verb in COMMANDS and verb not in self._allowed:
             raise CommandRefused(
-                "not-allowed", f"{verb} is not taken from MQTT here; add it to mqtt.commands to allow it"
+                ErrorCode.NOT_ALLOWED,
+                f"{verb} is not taken from MQTT here.",
+                "Add it to mqtt.commands to allow it.",
             )
         return parse_command(verb, payload, datetime.now(UTC))
 

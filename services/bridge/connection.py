@@ -15,7 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from messages.commands import MAX_COMMAND_BYTES
+from messages.command import MAX_COMMAND_BYTES
 from services.bridge import connection_problem, reason_codes
 from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.paho_client import MAX_PACKET_BYTES, PahoClient
@@ -150,6 +150,12 @@ class Connection:
         if self._client is not None:  # else it is still connecting: no will was left yet
             self._client.disconnect()
             self._thread.join(FAREWELL_S)
+
+    def break_off(self) -> None:
+        """Close the socket without disconnecting, so that the broker publishes the will."""
+        self._leaving = True
+        if self._client is not None and (socket := self._client.socket()) is not None:
+            socket.close()
 
     def _release(self) -> None:
         """The broker says how much it takes unacknowledged; one is left for the farewell."""

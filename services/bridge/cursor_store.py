@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
+from messages import durable
 from messages.journal_file import machine_boot
 
 NOTE_EVERY = 128
@@ -73,33 +73,23 @@ class CursorStore:
     def save(self) -> None:
         """Write to disk, whole or not at all, also across a power cut. Raises OSError."""
         wanted = dict(self._delivered)
-        self._write(durable=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        durable.replace_file(self._path, self._content())
+        self._advances = 0
         self._saved = wanted
 
     def _note(self) -> None:
         """Write without waiting for the disk, so that a kill in the midst of a backlog repeats little."""
+        self._advances = 0
+        fresh = self._path.with_suffix(".new")
         try:
-            self._write(durable=False)
+            fresh.write_bytes(self._content())
+            fresh.replace(self._path)
         except OSError:
             pass  # `save` says it
 
-    def _write(self, *, durable: bool) -> None:
-        self._advances = 0
-        content = _Content(delivered=self._delivered, boots=self._boots)
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        fresh = self._path.with_suffix(".new")
-        with fresh.open("w", encoding="utf-8") as file:
-            file.write(content.model_dump_json())
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        fresh.replace(self._path)
-        if durable:
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+    def _content(self) -> bytes:
+        return _Content(delivered=self._delivered, boots=self._boots).model_dump_json().encode()
 
 
 def _read(path: Path) -> _Content:

@@ -20,8 +20,8 @@ from messages.offers import (
     chunk_topic,
     offer_topic,
 )
+from messages.rpc.clients import Ask
 from services.bridge import reason_codes
-from services.bridge.command_gateway import Ask
 from services.bridge.rate_limit import TokenBucket
 from services.metrics import Metrics
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from messages.journal_file import Entry
 from messages.message import Message
-from messages.topics import BY_NAME, Topic
+from messages.topics import TOPICS, Topic
 from services.bridge import reason_codes
 from services.bridge.connection import Limits
 from services.bridge.connection_problem import ConnectionProblem
@@ -161,7 +161,7 @@ class Outbox:
     def _send(self, consumer: JournalConsumer, room: int) -> bool:
         """Send up to `room` entries; returns whether there may be more."""
         for entry in consumer.read(room):
-            row = BY_NAME.get(entry.topic)
+            row = TOPICS.get(entry.topic)
             if row is None or row.mirror is None:
                 self._give_up(consumer, consumer.take(entry), f"nobody knows the topic {entry.topic!r}")
                 continue

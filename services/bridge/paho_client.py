@@ -14,7 +14,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 
-from messages.commands import MAX_COMMAND_BYTES
+from messages.command import MAX_COMMAND_BYTES
 from services.bridge.connection_problem import ConnectionProblem, where
 from services.config import Mqtt
 

@@ -1,161 +1,112 @@
-"""The bridge: carries events and state to MQTT and commands from it.
-
-What goes where: states from the bus through StateMirror, the car's own documents through StatusReporter, both
-published by StatusPublisher; events from the journals through Outbox; commands through CommandGateway; offers
-through OfferSubscriber. All of them use one Session.
-"""
+"""The bridge: carries events and state to MQTT and commands from it."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paho.mqtt.client import MQTTMessage
 from pydantic import ValidationError
 
-from messages.asking import Asker
-from messages.commands import Command, Reply, addressee
+from messages.command import Door
 from messages.disk import why_not
-from messages.health import Heartbeat, JournalCursor
-from messages.message import Message, new_ulid
+from messages.health import BRIDGE_CURSOR, Heartbeat, JournalCursor
+from messages.message import Message
+from messages.model_commands import ModelChunk, ModelOffer
 from messages.models import ModelState
 from messages.offers import ROOT
 from messages.topics import TOPICS, Topic
 from services.bridge import connection_problem, documents, reason_codes
-from services.bridge.car_health import CarHealth
-from services.bridge.command_gateway import CommandGateway
-from services.bridge.connection import Limits
-from services.bridge.connection_problem import ConnectionProblem, where
-from services.bridge.cursor_store import CursorStore
-from services.bridge.discovery import Discovery
+from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.documents import CarStatus, car_prefix
-from services.bridge.duplicate_name_detector import DuplicateNameDetector
-from services.bridge.offer_subscriber import OfferSubscriber
-from services.bridge.outbox import Outbox
-from services.bridge.session import Session
-from services.bridge.state_mirror import StateMirror, mirrored, switched_off
-from services.bridge.status_publisher import StatusPublisher
-from services.bridge.status_reporter import StatusReporter
-from services.config import Settings
-from services.service import Service, journal_path
-from services.table import SERVICES
+from services.bridge.state_mirror import mirrored, switched_off
+from services.config import Mqtt
+from services.service import SERVICES, Runs, Service
+
+if TYPE_CHECKING:  # paho is imported by the running bridge alone
+    from collections.abc import Callable
+
+    from paho.mqtt.client import MQTTMessage
+
+    from services.bridge.connection import Limits
 
 TICK_S = 0.25
 LOOK_INTO_JOURNALS_S = 1.0
 SAVE_S = 1.0
 
-log = logging.getLogger(__name__)
-
 
 class BridgeService(Service):
-    """The car on MQTT, below `smartcar/<car>/`. Without a broker in the settings it is `off`.
-
-    Everything happens in the loop, except the connection's own reading and writing. It is the listener of its
-    `Session`.
+    """The car on MQTT, below `smartcar/<car>/`. What comes from the bus, from the session and by the clock
+    goes to its part, in the loop; only the connection reads and writes in a thread of its own.
     """
 
     name = "bridge"
+    about = "carries events and state to MQTT, commands from it"
+    section = Mqtt
+    publishes = (BRIDGE_CURSOR,)
+    peers = {"updater": (ModelOffer, ModelChunk)}
+    door = Door.MQTT
+    runs = Runs(
+        lambda settings: bool(settings.mqtt.host),
+        "no broker is configured; set mqtt.host to have events, state and commands",
+    )
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.prefix = car_prefix(settings.car.name)
+    def start(self) -> None:
+        from services.bridge.parts import Parts
+
+        mqtt = self.settings.mqtt
+        self.prefix = car_prefix(self.settings.car.name)
         self._status_topic = self.prefix + documents.STATUS
-        self._folder = settings.paths.state / self.name
         self._reason_now = ""
         self._problems: dict[str, str] = {}
         """What is wrong, in a sentence, by where it was noticed."""
         self._broker_has_answered = False
         """In this session."""
-        bridge_id = new_ulid()
-        self._session = Session(
-            settings.mqtt,
-            client_id=f"smartcar-{settings.car.name}",
-            will_topic=self._status_topic,
-            will=lambda session_id: self._reporter.will(session_id),
-            listener=self,
-            wake=lambda: self.call_soon(self._dispatch),
+        self.details.update(
+            broker=connection_problem.where(mqtt), protocol=mqtt.protocol, topics=f"{self.prefix}#"
         )
-        self._publisher = StatusPublisher(self._session, self.prefix, self.metrics)
-        self._mirror = StateMirror(self._publisher.publish)
-        self._car_health = CarHealth(self.runtime, SERVICES, self.name)
-        self._reporter = StatusReporter(settings, bridge_id, self._car_health, self._publisher)
-        self._cursors = CursorStore(self._folder / "cursor.json")
-        self._outbox = Outbox(
-            {
-                row.owner: journal_path(settings, row.owner)
-                for row in TOPICS
-                if row.journalled and row.mirror is not None
-            },
-            self._cursors,
-            self.prefix,
-            self._session.publish,
-            self.metrics,
+        self._parts = Parts(
+            self.settings, self.metrics, self.ask, listener=self, wake=lambda: self.call_soon(self._dispatch)
         )
-        self._command_clients: dict[str, Asker] = {}
-        self._commands_from_mqtt = CommandGateway(
-            self.prefix, settings.mqtt.commands, self._ask, self._publisher.reply, self.metrics
-        )
-        self._offers = OfferSubscriber(self._session, self._ask, self.metrics)
-        self._discovery = Discovery(settings, self._session.publish, self._folder / "announced")
-        self._duplicates = DuplicateNameDetector(bridge_id)
-
-    def start(self) -> None:
-        mqtt = self.settings.mqtt
-        if not mqtt.host:
-            self.details["broker"] = "none"
-            self.report("off", "no broker is configured; set mqtt.host to have events, state and commands")
-            return
-        self.details.update(broker=where(mqtt), protocol=mqtt.protocol, topics=f"{self.prefix}#")
+        self.on_stop(self._stop)
         for topic in switched_off(SERVICES, images=mqtt.images):
-            self._publisher.publish(topic, b"", retain=True)
+            self._parts.publisher.publish(topic, b"", retain=True)
         self._listen()
         self._look_into_journals()
         self._announce()
         self.every(TICK_S, self._tick)
         self.every(LOOK_INTO_JOURNALS_S, self._look_into_journals)
         self.every(SAVE_S, self._save)
-        self._session.tick()
+        self._parts.session.tick()
 
-    def stop(self) -> None:
-        self._session.close(self._status_topic, self._reporter.last_words())
-        for client in self._command_clients.values():
-            client.close()
-        if self.settings.mqtt.host:
-            self._save()
-        self._outbox.shut()
-
-    def _ask(self, command: Command, answered: Callable[[Reply], None], deadline_s: float = 2.0) -> None:
-        """Send a command to its service."""
-        service = addressee(command.verb)
-        client = self._command_clients.get(service)
-        if client is None:
-            client = self._command_clients[service] = Asker(self.context, self.runtime, service)
-            self.on_readable(client.socket, client.receive)
-        client.ask(command, answered, deadline_s)
+    def _stop(self) -> None:
+        if self.crashed:
+            self._parts.session.abandon()  # without goodbye, so that the broker publishes the will
+        else:
+            self._parts.session.close(self._status_topic, self._parts.reporter.last_words())
+        self._save()
+        self._parts.outbox.shut()
 
     # from the bus
 
     def _listen(self) -> None:
         handlers: dict[str, Callable[[Any], None]] = {
-            row.name: partial(self._take, row) for row in mirrored(images=self.settings.mqtt.images)
+            row.name: partial(self._take_state, row) for row in mirrored(images=self.settings.mqtt.images)
         }
-        for row in TOPICS:
+        for row in TOPICS.values():
             if row.journalled:
-                handlers[row.name] = partial(self._outbox.heard, row)
-        handlers["model.wanted"] = self._offers.want
+                handlers[row.name] = partial(self._parts.outbox.heard, row)
+        handlers["model.wanted"] = self._parts.offers.want
         self.subscribe(handlers)
 
-    def _take(self, row: Topic, message: Message) -> None:
+    def _take_state(self, row: Topic, message: Message) -> None:
         if message.source not in SERVICES:
-            self.metrics.count("malformed.source")
+            self.metrics.count(f"malformed.{row.name}")
             return
-        if isinstance(message, Heartbeat) and self._car_health.take(message):
+        if isinstance(message, Heartbeat) and self._parts.car_health.heard(message):
             self._report_status()
         if isinstance(message, ModelState):
-            self._discovery.models(message)
-        self._mirror.take(row, message)
+            self._parts.discovery.models(message)
+        self._parts.mirror.take(row, message)
 
     # from the session
 
@@ -163,44 +114,44 @@ class BridgeService(Service):
         self._problems.pop("connection", None)
         self._problems.pop("subscription", None)
         self._judge_self()
-        self._session.subscribe(self._status_topic)
+        self._parts.session.subscribe(self._status_topic)
         if self.settings.mqtt.commands:
-            self._session.subscribe(self._commands_from_mqtt.pattern, keep_retain_flag=True)
+            self._parts.session.subscribe(self._parts.commands.pattern, keep_retain_flag=True)
         self._limits = limits
-        self._publisher.session_up(limits)
-        self._reporter.session_up(session_id, self.state, self._reason_now)
-        self._publisher.settle()
-        self._offers.session_up()
-        if not self._publisher.is_waiting:  # all of it is denied: no answer can be waited for
+        self._parts.publisher.session_up(limits)
+        self._parts.reporter.session_up(session_id, self.state, self._reason_now)
+        self._parts.publisher.settle()
+        self._parts.offers.session_up()
+        if not self._parts.publisher.is_waiting:  # all of it is denied: no answer can be waited for
             self._broker_answers()
 
     def _broker_answers(self) -> None:
         """The session has proved good: what breaks from now on is not the broker's start-up."""
         self._broker_has_answered = True
-        self._outbox.open(self._limits)
-        self._discovery.session_up()
-        if self._discovery.birth_topic:
-            self._session.subscribe(self._discovery.birth_topic)
+        self._parts.outbox.open(self._limits)
+        self._parts.discovery.session_up()
+        if self._parts.discovery.birth_topic:
+            self._parts.session.subscribe(self._parts.discovery.birth_topic)
 
     def session_down(self, why: ConnectionProblem) -> None:
         self._problems["connection"] = why.reason
         self._broker_has_answered = False
-        self._reporter.session_down()
-        self._offers.session_down()
-        self._outbox.close(why)
-        self._discovery.session_down()
+        self._parts.reporter.session_down()
+        self._parts.offers.session_down()
+        self._parts.outbox.close(why)
+        self._parts.discovery.session_down()
         self._judge_self()
 
     def acknowledged(self, handle: int, code: int) -> None:
-        self._publisher.acknowledged(handle, code)
-        self._discovery.acknowledged(handle, code)
-        self._outbox.acknowledged(handle, code)
+        self._parts.publisher.acknowledged(handle, code)
+        self._parts.discovery.acknowledged(handle, code)
+        self._parts.outbox.acknowledged(handle, code)
         if not self._broker_has_answered:
             self._broker_answers()
 
     def subscription_answered(self, pattern: str, code: int) -> None:
-        self._offers.subscription_answered(pattern, code)
-        if pattern == self._commands_from_mqtt.pattern:
+        self._parts.offers.subscription_answered(pattern, code)
+        if pattern == self._parts.commands.pattern:
             self._problems["subscription"] = ""
             if reason_codes.is_refusal(code):
                 self._problems["subscription"] = (
@@ -211,24 +162,16 @@ class BridgeService(Service):
             self._judge_self()
 
     def message_came(self, message: MQTTMessage) -> None:
-        try:
-            self._route(message)
-        except Exception as error:  # whatever a message holds, it ends here
-            kind = type(error).__name__
-            if self.metrics.counters[f"failed.{kind}"] == 0:
-                log.exception("a message from MQTT could not be handled; it is left out")
-            self.metrics.count(f"failed.{kind}")
-
-    def _route(self, message: MQTTMessage) -> None:
-        topic = message.topic
-        if topic == self._status_topic:
-            self._compare_status(message)
-        elif topic.startswith(f"{self.prefix}{documents.COMMAND}/"):
-            self._commands_from_mqtt.handle(message)
-        elif topic.startswith(ROOT):
-            self._offers.message_came(topic, bytes(message.payload))
-        elif topic == self._discovery.birth_topic:
-            self._discovery.birth(bytes(message.payload), retained=message.retain)
+        with self.item("mqtt"):
+            topic = message.topic
+            if topic == self._status_topic:
+                self._compare_status(message)
+            elif topic.startswith(f"{self.prefix}{documents.COMMAND}/"):
+                self._parts.commands.handle(message)
+            elif topic.startswith(ROOT):
+                self._parts.offers.message_came(topic, bytes(message.payload))
+            elif topic == self._parts.discovery.birth_topic:
+                self._parts.discovery.birth(bytes(message.payload), retained=message.retain)
 
     def _compare_status(self, message: MQTTMessage) -> None:
         """Notice a late will of an earlier session, and another bridge under the name of this car."""
@@ -236,52 +179,50 @@ class BridgeService(Service):
             status = CarStatus.model_validate_json(bytes(message.payload))
         except ValidationError:
             return
-        if status.session == self._session.session_id:
+        if status.session == self._parts.session.session_id:
             return
         if status.state == "lost" and not message.retain:
-            self._publisher.contradicted(documents.STATUS)
-        if self._duplicates.must_yield(status, retained=message.retain):
-            self._session.give_way(self._duplicate_name())
+            self._parts.publisher.contradicted(documents.STATUS)
+        if self._parts.duplicates.must_yield(status, retained=message.retain):
+            self._parts.session.give_way(self._name_in_use())
 
-    def _duplicate_name(self) -> ConnectionProblem:
-        return connection_problem.name_in_use(self._session.client_id, self.settings.mqtt)
+    def _name_in_use(self) -> ConnectionProblem:
+        return connection_problem.name_in_use(self._parts.session.client_id, self.settings.mqtt)
 
     def _dispatch(self) -> None:
-        self._session.dispatch()
-        self._outbox.pump()
+        self._parts.session.dispatch()
+        self._parts.outbox.pump()
 
     # by the clock
 
     def _tick(self) -> None:
-        self._session.tick()
-        for client in self._command_clients.values():
-            client.expire()
-        self._offers.tick()
-        self._mirror.flush()
-        self._publisher.settle()
+        self._parts.session.tick()
+        self._parts.offers.tick()
+        self._parts.mirror.flush()
+        self._parts.publisher.settle()
         self._report_status()
-        self._reporter.report_metrics()
-        self._discovery.tick()
-        if self._discovery.note:
-            self.details["home_assistant"] = self._discovery.note
+        self._parts.reporter.report_metrics()
+        self._parts.discovery.tick()
+        if self._parts.discovery.note:
+            self.details["home_assistant"] = self._parts.discovery.note
         self._judge_self()
 
     def _report_status(self) -> None:
-        self._reporter.report(self.state, self._reason_now)
+        self._parts.reporter.report(self.state, self._reason_now)
 
     def _look_into_journals(self) -> None:
-        self._outbox.wake()
-        self.metrics.counters["backlog"] = self._outbox.backlog()
-        self.metrics.counters["unread"] = self._session.unread_dropped
+        self._parts.outbox.wake()
+        self.metrics.counters["backlog"] = self._parts.outbox.backlog()
+        self.metrics.counters["unread"] = self._parts.session.unread_dropped
 
     def _save(self) -> None:
-        if not self._cursors.changed:
+        if not self._parts.cursors.changed:
             return
         self._problems["disk"] = ""
         try:
-            self._cursors.save()
+            self._parts.cursors.save()
         except OSError as error:
-            why = why_not(self._folder / "cursor.json", error)
+            why = why_not(self._parts.cursor_file, error)
             self._problems["disk"] = (
                 f"what the broker has acknowledged can't be noted, and would be sent again after a restart: "
                 f"{why}"
@@ -290,21 +231,20 @@ class BridgeService(Service):
         self._announce()
 
     def _announce(self) -> None:
-        self.publish("bridge.cursor", JournalCursor(delivered=self._cursors.saved))
+        self.publish(BRIDGE_CURSOR.name, JournalCursor(delivered=self._parts.cursors.saved))
 
     def _judge_self(self) -> None:
-        if self._duplicates.present and not self._problems.get("connection"):
-            self._problems["duplicate"] = self._duplicate_name().reason
-        else:
-            self._problems.pop("duplicate", None)
+        is_cut_off = bool(self._problems.get("connection"))
+        another = self._name_in_use().reason if self._parts.duplicates.present and not is_cut_off else ""
         problems = (
             *self._problems.values(),
-            self._outbox.problem,
-            self._publisher.problem(),
-            self._offers.problem,
+            another,
+            self._parts.outbox.problem,
+            self._parts.publisher.problem(),
+            self._parts.offers.problem,
         )
         self._reason_now = "; ".join(problem for problem in problems if problem)
         if self._reason_now:
             self.report("degraded", self._reason_now)
         else:
-            self.report("ready" if self._session.is_up else "starting")
+            self.report("ready" if self._parts.session.is_up else "starting")

@@ -178,6 +178,13 @@ class Session:
         self._connection = None
         self._up_since = None
 
+    def abandon(self) -> None:
+        """Break the connection without a word: the broker publishes the will."""
+        if self._connection is not None:
+            self._closing = True
+            self._connection.break_off()
+            self._connection = self._up_since = None
+
     # from the connection
 
     def connected(self, limits: Limits) -> None:

@@ -27,7 +27,7 @@ def mirrored(*, images: bool) -> list[Topic]:
     """The rows that go from the bus to MQTT directly; journalled ones go through their journal."""
     return [
         row
-        for row in TOPICS
+        for row in TOPICS.values()
         if row.mirror is not None
         and not row.journalled
         and (images or not row.mirror.topic.startswith(IMAGES))
@@ -40,7 +40,7 @@ def switched_off(services: Iterable[str], *, images: bool) -> list[str]:
         return []
     return [
         row.mirror.topic.format(source=source)
-        for row in TOPICS
+        for row in TOPICS.values()
         if row.mirror is not None and row.mirror.retain and row.mirror.topic.startswith(IMAGES)
         for source in (services if row.owner == EVERY_SERVICE else (row.owner,))
     ]

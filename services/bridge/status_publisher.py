@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from messages.commands import Reply
+from messages.command import Reply
+from messages.errors import ErrorCode
 from messages.message import encode
 from services.bridge import reason_codes
 from services.bridge.command_gateway import ReplyAddress
@@ -76,7 +77,7 @@ class StatusPublisher:
         payload = encode(reply)
         if not self._fits(address.topic, payload):
             why = f"the answer has {len(payload)} bytes, the broker takes {self._limits.packet_bytes}"
-            payload = encode(Reply.refused(reply.id, "too-large", why))
+            payload = encode(Reply.refused(reply.id, ErrorCode.TOO_LARGE, why))
         if len(self._replies) >= MAX_REPLIES:
             self._metrics.count("replies_dropped")
             return
@@ -143,7 +144,7 @@ class StatusPublisher:
         if level.sent is not None or payload == level.stands or self._clock() < level.not_before:
             return
         if not self._fits(topic, payload):
-            self._metrics.count("too_large")
+            self._metrics.count(ErrorCode.TOO_LARGE)
             level.stands = payload  # in vain: it will not fit another time
             return
         handle = self._session.publish(self._prefix + topic, payload, level.qos, retain=True)

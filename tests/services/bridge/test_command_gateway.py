@@ -219,11 +219,12 @@ def test_garbage_is_answered_and_survived(client: Client) -> None:
 HOSTILE_IDS = [r"\ud800", r"a\udfffb", r"\u0000", "ö", "x" * 65, " ", r"\n", ""]
 
 
-@pytest.mark.parametrize("topic", ["capture/pause", "pad/write", "capture/snapshot", "nonsense/verb"])
-def test_an_id_that_is_none_is_answered_without_it(client: Client, topic: str) -> None:
-    for count, hostile in enumerate(HOSTILE_IDS, 1):
+def test_an_id_that_is_none_is_answered_without_it(client: Client) -> None:
+    topics = ("capture/pause", "pad/write", "capture/snapshot", "nonsense/verb")
+    for number, hostile in enumerate(HOSTILE_IDS):
+        topic, earlier = topics[number % 4], number // 4
         client.publish(f"cmd/{topic}", f'{{"id": "{hostile}"}}')
-        wait_for(lambda: len(client.inbox.on(f"reply/{topic}")) == count)  # noqa: B023
+        wait_for(lambda: len(client.inbox.on(f"reply/{topic}")) > earlier)  # noqa: B023
         reply = json.loads(client.inbox.on(f"reply/{topic}")[-1].payload)
         assert (reply["id"], reply["status"]) == ("", "error")
     client.publish("cmd/capture/pause", '{"id": "after"}')

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from messages.command import Reply
-from messages.health import Heartbeat
-from messages.topics import BY_NAME
+from messages.health import HEALTH, Heartbeat
 from services.bridge.command_gateway import ReplyAddress
 from services.bridge.connection import Limits
 from services.bridge.reason_codes import AGAIN_S, PASSING_AGAIN_S
@@ -180,6 +179,6 @@ def test_a_heartbeat_with_other_details_is_published(rig: Rig) -> None:
     mirror = StateMirror(rig.publisher.publish)
     for model in ("digits 1", "digits 1", "digits 2"):
         beat = Heartbeat(state="ready", pid=1, uptime_s=1, details={"model": model})
-        mirror.take(BY_NAME["health"], beat.stamped("recognizer", "boot", 1))
+        mirror.take(HEALTH, beat.stamped("recognizer", "boot", 1))
         rig.answer()
     assert [b"digits 2" in payload for payload in rig.payloads] == [False, True]
