@@ -15,17 +15,29 @@ from functools import cache
 import cv2
 import numpy as np
 
-from services.capture.source import DamagedFrame, Pixels
+from services.capture.photo import reduced_colour
+from services.capture.picture_header import Size, picture_size
+from services.capture.source import MAX_FRAME_PIXELS, DamagedFrame, Pixels
 
 _STANDARD_ERROR = 2
 _HARMLESS = re.compile(r"\b\d{1,2} extraneous bytes before marker|Invalid SOS parameters")
 """Many webcams pad each picture so; nothing of it is lost."""
 
 
-def decode(jpeg: bytes | bytearray) -> Pixels:
-    """The picture, BGR (height, width, 3). Raises DamagedFrame."""
+def decode(jpeg: bytes, enough: Size | None = None) -> Pixels:
+    """The picture, BGR (height, width, 3). Raises DamagedFrame.
+
+    Where a picture that just covers (width, height) is `enough`, a larger one is decoded reduced.
+    """
+    size = picture_size(jpeg)
+    if size is None:
+        raise DamagedFrame("a picture that can't be decoded")
+    if size[0] * size[1] > MAX_FRAME_PIXELS:
+        raise DamagedFrame(
+            f"a picture of {size[0]}×{size[1]} pixels, more than {MAX_FRAME_PIXELS // 1_000_000} million"
+        )
     with complaints() as said:
-        pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
+        pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), reduced_colour(size, enough))
     if pixels is None:
         raise DamagedFrame("a picture that can't be decoded")
     if complaint := said():

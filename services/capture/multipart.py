@@ -6,6 +6,7 @@ import re
 
 _MOST_HEADER = 1 << 14
 _MOST_PART = 1 << 25
+_MOST_DIGITS = 12
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"^content-length:\s*(\d+)\s*$", re.IGNORECASE | re.MULTILINE)
 
@@ -22,7 +23,7 @@ class Parts:
 
     def __init__(self, boundary: str | None) -> None:
         # Some servers name the boundary with the dashes that belong before it.
-        self._delimiter = b"--" + (boundary or "").lstrip("-").encode()
+        self._delimiter = b"--" + (boundary or "").lstrip("-").encode(errors="replace")
         self._buffer = bytearray()
         self._in_part = False
         self._length: int | None = None
@@ -44,7 +45,7 @@ class Parts:
                     raise NotMultipart("a part's header doesn't end")
                 return None
             length = _LENGTH.search(bytes(self._buffer[: end.end()]).replace(b"\r\n", b"\n"))
-            self._length = int(length[1]) if length else None
+            self._length = int(length[1][:_MOST_DIGITS]) if length else None
             self._in_part = True
             del self._buffer[: end.end()]
         size = self._size()

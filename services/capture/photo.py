@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.capture.picture_header import foreign_format, picture_size
+from services.capture.picture_header import Size, foreign_format, picture_size
 from services.capture.source import Pixels
 
 MAX_FILE_BYTES = 256 << 20
@@ -20,6 +20,11 @@ MAX_PIXELS = 128_000_000
 _RAW_SUFFIXES = frozenset({".dng", ".nef", ".arw", ".pef", ".srw"})
 """Of RAW pictures that are TIFF by their content: what OpenCV finds in them is a thumbnail, if anything."""
 _JPEG = b"\xff\xd8"
+_REDUCED = (
+    (8, cv2.IMREAD_REDUCED_COLOR_8),
+    (4, cv2.IMREAD_REDUCED_COLOR_4),
+    (2, cv2.IMREAD_REDUCED_COLOR_2),
+)
 _ORIENTATION_TAG = 0x112
 _UNREADABLE = "is no picture that can be read, or is damaged"
 
@@ -28,11 +33,12 @@ class PhotoError(Exception):
     """The file holds no picture that can be used. The message follows the file's name in a sentence."""
 
 
-def read_photo(path: Path) -> Pixels:
+def read_photo(path: Path, max_pixels: int = MAX_PIXELS, enough: Size | None = None) -> Pixels:
     """The picture in the file at `path`, BGR (height, width, 3), the way up that its EXIF data say.
 
-    Transparent parts become white, or black behind light ink. Of an animation it is the first picture. Raises
-    PhotoError.
+    Transparent parts become white, or black behind light ink. Of an animation it is the first picture. One
+    that says it has more than `max_pixels` is not decoded. Where a picture that just covers (width, height)
+    is `enough`, a larger JPEG is decoded at a half, a quarter or an eighth of its size. Raises PhotoError.
     """
     try:
         if path.is_dir():
@@ -44,24 +50,24 @@ def read_photo(path: Path) -> Pixels:
         raise PhotoError(f"can't be opened: {error.strerror}") from None
     if path.suffix.lower() in _RAW_SUFFIXES:
         raise PhotoError("is a camera's RAW picture; export it as JPEG, or set the camera to JPEG")
-    return decode_photo(content)
+    return decode_photo(content, max_pixels, enough)
 
 
-def decode_photo(content: bytes) -> Pixels:
+def decode_photo(content: bytes, max_pixels: int = MAX_PIXELS, enough: Size | None = None) -> Pixels:
     """The picture that a file's `content` holds, as `read_photo` gives it. Raises PhotoError."""
     if not content:
         raise PhotoError("is empty")
     size = picture_size(content)
     if size is None:
         raise PhotoError(foreign_format(content) or _UNREADABLE)
-    if size[0] * size[1] > MAX_PIXELS:
+    if size[0] * size[1] > max_pixels:
         raise PhotoError(
-            f"has {size[0]}×{size[1]} pixels, more than {MAX_PIXELS // 1_000_000} million; make it smaller"
+            f"has {size[0]}×{size[1]} pixels, more than {max_pixels // 1_000_000} million; make it smaller"
         )
     encoded = np.frombuffer(content, np.uint8)
     try:
         if content.startswith(_JPEG):  # never transparent or deep; OpenCV turns it, and makes CMYK BGR
-            pixels: NDArray[Any] | None = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+            pixels: NDArray[Any] | None = cv2.imdecode(encoded, reduced_colour(size, enough))
             exif = None
         else:
             pixels, kinds, metadata = cv2.imdecodeWithMetadata(encoded, cv2.IMREAD_UNCHANGED)
@@ -73,11 +79,26 @@ def decode_photo(content: bytes) -> Pixels:
                 ),
                 None,
             )
+        if pixels is None:
+            raise PhotoError(foreign_format(content) or _UNREADABLE)
+        return np.ascontiguousarray(_upright(_on_ground(_eight_bits(pixels)), exif_orientation(exif or b"")))
     except cv2.error as error:
         raise PhotoError(f"can't be decoded: {error.err or error}") from None
-    if pixels is None:
-        raise PhotoError(foreign_format(content) or _UNREADABLE)
-    return np.ascontiguousarray(_upright(_on_ground(_eight_bits(pixels)), exif_orientation(exif or b"")))
+    except MemoryError:
+        raise PhotoError("needs more memory than there is; make it smaller") from None
+
+
+def reduced_colour(size: Size, enough: Size | None) -> int:
+    """OpenCV's flag for decoding a JPEG of `size` in colour, as small as covers (width, height) `enough`.
+
+    Covers it both as it lies and turned by a quarter: which way up it is isn't known yet.
+    """
+    if enough is None or not all(size):
+        return cv2.IMREAD_COLOR
+    as_it_lies = min(enough[0] / size[0], enough[1] / size[1])
+    turned = min(enough[0] / size[1], enough[1] / size[0])
+    times = 1 / max(as_it_lies, turned)
+    return next((flag for least, flag in _REDUCED if times >= least), cv2.IMREAD_COLOR)
 
 
 def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from services.capture.source import Frame, Pixels, Source, SourceError, asked_size
+from services.capture.reader_messages import ReaderSettings
+from services.capture.source import Frame, Pixels, Source, SourceError
 
 CHILD = Path(__file__).with_name("picamera_child.py")
 _PIPE_BYTES = 1 << 20
@@ -27,8 +28,8 @@ class PiCamera(Source):
 
     live = True
 
-    def __init__(self, number: int, settings: dict[str, Any]) -> None:
-        width, height = asked_size(settings)
+    def __init__(self, number: int, settings: ReaderSettings) -> None:
+        width, height = settings.camera_size
         receiving, sending = os.pipe()
         order = {
             "pipe": sending,
@@ -36,9 +37,12 @@ class PiCamera(Source):
             "number": number,
             "width": width,
             "height": height,
-            **{key: settings[key] for key in ("hertz", "exposure_us", "gain", "autofocus")},
+            "hertz": settings.hertz,
+            "exposure_us": settings.exposure_us,
+            "gain": settings.gain,
+            "autofocus": settings.autofocus,
         }
-        python = settings["picamera_python"]
+        python = settings.picamera_python
         self._frames = open(receiving, "rb", buffering=0)  # noqa: SIM115  (closed by close)
         try:
             fcntl.fcntl(receiving, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -57,28 +61,28 @@ class PiCamera(Source):
         finally:
             os.close(sending)
         try:
-            opened = self._hear()
+            self.name, refused = self._receive("opened")
         except SourceError:
             self.close()
             raise
-        self.name = opened["name"]
-        self.refused = tuple(opened["refused"])
+        self.refused = tuple(refused)
 
     def read(self) -> Frame:
-        header = self._hear()
-        pixels: Pixels = np.empty((header["height"], header["width"], 3), np.uint8)
+        captured_ns, height, width = self._receive("frame")
+        pixels: Pixels = np.empty((height, width, 3), np.uint8)
         self._read(memoryview(pixels).cast("B"))  # type: ignore[arg-type]
-        return Frame(pixels, header["captured_ns"])
+        return Frame(pixels, captured_ns)
 
-    def _hear(self) -> dict[str, Any]:
-        """What the child says next. Raises SourceError for a fault that it tells of, and where it is gone."""
+    def _receive(self, expected: str) -> list[Any]:
+        """What the child's next report says. Raises SourceError for a failure that it reports, or its end."""
         count = bytearray(4)
         self._read(memoryview(count))
         text = bytearray(struct.unpack("=I", count)[0])
         self._read(memoryview(text))
-        content: dict[str, Any] = json.loads(text)
-        if "error" in content:
-            raise SourceError(content["error"])
+        content: list[Any] = json.loads(text)
+        kind = content.pop(0)
+        if kind != expected:
+            raise SourceError(content[0])
         return content
 
     def _read(self, view: memoryview) -> None:

@@ -1,8 +1,8 @@
 """Reads the Raspberry Pi camera. Run as a script by the system's Python, so it imports nothing of ours.
 
-Needs only picamera2. To the pipe that its order names goes JSON, after four bytes that count it: what was
-opened, or what is wrong. Then, for each frame, JSON with its size and time, and its pixels: BGR, rows without
-gaps.
+Needs only picamera2. Its reports go to the pipe that its order names, each as JSON after four bytes that
+count it: ["opened", name, refused], then for each frame ["frame", captured_ns, height, width] and its pixels
+(BGR, rows without gaps), or ["failed", sentence].
 """
 
 from __future__ import annotations
@@ -36,15 +36,14 @@ def main() -> int:
     try:
         camera, name = open_camera(order)
         refused = set_up(camera, order)
-        say(pipe, name=name, refused=refused)
+        report(pipe, "opened", name, refused)
         while True:
             deliver(camera, pipe)
     except Fault as fault:
-        say(pipe, error=str(fault))
+        report(pipe, "failed", str(fault))
     except Exception as error:
-        say(
-            pipe, error=f"the Raspberry Pi camera failed ({error or type(error).__name__}); it is opened anew"
-        )
+        what = str(error) or type(error).__name__
+        report(pipe, "failed", f"the Raspberry Pi camera failed ({what}); it is opened anew")
     return 1
 
 
@@ -138,7 +137,7 @@ def deliver(camera: Any, pipe: int) -> None:
     finally:
         request.release()
     height, width = pixels.shape[:2]
-    say(pipe, captured_ns=captured_ns(stamped_ns), height=height, width=width)
+    report(pipe, "frame", captured_ns(stamped_ns), height, width)
     write(pipe, memoryview(pixels).cast("B"))
 
 
@@ -152,8 +151,8 @@ def captured_ns(stamped_ns: int | None) -> int:
     return taken_ns if 0 <= now_ns - taken_ns < MOST_AGE_NS else now_ns
 
 
-def say(pipe: int, **content: Any) -> None:
-    text = json.dumps(content).encode()
+def report(pipe: int, kind: str, *content: Any) -> None:
+    text = json.dumps([kind, *content]).encode()
     write(pipe, memoryview(struct.pack("=I", len(text)) + text))
 
 

@@ -1,27 +1,44 @@
 """The reader process: takes frames from one source and puts them into the ring.
 
 A `read()` that hangs or a driver that crashes takes this process with it, and nobody else: the capture
-service kills it and starts another. It speaks to the service in lines of JSON through a pipe.
+service kills it and starts another. It reports to the service through a pipe (`reader_messages`).
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
+import logging
 import os
+import resource
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from messages.ring import RingWriter
-from services.capture.source import DamagedFrame, Pixels, Source, SourceError
-from services.capture.sources import open_source
+from messages.text import printable
+from services.capture.open_source import open_source
+from services.capture.reader_messages import (
+    Busy,
+    Ended,
+    FrameLost,
+    FrameWritten,
+    Opened,
+    ReaderMessage,
+    ReaderOrder,
+    ReaderSettings,
+    Remark,
+    encode,
+)
+from services.capture.source import DamagedFrame, Frame, Pixels, Source, SourceError
 
+MAX_MEMORY_BYTES = 512 << 20
+"""What the reader may take beyond what it needs to start, so that no picture has the whole service killed."""
 PATIENCE_S = 1.5
 """How long a source may deliver damaged pictures, or the same one."""
 PATIENCE_FRAMES = 2.5
@@ -30,6 +47,8 @@ _STEP = 16
 _ONE_COLOUR = 8
 _PR_SET_PDEATHSIG = 1
 _ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+log = logging.getLogger(__name__)
 
 
 class FrozenCheck:
@@ -70,27 +89,29 @@ def fit(pixels: Pixels, rotate: int, width: int, height: int) -> Pixels:
 
 
 class Reports:
-    """Lines of JSON to the service, through the pipe that it opened."""
+    """The pipe to the service."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def say(self, **content: Any) -> None:
-        os.write(self._descriptor, json.dumps(content).encode() + b"\n")
+    def send(self, message: ReaderMessage) -> None:
+        """Raises BrokenPipeError where the service is gone."""
+        os.write(self._descriptor, encode(message))
 
 
-def pump(source: Source, writer: RingWriter, settings: dict[str, Any], reports: Reports) -> None:
+def pump(source: Source, writer: RingWriter, settings: ReaderSettings, reports: Reports) -> None:
     """Frames from the source into the ring until it ends. Raises SourceError."""
-    patience_s = max(PATIENCE_S, PATIENCE_FRAMES / settings["hertz"])
+    patience_s = max(PATIENCE_S, PATIENCE_FRAMES / settings.hertz)
     frozen = FrozenCheck(patience_s)
     whole_at = time.monotonic()
-    dark = False
+    remark = Remark("", is_concern=False)
+    source.on_decoding = lambda photo: reports.send(Busy("decoding", photo))
     while True:
         try:
-            frame = source.read()
+            frame = _read(source)
         except DamagedFrame as problem:
-            reports.say(damaged=1)
-            if time.monotonic() - whole_at > patience_s:
+            reports.send(FrameLost("damaged", str(problem)))
+            if source.live and time.monotonic() - whole_at > patience_s:
                 raise SourceError(
                     f"every picture comes damaged ({problem}); see the cable and the power, or the server"
                 ) from problem
@@ -98,48 +119,79 @@ def pump(source: Source, writer: RingWriter, settings: dict[str, Any], reports: 
         if frame is None:
             return
         whole_at = time.monotonic()
+        is_dark = False
         if source.live:
             still = frozen.still(frame.pixels, time.monotonic_ns())
             if still == "frozen":
                 raise SourceError("the camera delivers the same picture again and again; it is opened anew")
-            if dark != (still == "dark"):
-                dark = not dark
-                reports.say(concern=DARK if dark else "")
-        pixels = fit(frame.pixels, settings["rotate"], settings["width"], settings["height"])
+            is_dark = still == "dark"
+        if remark != (remark := Remark(DARK, is_concern=True) if is_dark else Remark(source.remark, False)):
+            reports.send(remark)
+        pixels = fit(frame.pixels, settings.rotate, settings.width, settings.height)
         reference = writer.write(pixels)
         if reference is None:
-            reports.say(dropped=1)
+            reports.send(FrameLost("dropped"))
         else:
-            reports.say(captured_ns=frame.captured_ns, view=source.view, **reference._asdict())
+            reports.send(FrameWritten(reference, frame.captured_ns, source.view))
+
+
+def _read(source: Source) -> Frame | None:
+    """The source's next frame. Whatever else a picture of a live source raises, it is a damaged one."""
+    try:
+        return source.read()
+    except (DamagedFrame, SourceError, BrokenPipeError):
+        raise
+    except Exception as error:
+        if not source.live:
+            raise
+        raise DamagedFrame(f"a picture that can't be decoded: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return printable(f"{type(error).__name__}: {error}")
+
+
+def _limit_memory() -> None:
+    """Let what needs too much memory raise. Shared memory, such as the ring, doesn't count."""
+    data_pages = int(Path("/proc/self/statm").read_text().split()[5])
+    most = data_pages * resource.getpagesize() + MAX_MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def main() -> int:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a killed service leaves no reader behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's matter
-    arguments = json.load(sys.stdin)
+    order = ReaderOrder.from_json(sys.stdin.read())
     cv2.setNumThreads(1)
-    reports = Reports(arguments["reports"])
-    settings = arguments["settings"]
-    reports.say(opening=True)
+    _limit_memory()
+    reports = Reports(order.reports)
     try:
-        source = open_source(arguments["source"], settings)
-        writer = RingWriter(Path(arguments["ring_folder"]), (settings["height"], settings["width"]))
-    except (SourceError, OSError) as error:
-        reports.say(error=str(error))
-        return 1
-    try:
-        reports.say(opened=source.name, refused=source.refused)
-        pump(source, writer, settings, reports)
-        reports.say(ended=True)
-    except SourceError as error:
-        reports.say(error=str(error))
-        return 1
+        reports.send(Ended(_run(order, reports)))
     except BrokenPipeError:
         pass  # the service is gone
-    finally:
-        source.close()
-        writer.close()
     return 0
+
+
+def _run(order: ReaderOrder, reports: Reports) -> str:
+    """Read the source to its end; returns what went wrong, or nothing. Raises BrokenPipeError."""
+    settings = order.settings
+    reports.send(Busy("opening"))
+    with ExitStack() as opened:
+        try:
+            source = open_source(order.source, settings, order.left_out)
+            opened.callback(source.close)
+            writer = RingWriter(Path(order.ring_folder), (settings.height, settings.width))
+            opened.callback(writer.close)
+            reports.send(Opened(source.name, source.refused))
+            pump(source, writer, settings, reports)
+        except BrokenPipeError:
+            raise
+        except (SourceError, OSError) as error:
+            return str(error)
+        except Exception as error:
+            log.exception("the reader failed")
+            return f"the source failed ({_said(error)}); it is opened anew"
+    return ""
 
 
 if __name__ == "__main__":

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from messages.bus import socket_path
 from messages.capture_commands import (
@@ -22,25 +19,33 @@ from messages.capture_commands import (
     Snapshot,
 )
 from messages.command import Command, CommandRefused
-from messages.ring import FrameGone, FrameReference, RingReader, remove_rings
+from messages.errors import ErrorCode
+from messages.ring import remove_rings
+from messages.text import file_name
 from messages.vision import FRAME, FrameReady
 from services.capture import camera_discovery
 from services.capture.camera_discovery import NoCamera
+from services.capture.reader_messages import (
+    FrameLost,
+    FrameWritten,
+    Opened,
+    ReaderMessage,
+    ReaderSettings,
+    Remark,
+)
+from services.capture.reader_process import FRAME_TIMEOUT_S, ReaderGone, ReaderProcess
 from services.capture.source_address import public_address
 from services.config import Capture
 from services.service import Service
 
-START_TIMEOUT_S = 30.0
-"""Until the reader runs at all: Python and OpenCV from a slow card, on a machine that is booting."""
-OPEN_TIMEOUT_S = 6.0
-PICAMERA_OPEN_TIMEOUT_S = 15.0
-"""A second Python, libcamera and the sensor's start: seconds on a Raspberry Pi that is booting."""
-FRAME_TIMEOUT_S = 1.8
 TRUSTED_AFTER_S = 10.0
 """A camera that has delivered for so long is no longer held to have failed before."""
 CHECK_S = 0.1
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-_PIPE_READ = 1 << 16
+"""The pauses before the first, second, … reader in a row that follows one without a frame."""
+ENDING_S = 0.5
+
+log = logging.getLogger(__name__)
 
 
 class CaptureService(Service):
@@ -64,37 +69,21 @@ class CaptureService(Service):
     }
 
     def start(self) -> None:
-        self._source = self._resolve(self.settings.capture.source)
-        self._reader: subprocess.Popen[bytes] | None = None
-        self._dying: list[subprocess.Popen[bytes]] = []
-        self._pipe = -1
-        self._buffer = b""
-        self._paused = False
-        self._ended = False
-        self._problem = ""
-        self._remarks = ""
-        self._opened = ""
-        self._failures = 0
-        self._failures_of: Counter[str] = Counter()
-        self._nodes = camera_discovery.nodes()
-        self._retry_at = 0.0
-        self._opening = False
-        self._delivering_since = 0.0
-        self._heard_at = 0.0
-        self._delivering = False
+        self._reader: ReaderProcess | None = None
+        self._killed: list[ReaderProcess] = []
+        self._newest: FrameWritten | None = None
         self._frame_id = 0
-        self._newest: deque[FrameReference] = deque(maxlen=1)
+        self._nodes = camera_discovery.nodes()
+        self._lost_reason = ""
+        self._is_off = False
         self.on_stop(self._end_readers)
         self.every(CHECK_S, self._check)
-        self._start_reader()
+        self._open(self._resolve(self.settings.capture.source))
 
     def _end_readers(self) -> None:
         self._stop_reader()
-        for dying in self._dying:
-            try:
-                dying.wait(0.5)
-            except subprocess.TimeoutExpired:
-                pass  # it hangs in a driver; the kernel ends it when that lets go
+        for killed in self._killed:
+            killed.wait(ENDING_S)
         remove_rings(self._ring_folder)
 
     def helpers(self) -> Collection[int]:
@@ -110,19 +99,19 @@ class CaptureService(Service):
         sources = {"default": self.settings.capture.source, **self.settings.capture.sources}
         if command.name not in sources:
             raise CommandRefused(
-                "unknown-source", f"no source is called {command.name}; configured are: {', '.join(sources)}"
+                ErrorCode.UNKNOWN_SOURCE,
+                f"No source is called {command.name}.",
+                f"Configured are: {', '.join(sources)}.",
             )
-        self._source = self._resolve(sources[command.name])
-        self._restart()
+        self._open(self._resolve(sources[command.name]))
 
     def pause(self, _: Command) -> None:
-        self._paused = True
         self._stop_reader()
-        self.report("off", "the camera is switched off; switch it on with the command capture.resume")
+        self._switch_off("the camera is switched off; switch it on with the command capture.resume")
 
     def resume(self, _: Command) -> None:
-        if self._paused or self._ended:
-            self._restart()
+        if self._is_off:
+            self._open(self._source)
 
     def turn(self, command: CaptureCamera) -> None:
         if command.on:
@@ -131,206 +120,171 @@ class CaptureService(Service):
             self.pause(command)
 
     def snapshot(self, _: CaptureSnapshot) -> Snapshot:
-        import cv2  # here, so that a service that takes no snapshot stays small
+        from services.capture.snapshot import take_snapshot  # so that without one OpenCV isn't loaded
 
         if self._reader is not None:
-            self._hear()  # what came while OpenCV was loaded
-        if not self._newest:
-            raise CommandRefused(
-                "no-frame", f"there is no frame yet: {self._reason or 'the source is being opened'}"
-            )
-        ring = RingReader(self._ring_folder)
-        try:
-            with ring.frame(self._newest[0]) as pixels:
-                height, width = pixels.shape[:2]
-                _encoded, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
-        except FrameGone:
-            raise CommandRefused("no-frame", "the newest frame is gone; ask again") from None
-        finally:
-            ring.close()
-        return Snapshot(frame_id=self._frame_id, width=width, height=height, jpeg=jpeg.tobytes())
+            self._receive()  # what came while it was loaded
+        if self._newest is None:
+            why = self._reason or "the source is being opened"
+            raise CommandRefused(ErrorCode.NO_FRAME, f"There is no frame yet: {why}.")
+        return take_snapshot(self._ring_folder, self._newest.reference, self._frame_id)
 
-    # the reader process
+    # the source and its reader
 
     def _resolve(self, source: str) -> str:
         return self.settings.capture.sources.get(source, source)
 
-    def _restart(self) -> None:
+    def _open(self, source: str) -> None:
+        """Take frames from `source` from now on."""
         self._stop_reader()
-        if self._paused or self._ended:
-            self._paused = self._ended = False
+        self._source = source
+        self._attempts = Attempts()
+        if self._is_off:
+            self._is_off = False
             self.report("starting")
-        self._failures = 0
-        self._failures_of.clear()
         self._start_reader()
 
+    def _switch_off(self, reason: str) -> None:
+        self._is_off = True
+        self.report("off", reason)
+
     def _start_reader(self) -> None:
-        self.details["source"] = public_address(self._source)
-        self._problem = self._remarks = ""
-        self._opened = self._source
-        if camera_discovery.is_camera(self._source):
+        opened = self._source
+        self.details["source"] = public_address(opened)
+        if camera_discovery.is_camera(opened):
             self._nodes = camera_discovery.nodes()
             try:
-                camera = camera_discovery.choose(self._source, self._failures_of)
+                camera = camera_discovery.choose(opened, self._attempts.failures_of)
             except NoCamera as problem:
-                self._fail(str(problem))
+                self._fail(opened, str(problem))
                 return
-            self._opened = camera.source
+            opened = camera.source
             self.details["camera"] = str(camera)
-        capture = self.settings.capture
-        arguments: dict[str, Any] = {
-            "source": self._opened,
-            "settings": capture.model_dump(mode="json", exclude={"source", "sources"}),
-            "ring_folder": str(self._ring_folder),
-        }
-        # A pipe of its own: camera drivers print on standard output.
-        self._pipe, reports = os.pipe()
-        os.set_blocking(self._pipe, False)
-        arguments["reports"] = reports
-        self._reader = subprocess.Popen(
-            [sys.executable, "-m", "services.capture.reader"],
-            stdin=subprocess.PIPE,
-            stdout=sys.stderr,
-            pass_fds=(reports,),
-        )
-        os.close(reports)
-        assert self._reader.stdin is not None
-        try:  # not on its command line, which everybody may see: a stream's address may hold a password
-            with self._reader.stdin as order:
-                order.write(json.dumps(arguments).encode())
-        except OSError:
-            pass  # it has ended already, which its pipe tells
-        self._buffer = b""
-        self._opening = self._delivering = False
-        self._heard_at = time.monotonic()
-        self.on_readable(self._pipe, self._hear)
+        settings = ReaderSettings.of(self.settings.capture)
+        self._reader = ReaderProcess(opened, settings, self._ring_folder, tuple(self._attempts.left_out))
+        self.on_readable(self._reader.descriptor, self._receive)
 
     def _stop_reader(self) -> None:
         if self._reader is None:
             return
-        self.forget_readable(self._pipe)
-        os.close(self._pipe)
-        self._reader.kill()  # the ring's locks go with it
-        self._dying.append(self._reader)  # a driver may hold it for long; waiting would stop this loop
+        self.forget_readable(self._reader.descriptor)
+        self._reader.kill()
+        self._killed.append(self._reader)  # a driver may hold it for long; waiting would stop this loop
         self._reader = None
-        self._delivering = False
         self.details.pop("camera", None)
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
+        reader = self._reader
+        assert reader is not None
         try:
-            chunk = os.read(self._pipe, _PIPE_READ)
-        except BlockingIOError:
-            return
-        if chunk:
-            *lines, self._buffer = (self._buffer + chunk).split(b"\n")
-            for line in lines:
-                self._take(json.loads(line))
-        else:
-            self._reader_gone()
+            for message in reader.receive():
+                self._take(reader, message)
+        except ReaderGone:
+            self._reader_gone(reader)
 
-    def _take(self, content: dict[str, Any]) -> None:
-        if "ring" in content:
-            captured_ns, view = content.pop("captured_ns"), content.pop("view")
-            self._announce(FrameReference(**content), captured_ns, view or self.details["source"])
-        elif "dropped" in content:
-            self._heard_at = time.monotonic()
-            self.metrics.count("dropped")
-        elif "opening" in content:
-            self._opening = True
-            self._heard_at = time.monotonic()
-        elif "damaged" in content:
-            self.metrics.count("damaged")
-        elif "opened" in content:
-            if content["opened"]:
-                self.details["camera"] = content["opened"]
-            self._remarks = "; ".join(content["refused"])
-        elif "concern" in content:
-            if content["concern"]:
-                self.report("degraded", content["concern"])
-            else:
-                self.report("ready", self._remarks)
-        elif "ended" in content:
-            self._ended = True
-        elif "error" in content:
-            self._problem = content["error"]
+    def _take(self, reader: ReaderProcess, message: ReaderMessage) -> None:
+        match message:
+            case FrameWritten():
+                self._announce(message)
+                self._attempts.failures = 0
+                self._report_delivering(reader)
+            case FrameLost():
+                self.metrics.count(message.counter)
+                if message.reason and message.reason != self._lost_reason:
+                    self._lost_reason = message.reason
+                    log.warning("a frame is left out: %s", message.reason)
+            case Opened(camera=camera) if camera:
+                self.details["camera"] = camera
+            case Remark() if reader.delivering_since is not None:
+                self._report_delivering(reader)
 
-    def _announce(self, reference: FrameReference, captured_ns: int, view: str) -> None:
+    def _announce(self, frame: FrameWritten) -> None:
         self._frame_id += 1
-        self._newest.append(reference)
+        self._newest = frame
         self.publish(
             "frame",
             FrameReady(
                 frame_id=self._frame_id,
-                captured_ns=captured_ns,
-                view=view,
-                ring=reference.ring,
-                slot=reference.slot,
-                generation=reference.generation,
-                height=reference.height,
-                width=reference.width,
+                captured_ns=frame.captured_ns,
+                view=frame.view or self.details["source"],
+                **frame.reference._asdict(),
             ),
         )
-        now = time.monotonic()
         self.metrics.count("frames")
-        self.metrics.observe("publish", (time.monotonic_ns() - captured_ns) / 1e6)
-        self._heard_at = now
-        if not self._delivering:
-            self._delivering = True
-            self._delivering_since = now
-            self._failures = 0
-            self.report("ready", self._remarks)
+        self.metrics.observe("publish", (time.monotonic_ns() - frame.captured_ns) / 1e6)
 
-    def _reader_gone(self) -> None:
-        self._stop_reader()
-        if self._ended:
-            self.report(
-                "off",
-                f"the source {self.details['source']} has come to its end; capture.loop starts it again",
-            )
+    def _report_delivering(self, reader: ReaderProcess) -> None:
+        remark = reader.remark
+        if remark.is_concern:
+            self.report("degraded", remark.sentence)
         else:
-            self._fail(self._problem or f"the reader of {self.details['source']} crashed; it is started anew")
+            self.report("ready", "; ".join(filter(None, (*reader.refused, remark.sentence))))
 
-    def _fail(self, problem: str) -> None:
-        self._failures_of[self._opened] += 1
-        pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
-        self._failures += 1
-        self._retry_at = time.monotonic() + pause_s
+    def _reader_gone(self, reader: ReaderProcess) -> None:
+        name = self.details["source"]
+        if reader.end is None:
+            self._reader_failed(reader, f"the reader of {name} crashed; it is started anew")
+        elif reader.end.problem:
+            self._reader_failed(reader, reader.end.problem)
+        else:
+            self._stop_reader()
+            self._switch_off(f"the source {name} has come to its end; capture.loop starts it again")
+
+    def _reader_failed(self, reader: ReaderProcess, problem: str) -> None:
+        self._stop_reader()
         self.metrics.count("reader_restarts")
+        if reader.end is None and reader.decoding:
+            self._attempts.left_out.append(reader.decoding)
+            problem = f"{problem} without the photo {file_name(reader.decoding)}"
+        self._fail(reader.source, problem)
+
+    def _fail(self, opened: str, problem: str) -> None:
+        self._attempts.failed(opened)
         self.report("degraded", problem)
 
     def _check(self) -> None:
-        self._dying = [reader for reader in self._dying if reader.poll() is None]
-        if self._paused or self._ended:
+        self._killed = [reader for reader in self._killed if not reader.has_ended()]
+        if self._is_off:
             return
-        now = time.monotonic()
-        if self._reader is None:
-            if now >= self._retry_at or self._camera_came_or_went():
+        reader = self._reader
+        if reader is None:
+            if time.monotonic() >= self._attempts.retry_at or self._camera_came_or_went():
                 self._start_reader()
             return
-        if self._delivering and now - self._delivering_since > TRUSTED_AFTER_S:
-            self._failures_of.clear()
-        silent_s = now - self._heard_at
-        timeout_s = self._frame_timeout_s() if self._delivering else self._open_timeout_s()
+        if reader.delivering_s > TRUSTED_AFTER_S:
+            self._attempts.failures_of.clear()
         name = self.details.get("camera", self.details["source"])
-        if silent_s > timeout_s:
-            self._stop_reader()
-            self._fail(f"no frame from {name} for {timeout_s:.1f} s; it is opened anew")
-        elif self.state == "starting" and silent_s > FRAME_TIMEOUT_S:
+        if reader.is_overdue:
+            problem = f"no frame from {name} for {reader.timeout_s:.1f} s; it is opened anew"
+            self._reader_failed(reader, problem)
+        elif reader.silent_s > FRAME_TIMEOUT_S and reader.decoding:
+            self.report(self.state, f"the photo {file_name(reader.decoding)} is being decoded")
+        elif reader.silent_s > FRAME_TIMEOUT_S and self.state == "starting":
             self.report("starting", f"{name} is being opened and has delivered nothing yet")
 
     def _camera_came_or_went(self) -> bool:
         if not camera_discovery.is_camera(self._source) or camera_discovery.nodes() == self._nodes:
             return False
-        self._failures = 0
-        self._failures_of.clear()
+        self._attempts = Attempts()
         return True
 
-    def _open_timeout_s(self) -> float:
-        if not self._opening:
-            return START_TIMEOUT_S
-        return (
-            PICAMERA_OPEN_TIMEOUT_S if self._opened.startswith(camera_discovery.PICAMERA) else OPEN_TIMEOUT_S
-        )
 
-    def _frame_timeout_s(self) -> float:
-        return max(FRAME_TIMEOUT_S, 3 / self.settings.capture.hertz)
+@dataclass
+class Attempts:
+    """What became of the readers of one source, so that the next one begins later, and otherwise."""
+
+    failures: int = 0
+    """Readers in a row that delivered no frame."""
+    failures_of: Counter[str] = field(default_factory=Counter)
+    """Failures by what was opened: of several cameras the one with the fewest is next."""
+    left_out: list[str] = field(default_factory=list)
+    """Names of the photos at which a reader broke."""
+    retry_at: float = 0.0
+    """When the next reader begins, CLOCK_MONOTONIC in seconds."""
+
+    def failed(self, opened: str) -> None:
+        """Note that a reader of `opened` failed, or that there was nothing to open."""
+        pause_s = BACKOFF_S[min(self.failures, len(BACKOFF_S) - 1)]
+        self.failures += 1
+        self.failures_of[opened] += 1
+        self.retry_at = time.monotonic() + pause_s

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 """A frame: BGR, (height, width, 3)."""
+MAX_FRAME_PIXELS = 50_000_000
+"""A picture that says it has more is left out before anything of it is decoded."""
 
 
 class SourceError(Exception):
@@ -36,9 +39,13 @@ class Source(ABC):
     name = ""
     """What it is called, where that isn't what it was opened by: which camera."""
     refused: tuple[str, ...] = ()
-    """Settings that the source doesn't take, each a sentence. It keeps its own."""
+    """A sentence for each setting that the source doesn't take. It keeps its own."""
     view = ""
     """What the frames show now, where a source shows one thing after another: the photo's name."""
+    remark = ""
+    """A sentence about what is left out of the frames now, though they come."""
+    on_decoding: Callable[[str], None] | None = None
+    """Called with a photo's name before it is decoded, which may take seconds."""
 
     @abstractmethod
     def read(self) -> Frame | None:
@@ -76,9 +83,3 @@ class Thinning:
             return False
         self._due_ns = max(self._due_ns + self._period_ns, captured_ns)
         return True
-
-
-def asked_size(settings: dict[str, Any]) -> tuple[int, int]:
-    """The (width, height) to ask a camera for, so that its frames fit once they are turned."""
-    size = settings["width"], settings["height"]
-    return size[::-1] if settings["rotate"] in (90, 270) else size

@@ -5,7 +5,6 @@ public_address("http://pi:horse@10.0.0.7/video?pwd=horse")  # http://10.0.0.7/vi
 
 from __future__ import annotations
 
-import os
 import re
 import urllib.parse
 
@@ -15,15 +14,12 @@ some take it in the path, as in `/user=admin&password=horse&channel=1`."""
 
 
 def public_address(source: str) -> str:
-    """`source` without its login, and with every value in its path, query and fragment hidden.
-
-    Bytes that are no UTF-8 in a file's name become `�`.
-    """
+    """`source` without its login, and with every value in its path, query and fragment hidden."""
     scheme, separator, rest = source.partition("://")
-    if separator:
-        _login, host, path = _parts(rest)
-        source = f"{scheme}{separator}{host}{_SECRET.sub('***', path)}"
-    return os.fsencode(source).decode(errors="replace")
+    if not separator:
+        return source
+    _login, host, path = _parts(rest)
+    return f"{scheme}{separator}{host}{_SECRET.sub('***', path)}"
 
 
 def without_login(url: str) -> str:

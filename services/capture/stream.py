@@ -14,10 +14,12 @@ from typing import Any
 
 import cv2
 
+from messages.text import printable
 from services.capture import jpeg
 from services.capture.multipart import NotMultipart, Parts
+from services.capture.reader_messages import ReaderSettings
 from services.capture.source import DamagedFrame, Frame, Source, SourceError, Thinning
-from services.capture.source_address import login_of, without_login
+from services.capture.source_address import login_of, public_address, without_login
 
 STREAM_SCHEMES = {"http", "https", "rtsp", "rtmp", "udp", "tcp"}
 TIMEOUT_S = 1.5
@@ -27,7 +29,7 @@ _MOST_AT_ONCE = 64
 """Pieces that are read before a picture is shown: a server that never pauses can't keep us reading."""
 
 
-def open_stream(url: str, hertz: float) -> Source:
+def open_stream(url: str, settings: ReaderSettings) -> Source:
     """A URL, or a FIFO's path. Raises SourceError."""
     if not url.startswith(("http://", "https://")):
         return OpenCvStream(url)
@@ -36,7 +38,7 @@ def open_stream(url: str, hertz: float) -> Source:
     if kind != "multipart/x-mixed-replace":
         response.close()
         return OpenCvStream(url)
-    return MotionJpeg(response, without_login(url), hertz)
+    return MotionJpeg(response, public_address(url), settings)
 
 
 class MotionJpeg(Source):
@@ -44,17 +46,18 @@ class MotionJpeg(Source):
 
     live = True
 
-    def __init__(self, response: http.client.HTTPResponse, address: str, hertz: float) -> None:
+    def __init__(self, response: http.client.HTTPResponse, address: str, settings: ReaderSettings) -> None:
         self._response, self._address = response, address
-        self._parts = Parts(response.headers.get_param("boundary"))  # type: ignore[arg-type]
-        self._thinning = Thinning(hertz)
+        self._parts = Parts(response.headers.get_boundary())
+        self._thinning = Thinning(settings.hertz)
+        self._enough = (settings.width, settings.height)
 
     def read(self) -> Frame:
         while True:
             picture = self._newest()
             captured_ns = time.monotonic_ns()
             if self._thinning.wants(captured_ns):
-                return Frame(jpeg.decode(picture), captured_ns)
+                return Frame(jpeg.decode(picture, self._enough), captured_ns)
 
     def _newest(self) -> bytes:
         """The newest of the pictures that have come whole; waits for one."""
@@ -95,7 +98,7 @@ class OpenCvStream(Source):
     live = True
 
     def __init__(self, url: str) -> None:
-        self._what = f"the stream {without_login(url)}"
+        self._what = f"the stream {public_address(url)}"
         timeouts = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
             round(TIMEOUT_S * 1000),
@@ -123,12 +126,12 @@ class OpenCvStream(Source):
 
 def _request(url: str) -> http.client.HTTPResponse:
     """Ask for the stream. Raises SourceError, which says what the server said."""
-    address = without_login(url)
-    request = urllib.request.Request(address)
+    address = public_address(url)
+    request = urllib.request.Request(without_login(url))
     if login := login_of(url):
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # type: ignore[no-any-return]
+        return _opener().open(request, timeout=TIMEOUT_S)  # type: ignore[no-any-return]
     except urllib.error.HTTPError as error:
         error.close()
         raise SourceError(
@@ -141,14 +144,45 @@ def _request(url: str) -> http.client.HTTPResponse:
         ) from error
 
 
+class _RedirectHandler(urllib.request.HTTPRedirectHandler):
+    """Follows a server to where it points, and takes the login along only to the same host and port."""
+
+    def redirect_request(self, request: Any, *answer: Any) -> urllib.request.Request | None:
+        redirected = super().redirect_request(request, *answer)
+        if redirected is not None and _origin(redirected.full_url) != _origin(request.full_url):
+            redirected.remove_header("Authorization")
+        return redirected
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme, parts.netloc.lower()
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """HTTP and HTTPS alone, through the proxies of the environment."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+        _RedirectHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
 def _refusal(code: int, reason: Any) -> str:
     if code == 401:
         return "its server wants a login, as in http://user:password@host/"
     if code == 404:
         return "its server has nothing at this address"
-    return f"its server says {code} {reason}"
+    return f"its server says {code} {printable(str(reason))}"
 
 
 def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return printable(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__)

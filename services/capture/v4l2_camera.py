@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 
 from services.capture import v4l2
 from services.capture.camera_discovery import why_not
 from services.capture.jpeg import complaints
-from services.capture.source import DamagedFrame, Frame, Source, SourceError, Thinning, asked_size
+from services.capture.reader_messages import ReaderSettings
+from services.capture.source import DamagedFrame, Frame, Source, SourceError, Thinning
 
 _BUFFERS = 3
 """With one, a camera has nowhere to put a picture while the last is looked at, and skips every other."""
@@ -26,20 +26,20 @@ class Camera(Source):
 
     live = True
 
-    def __init__(self, device: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, device: Path, settings: ReaderSettings) -> None:
         self._device = device
         if reason := why_not(device):
             raise SourceError(reason)
-        self._thinning = Thinning(settings["hertz"])
+        self._thinning = Thinning(settings.hertz)
         self._capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
         if not self._capture.isOpened():
             raise SourceError(why_not(device) or f"OpenCV can't read from the camera {device}; take another")
-        width, height = asked_size(settings)
+        width, height = settings.camera_size
         # Motion JPEG first: uncompressed 640×480 at 30/s is more than many cameras can send over USB 2.
         self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
-        self._capture.set(cv2.CAP_PROP_FPS, settings["hertz"])
+        self._capture.set(cv2.CAP_PROP_FPS, settings.hertz)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, _BUFFERS)
         self.refused = tuple(_set_up(device, settings))
 
@@ -72,9 +72,9 @@ class Camera(Source):
         self._capture.release()
 
 
-def _set_up(device: Path, settings: dict[str, Any]) -> Iterator[str]:
+def _set_up(device: Path, settings: ReaderSettings) -> Iterator[str]:
     """Set exposure, gain and focus; yields a sentence for each that the camera doesn't take."""
-    exposure_us, gain = settings["exposure_us"], settings["gain"]
+    exposure_us, gain = settings.exposure_us, settings.gain
     with _open(device) as descriptor:
         if exposure_us:
             v4l2.set_control(descriptor, v4l2.AUTO_EXPOSURE, v4l2.EXPOSURE_MANUAL)
@@ -88,7 +88,7 @@ def _set_up(device: Path, settings: dict[str, Any]) -> Iterator[str]:
                 yield f"capture.gain = {gain:g}: {reason}"
         else:
             v4l2.set_control(descriptor, v4l2.AUTO_GAIN, 1)
-        v4l2.set_control(descriptor, v4l2.AUTO_FOCUS, int(settings["autofocus"]))
+        v4l2.set_control(descriptor, v4l2.AUTO_FOCUS, int(settings.autofocus))
 
 
 def _set(descriptor: int, control: int, value: int, unit: int = 1) -> str:

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from services.capture.source_address import public_address
+from services.capture.source_address import public_address, without_login
 from services.catalogue import SERVICES
 from services.config import Settings
 from services.config_file import as_toml
@@ -69,7 +69,11 @@ class Redaction:
     def __init__(self, car: Car) -> None:
         secrets: set[str] = set()
         sources = (car.settings.capture.source, *car.settings.capture.sources.values())
-        self._addresses = {source: public_address(source) for source in sources if "://" in source}
+        self._addresses = {
+            _tail(without_login(source)): _tail(public_address(source))
+            for source in sources
+            if "://" in source
+        }
         for path in secret_files(car).values():
             try:
                 lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -91,6 +95,10 @@ class Redaction:
         text = _LOGIN.sub(rf"\1{REMOVED}@", text)
         text = _NAMED.sub(rf"\1\2{REMOVED}", text)
         return _KEY.sub(REMOVED, text)
+
+
+def _tail(url: str) -> str:
+    return url.partition("://")[2]
 
 
 def _harmless(settings: Settings) -> Settings:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from services.capture import camera_discovery
+from services.capture.reader_messages import ReaderSettings
 from services.capture.source import DamagedFrame, Source, SourceError
 from services.capture.source_address import public_address
 from tools.doctor.car import Car, may, user_name
@@ -36,7 +37,7 @@ def camera(car: Car) -> Iterator[Finding]:
 
 
 def _try(car: Car) -> Iterator[Finding]:
-    from services.capture.sources import open_source
+    from services.capture.open_source import open_source
 
     settings = car.settings.capture
     spec = settings.sources.get(settings.source, settings.source)
@@ -50,7 +51,7 @@ def _try(car: Car) -> Iterator[Finding]:
                 return
         else:
             what = public_address(spec)
-        source = open_source(spec, settings.model_dump(mode="json", exclude={"source", "sources"}))
+        source = open_source(spec, ReaderSettings.of(settings))
         try:
             count, brightest = _look(source)
         finally:

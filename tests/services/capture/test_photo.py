@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.capture.files import FolderSource
 from services.capture.photo import MAX_PIXELS, PhotoError, decode_photo, read_photo
+from services.capture.photo_sources import FolderSource
 from services.capture.picture_header import picture_size
-from services.capture.source import Pixels, SourceError
+from services.capture.reader_messages import ReaderSettings
+from services.capture.source import DamagedFrame, Pixels, SourceError
+from services.config import Capture
 
 PICTURES = Path(__file__).parent / "pictures"
 HEIGHT, WIDTH = 40, 60
+SETTINGS = ReaderSettings.of(Capture(photo_seconds=0.01, hertz=100))
 
 
 def drawn() -> NDArray[np.uint8]:
@@ -233,7 +236,10 @@ def test_broken_files_are_decoded_or_refused(file: str) -> None:
 def test_a_folder_goes_on_to_the_next_that_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(claims(encoded(drawn(), ".jpg"), (65500, 65500)))
     (tmp_path / "b.png").write_bytes(encoded(transparent(0, drawn())))
-    source = FolderSource(tmp_path, photo_seconds=0.01, hertz=100, loop=True)
+    source = FolderSource(tmp_path, SETTINGS)
+    with pytest.raises(DamagedFrame, match=r"a\.jpg has 65500×65500 pixels"):
+        source.read()
+    assert source.remark.startswith("a photo is left out: a.jpg has 65500×65500 pixels")
     frame = source.read()
     assert frame is not None
     assert shows(frame.pixels, drawn())
@@ -242,5 +248,8 @@ def test_a_folder_goes_on_to_the_next_that_can_be_read(tmp_path: Path) -> None:
 
 def test_a_folder_of_which_nothing_can_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    source = FolderSource(tmp_path, SETTINGS)
+    with pytest.raises(DamagedFrame, match=r"a\.jpg is a HEIC picture"):
+        source.read()
     with pytest.raises(SourceError, match=r"a\.jpg is a HEIC picture"):
-        FolderSource(tmp_path, photo_seconds=0.01, hertz=100, loop=True).read()
+        source.read()

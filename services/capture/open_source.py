@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from services.capture import camera_discovery
-from services.capture.files import FolderSource, OnePhoto, VideoSource, list_photos
+from services.capture.photo_sources import FolderSource, OnePhoto
 from services.capture.picamera import PiCamera
 from services.capture.picture_header import PHOTO_SUFFIXES
+from services.capture.reader_messages import ReaderSettings
 from services.capture.scene import Scene
 from services.capture.source import Frame, Pace, Source, SourceError
 from services.capture.stream import STREAM_SCHEMES, open_stream
 from services.capture.v4l2_camera import Camera
+from services.capture.video_sources import NpySource, VideoSource
 
 
 class SceneSource(Source):
     """`scene:` or `scene:SEED`."""
 
-    def __init__(self, seed: int, width: int, height: int, hertz: float) -> None:
-        self._scene = Scene(width, height, seed)
-        self._pace = Pace(1 / hertz)
+    def __init__(self, seed: int, settings: ReaderSettings) -> None:
+        self._scene = Scene(settings.width, settings.height, seed)
+        self._pace = Pace(1 / settings.hertz)
         self._index = 0
 
     def read(self) -> Frame:
@@ -34,36 +35,38 @@ class SceneSource(Source):
         return Frame(pixels, time.monotonic_ns())
 
 
-def open_source(spec: str, settings: dict[str, Any]) -> Source:
-    """The source that `spec` names; `settings` are the section `capture`. Raises SourceError.
+def open_source(spec: str, settings: ReaderSettings, left_out: tuple[str, ...] = ()) -> Source:
+    """The source that `spec` names. `left_out` are photos at which earlier readers broke. Raises SourceError.
 
     Of the cameras it takes the one that is named: the service has chosen (`camera_discovery.choose`).
     """
-    hertz = settings["hertz"]
     kind, _, rest = spec.partition(":")
     if kind == "scene":
-        if rest and not rest.isdigit():
+        if rest and not rest.isdecimal():
             raise SourceError(f"{spec}: the scene takes a number as its seed, as in scene:7")
-        return SceneSource(int(rest or 0), settings["width"], settings["height"], hertz)
+        return SceneSource(int(rest or 0), settings)
     if kind == camera_discovery.PICAMERA:
         return PiCamera(int(rest or 0), settings)
     if kind in STREAM_SCHEMES and "//" in spec:
-        return open_stream(spec, hertz)
+        return open_stream(spec, settings)
     if kind == "folder":
-        folder = Path(rest).expanduser()
-        list_photos(folder)
-        return FolderSource(folder, settings["photo_seconds"], hertz, settings["loop"])
+        return FolderSource(Path(rest).expanduser(), settings, left_out)
     if (device := camera_discovery.device_of(spec)) is not None:
         return Camera(device, settings)
-    path = Path(rest if kind == "file" else spec).expanduser()
+    return _open_path(Path(rest if kind == "file" else spec).expanduser(), settings, left_out)
+
+
+def _open_path(path: Path, settings: ReaderSettings, left_out: tuple[str, ...]) -> Source:
     if path.is_dir():
-        return open_source(f"folder:{path}", settings)
+        return FolderSource(path, settings, left_out)
     if path.is_fifo():
-        return open_stream(str(path), hertz)
+        return open_stream(str(path), settings)
     if not path.exists():
         raise SourceError(
             f"there is no file {path}; a source is camera:, a video file, folder:PATH, a URL or scene:"
         )
     if path.suffix.lower() in PHOTO_SUFFIXES:
-        return OnePhoto(path, hertz)
-    return VideoSource(path, hertz, settings["loop"])
+        return OnePhoto(path, settings, left_out)
+    if path.suffix == ".npy":
+        return NpySource(path, settings)
+    return VideoSource(path, settings)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.capture.source import MAX_FRAME_PIXELS
 
-class DecodedFrames:
+
+class NpyFrames:
     """An .npy file of uint8 (count, height, width, 3), read a frame at a time.
 
     Not mapped into memory: the whole file would count as this process's. Raises OSError, and ValueError for a
-    file that holds anything else.
+    file that holds anything else, or less than it says.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,8 +30,13 @@ class DecodedFrames:
             if read_header is None:
                 raise ValueError(f"version {version} of the format is not known")
             shape, in_columns, dtype = read_header(self._file)
-            if len(shape) != 4 or shape[0] == 0 or shape[3] != 3 or dtype != np.uint8 or in_columns:
+            if len(shape) != 4 or not all(shape) or shape[3] != 3 or dtype != np.uint8 or in_columns:
                 raise ValueError(f"it holds {dtype} {shape}; wanted is uint8 (count, height, width, 3)")
+            if shape[1] * shape[2] > MAX_FRAME_PIXELS:
+                most = MAX_FRAME_PIXELS // 1_000_000
+                raise ValueError(f"its frames have {shape[2]}×{shape[1]} pixels, more than {most} million")
+            if math.prod(shape) > os.fstat(self._file.fileno()).st_size - self._file.tell():
+                raise ValueError(f"it says that it holds {shape[0]} frames and ends before")
         except BaseException:
             self._file.close()
             raise
