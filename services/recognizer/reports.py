@@ -17,8 +17,8 @@ from services.recognizer.wall_clock import WallClock
 
 EndReason = Literal["gone", "interrupted"]
 
-IMAGE_WIDTH = 320
-"""Of the picture that goes with an event, in pixels."""
+IMAGE_WIDTH, IMAGE_HEIGHT = 320, 640
+"""The most that the picture that goes with an event has, in pixels: with that it fits into its message."""
 _wall_clock = WallClock()
 
 
@@ -58,8 +58,10 @@ def event_of(
 
 def image_of(event: TrackEvent, event_id: str, pixels: NDArray[np.uint8]) -> ReadingImage:
     """The frame (h, w, 3) in which the event was decided, small, with a box around what was read."""
-    scale = min(1.0, IMAGE_WIDTH / pixels.shape[1])
-    small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    tall, wide = pixels.shape[:2]
+    scale = min(1.0, IMAGE_WIDTH / wide, IMAGE_HEIGHT / tall)
+    size = max(1, round(wide * scale)), max(1, round(tall * scale))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     x, y, width, height = (round(each * scale) for each in event.box)
     cv2.rectangle(small, (x - 3, y - 3), (x + width + 3, y + height + 3), (80, 200, 0), 2)
     _, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 75])
