@@ -39,7 +39,7 @@ from services.capture.source import DamagedFrame, Frame, Pixels, Source, SourceE
 
 MAX_MEMORY_BYTES = 512 << 20
 """What the reader may take beyond what it needs to start, so that no picture has the whole service killed."""
-PATIENCE_S = 1.5
+PATIENCE_S = 1.3
 """How long a source may deliver damaged pictures, or the same one."""
 PATIENCE_FRAMES = 2.5
 DARK = "the camera sees but one colour; is its lens covered, or is it dark?"

@@ -22,7 +22,7 @@ from services.capture.source import DamagedFrame, Frame, Source, SourceError, Th
 from services.capture.source_address import login_of, public_address, without_login
 
 STREAM_SCHEMES = {"http", "https", "rtsp", "rtmp", "udp", "tcp"}
-TIMEOUT_S = 1.5
+TIMEOUT_S = 1.3
 _PIECE = 1 << 16
 _FIFO_PROBE_BYTES = 1 << 15
 _MOST_AT_ONCE = 64

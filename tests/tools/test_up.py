@@ -168,7 +168,7 @@ def test_send_carries_a_command_to_its_service(car: Car, tmp_path: Path) -> None
 def test_send_says_why_a_command_was_refused(car: Car) -> None:
     answer = smartcar(car.runtime, "send", "capture.source", "name=nowhere")
     assert answer.returncode == 1
-    assert "no source is called nowhere" in answer.stderr
+    assert "No source is called nowhere" in answer.stderr
 
 
 def test_a_second_car_on_the_same_folder_is_refused_and_names_the_first(car: Car) -> None:

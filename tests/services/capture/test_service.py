@@ -157,7 +157,7 @@ def test_pause_switch_and_resume(context: Context, runtime: Path, photos: Path) 
             onlooker.wait_state("capture", state)
         refused = onlooker.commands.send(CaptureSource(name="cellar"))
         assert refused.error is not None
-        assert refused.error.message == "no source is called cellar; configured are: default, photos"
+        assert refused.error.message == "No source is called cellar. Configured are: default, photos."
         assert onlooker.commands.send(CaptureSource(name="photos")).status == "ok"
         onlooker.wait(lambda: onlooker.of("frame")[-1].view in ("0.png", "1.png", "2.png"))
 

@@ -236,7 +236,7 @@ class StandIn(threading.Thread):
     def _switch(self, command: CaptureSource) -> None:
         self.commands.append(f"source {command.name}")
         if command.name == "broken":
-            raise CommandRefused("unknown-source", "no source is called broken; configured are: default")
+            raise CommandRefused("unknown-source", "No source is called broken. Configured are: default.")
         self.source = f"folder:{command.name}"
 
     def finish(self) -> None:

@@ -38,7 +38,7 @@ def test_a_command_sent_twice_is_carried_out_once(overlay: Overlay, car: StandIn
 def test_what_a_service_refuses_is_passed_on_in_its_words(overlay: Overlay, car: StandIn) -> None:
     answer = overlay.command("capture.source", {"name": "broken"})
     assert answer.status == 409
-    assert answer.json["error"]["message"] == "no source is called broken; configured are: default"
+    assert answer.json["error"]["message"] == "No source is called broken. Configured are: default."
 
 
 @pytest.mark.parametrize(
