@@ -1,6 +1,6 @@
 # `make run` and `make test` set everything up first: what is missing they install, or they say what to do.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test test-system test-system-quick test-train test-train-quick wheels lint format docs lock clean
+.PHONY: help run setup test test-system test-system-quick test-train test-train-quick test-eye wheels lint format docs lock clean
 
 ARGS ?=
 PYTEST_ARGS ?=
@@ -44,6 +44,10 @@ test-train: ## run the tests that need TensorFlow, in .venv-train (about 2 GB)
 	@sh tools/setup.sh train
 	@.venv-train/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard tests/tools/test_train_*.py) tests/models/test_keras_oracle.py)
 
+test-eye: ## run the tests that need PyTorch, in .venv-eye (about 2 GB)
+	@sh tools/setup.sh eye
+	@.venv-eye/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard tests/tools/test_train_eye*.py))
+
 lint: ## check style and types
 	@sh tools/setup.sh test
 	@.venv/bin/ruff check .
@@ -68,5 +72,5 @@ lock: ## renew requirements.lock (needs uv)
 	@mv requirements.lock.new requirements.lock
 
 clean: ## remove what was set up and what tools cached
-	rm -rf .venv .venv-train build smartcar.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-train .venv-eye build smartcar.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,6 +5,7 @@
 #   sh tools/setup.sh test     and what its tests need: Mosquitto, Chromium, linters
 #   sh tools/setup.sh system   and what boots it with real systemd in a container
 #   sh tools/setup.sh train    and TensorFlow, for training and its tests, in .venv-train
+#   sh tools/setup.sh eye      and PyTorch, for training the eye and its tests, in .venv-eye
 #
 # Quick where nothing is to do, and needs no network then. PYTHON names another interpreter than python3.
 set -eu
@@ -27,7 +28,8 @@ fi
 case $what in
     run | test | system) ;;
     train) venv=.venv-train ;; # apart: the car and its tests don't need its 2 GB
-    *) stop "unknown: $what; say run, test, system or train." ;;
+    eye) venv=.venv-eye ;;
+    *) stop "unknown: $what; say run, test, system, train or eye." ;;
 esac
 
 # --- system packages
@@ -94,7 +96,7 @@ if [ "$what" = system ]; then
     need qemu-user-static has qemu-aarch64-static # the Raspberry Pi's processor
     need kmod test -x /sbin/depmod
 fi
-if [ "$what" != run ] && [ "$what" != train ]; then
+if [ "$what" = test ] || [ "$what" = system ]; then
     need mosquitto has_mosquitto
     need mosquitto-clients has mosquitto_pub
     need chromium has_chromium
@@ -124,6 +126,7 @@ extras=
 case $kind in
     test) extras='[test]' ;;
     train) extras='[test,train]' ;;
+    eye) extras='[test,eye]' ;;
 esac
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 pip() { "$venv/bin/python" -m pip "$@" </dev/null; }

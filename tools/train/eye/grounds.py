@@ -44,7 +44,7 @@ class Grounds:
         kind = rng.random()
         if kind < papers:
             return paper(rng, side)
-        if kind < papers + 0.1:
+        if kind < papers + 0.07:
             return texture(rng, side)
         flat = rng.uniform(0.1, 1.0)
         return self.picture(rng, side) * np.float32(flat) + np.float32((1 - flat) * rng.uniform(60, 230))

@@ -17,8 +17,10 @@ _NOWHERE = 10**6
 
 
 def alone(rng: Random, canvas: Canvas, ink: Ink) -> None:
-    """One digit of any size, anywhere."""
-    _place(rng, canvas, ink.digit(rng, log_uniform(rng, SMALLEST, 0.9 * canvas.side), Style.drawn(rng)))
+    """One digit of any size, anywhere, in every other scene a large one."""
+    largest = 0.9 * canvas.side
+    height = rng.uniform(60, largest) if rng.random() < 0.5 else log_uniform(rng, SMALLEST, largest)
+    _place(rng, canvas, ink.digit(rng, height, Style.drawn(rng)))
 
 
 def tiny(rng: Random, canvas: Canvas, ink: Ink) -> None:

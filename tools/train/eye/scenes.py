@@ -48,7 +48,7 @@ class SceneMaker:
             ground: Array = np.full((side, side), white, np.float32)
         else:
             self._clutter(rng, canvas, empty=layout is None)
-            ground = self._grounds.ground(rng, side, papers=0.35 if layout is None else 0.7)
+            ground = self._grounds.ground(rng, side, papers=0.35 if layout is None else 0.77)
         if rng.random() < (0.2 if clean else 0.55):
             ground = posed(rng, canvas, ground)
         grey, contrast = seen(rng, canvas, ground, self._grounds, clean=clean)

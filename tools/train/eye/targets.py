@@ -141,7 +141,7 @@ class _Maps:
         """A digit with this box, whose ink is in these cells of the quarter maps."""
         x, y, width, height = box
         size = float(max(width, height))
-        weight = float(np.clip((UNIT / size) ** 1.5, 0.05, 2.0))
+        weight = float(np.clip(UNIT / size, 0.15, 2.0))
         margin = round(0.15 * size)
         region = self.ink_weight[
             max(0, (y - margin) // 2) : (y + height + margin) // 2 + 1,
@@ -175,7 +175,7 @@ class _Maps:
         bump[row - rows[0], column - columns[0]] = 1.0
         window = np.ix_(rows, columns)
         self.heat[window] = np.maximum(self.heat[window], bump)
-        self.heat_weight[row, column] *= float(np.clip(size / 48, 1, 3))
+        self.heat_weight[row, column] *= float(np.clip(size / 40, 1, 4))
         near_rows, near_columns = np.nonzero((bump > 0.5) & (self.offset_weight[window] == 0))
         if len(near_rows):
             weight = 0.3 / len(near_rows)
