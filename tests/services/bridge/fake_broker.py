@@ -41,6 +41,10 @@ class FakeBroker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End, with whoever is connected."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         if self._connection is not None:
@@ -50,10 +54,17 @@ class FakeBroker:
         """(payload, code) of what came on a topic."""
         return [(payload, code) for each, payload, code in list(self.published) if each == topic]
 
-    def deliver(self, topic: str | bytes, payload: bytes, *, retain: bool = False) -> None:
+    def hang_up(self) -> None:
+        """Close the connection."""
+        assert self._connection is not None
+        self._connection.shutdown(socket.SHUT_RDWR)
+
+    def deliver(
+        self, topic: str | bytes, payload: bytes, *, retain: bool = False, properties: bytes = b""
+    ) -> None:
         """Send a message to the bridge, subscribed to or not."""
         name = topic.encode() if isinstance(topic, str) else topic
-        self.send(0x31 if retain else 0x30, _text(name) + b"\0" + payload)
+        self.send(0x31 if retain else 0x30, _text(name) + _length(len(properties)) + properties + payload)
 
     def send(self, head: int, body: bytes) -> None:
         """Send any packet."""

@@ -1,0 +1,1 @@
+"""One module a door; each names its class `DOOR`."""
