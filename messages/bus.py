@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from messages.errors import CannotStart
 from messages.lock import OwnerLock
 from messages.message import (
     MAX_MESSAGE_BYTES,
@@ -44,12 +45,13 @@ def socket_path(runtime: Path, service: str, kind: str) -> Path:
 
 
 def endpoint(runtime: Path, service: str, kind: str) -> str:
-    """The same as a ZeroMQ address. Raises ValueError where the path is too long for a socket."""
+    """The same as a ZeroMQ address. Raises CannotStart where the path is too long for a socket."""
     path = os.fsencode(socket_path(runtime.absolute(), service, kind))
     if len(path) > _MAX_IPC_PATH:
-        raise ValueError(
-            f"the runtime folder {runtime} is too long for sockets ({len(path)} of {_MAX_IPC_PATH} bytes): "
-            f"choose a shorter one (paths.runtime)"
+        raise CannotStart(
+            f"The path of the runtime folder {runtime} is too long for sockets "
+            f"({len(path)} of {_MAX_IPC_PATH} bytes).",
+            "Choose a shorter one (paths.runtime).",
         )
     return f"ipc://{os.fsdecode(path)}"
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from messages.errors import CannotStart
 from messages.lock import AlreadyOwned
+from messages.text import printable
 from services.catalogue import SERVICES
 from services.config_file import ConfigError, load
-from services.log import set_up
+from services.log import LONGEST_LINE, set_up
 from services.supervision import FailureNote
 
 EXIT_CANNOT_START = 78
@@ -25,7 +26,7 @@ def run(name: str, config: Path | None) -> int:
     try:
         settings = load(config, complaints.append)
     except ConfigError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {printable(str(error), LONGEST_LINE)}", file=sys.stderr)
         return EXIT_CANNOT_START
     set_up(name, settings.log.level)
     for complaint in complaints:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from messages.errors import ErrorCode, UserError
 from services import catalogue as _catalogue  # noqa: F401  # the default of mqtt.commands derives from it
 from services.config import Section, Settings
 from services.credentials import with_credentials
@@ -29,8 +30,11 @@ SYSTEM_FILE = Path("/etc/smartcar/smartcar.toml")
 log = logging.getLogger(__name__)
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """The configuration can't be used; the message names file, line and remedy."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(ErrorCode.BAD_SETTINGS, sentence)
 
 
 @dataclass

@@ -7,10 +7,12 @@ import sys
 import time
 from typing import Any
 
+from messages.text import printable
 from services import journald
 
 BURST = 10
 PERIOD_S = 10.0
+LONGEST_LINE = 10_000
 
 
 class RateLimit(logging.Filter):
@@ -36,6 +38,17 @@ class RateLimit(logging.Filter):
         return count < BURST
 
 
+class PrintableFormatter(logging.Formatter):
+    """Writes records for a terminal: text of strangers in them can't steer it, nor begin a line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record), LONGEST_LINE)
+
+    def formatException(self, ei: Any) -> str:
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(printable(line, LONGEST_LINE) for line in lines)
+
+
 def fields(**values: object) -> dict[str, Any]:
     """What a record is about, as its `extra`: `model="digits 1.0"` is the journal's field SMARTCAR_MODEL."""
     return {journald.FIELDS: {f"SMARTCAR_{name.upper()}": str(value) for name, value in values.items()}}
@@ -46,7 +59,7 @@ def set_up(service: str, level: str) -> None:
     under_journal = journald.is_ours()
     stamp = "" if under_journal else "%(asctime)s "
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"{stamp}{service}: %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(PrintableFormatter(f"{stamp}{service}: %(levelname)s %(message)s", "%H:%M:%S"))
     if under_journal:
         handler = journald.JournalHandler(service, handler, journald.SOCKET)
     handler.addFilter(RateLimit())

@@ -14,6 +14,7 @@ import pytest
 import zmq
 
 from messages.bus import Publisher, Subscriber, endpoint
+from messages.errors import CannotStart
 from messages.health import Heartbeat
 from messages.lock import AlreadyOwned
 from messages.vision import Box, FrameReady, ModelInfo, ReadingEvent
@@ -224,5 +225,5 @@ def test_closing_leaves_no_socket_file(context: Context, runtime: Path) -> None:
 
 
 def test_a_runtime_folder_too_long_for_sockets_is_named() -> None:
-    with pytest.raises(ValueError, match=r"too long for sockets .*paths\.runtime"):
+    with pytest.raises(CannotStart, match=r"too long for sockets .*paths\.runtime"):
         endpoint(Path("/tmp") / ("x" * 100), "capture", "state")

@@ -202,3 +202,19 @@ def test_the_real_journal_takes_it() -> None:
         check=True,
     ).stdout
     assert mark in found
+
+
+def test_a_terminal_is_not_steered_by_what_is_logged() -> None:
+    """Neither by a message nor by an exception of strangers' words."""
+    script = (
+        "import logging; from services.log import set_up; set_up('pad', 'info');"
+        "log = logging.getLogger('x'); hostile = 'a\\x1b]0;owned\\x07\\r\\nb\\x9b2J\\u202e\\udce4';"
+        "log.warning('%s', hostile)\n"
+        "try: raise ValueError(hostile)\n"
+        "except ValueError: log.exception('crashed')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, check=True)
+    said = done.stderr.decode()
+    assert said.count("owned") >= 2
+    assert not {each for each in said if not each.isprintable()} - {"\n"}
+    assert len([line for line in said.splitlines() if "WARNING" in line and line.endswith("b�2J��")]) == 1

@@ -121,6 +121,14 @@ def test_what_keeps_a_service_from_starting_is_said_in_one_sentence(
     assert "Traceback" not in said
 
 
+def test_a_runtime_folder_too_long_for_sockets_is_not_tried_again(runtime: Path) -> None:
+    process = start_service("pad", runtime, PATHS__RUNTIME=str(runtime / ("x" * 90)))
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 78
+    assert "too long for sockets" in said
+    assert "Traceback" not in said
+
+
 def test_an_unwritable_state_folder_stops_no_service_and_is_said_until_it_can_be_used(
     context: Context, runtime: Path
 ) -> None:

@@ -120,7 +120,7 @@ def test_it_stops_with_the_block_and_gives_its_ports_back() -> None:
 def test_it_ends_with_a_process_that_is_killed() -> None:
     program = (
         "import sys\n"
-        "from tools.embedded_broker import EmbeddedBroker\n"
+        "from tools.up.embedded_broker import EmbeddedBroker\n"
         "broker = EmbeddedBroker(port=0).start()\n"
         "print(broker.port, flush=True)\n"
         "sys.stdin.read()\n"

@@ -78,8 +78,6 @@ def _send(settings: Settings, command: Command, deadline_s: float) -> Reply:
             return client.send(command, deadline_s)
         finally:
             client.close()
-    except ValueError as error:  # the runtime folder's path is too long
-        raise Problem(str(error)) from error
     finally:
         context.destroy(linger=0)
 

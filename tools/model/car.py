@@ -132,8 +132,6 @@ def updater(settings: Settings) -> Iterator[Updater]:
         way = Updater(context, settings)
         yield way
         way.close()
-    except ValueError as error:  # the runtime folder's path is too long
-        raise Problem(str(error)) from error
     finally:
         context.destroy(linger=0)
 

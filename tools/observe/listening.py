@@ -15,7 +15,6 @@ from messages.topics import Topic
 from services.catalogue import SERVICES
 from services.config import Settings
 from tools.terminal.output import say
-from tools.terminal.problems import Problem
 
 HINT_AFTER_S = 3.0
 
@@ -28,10 +27,7 @@ def listen(
     With `hint`, a sentence on standard error where nothing at all was heard for a while.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    try:
-        subscriber = Subscriber(context, settings.paths.runtime, topics, SERVICES)
-    except ValueError as error:  # the folder's path is too long
-        raise Problem(str(error)) from error
+    subscriber = Subscriber(context, settings.paths.runtime, topics, SERVICES)
     poller = zmq.Poller()
     for each in subscriber.sockets:
         poller.register(each, zmq.POLLIN)

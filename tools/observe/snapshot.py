@@ -20,7 +20,6 @@ from services.board import Board
 from services.catalogue import SERVICES
 from services.config import Settings
 from services.supervision import FailureNote, Starts
-from tools.terminal.problems import Problem
 
 ASK_S = 1.2
 """A little more than a heartbeat."""
@@ -121,10 +120,7 @@ class Watcher:
         self._settings = settings
         self._runtime = settings.paths.runtime
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        try:
-            self._subscriber = Subscriber(self._context, self._runtime, ("health", "model.state"), SERVICES)
-        except ValueError as error:
-            raise Problem(str(error)) from error
+        self._subscriber = Subscriber(self._context, self._runtime, ("health", "model.state"), SERVICES)
         self._beats: dict[str, Heartbeat] = {}
         self._models: ModelState | None = None
 

@@ -63,8 +63,6 @@ def pad_link(settings: Settings) -> Iterator[PadLink]:
         link = PadLink(context, settings)
         yield link
         link.close()
-    except ValueError as error:  # the runtime folder's path is too long
-        raise Problem(str(error)) from error
     finally:
         context.destroy(linger=0)
 

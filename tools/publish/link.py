@@ -29,7 +29,7 @@ IN_FLIGHT = 10
 """Messages unacknowledged at once; every broker takes that."""
 
 
-class LinkLost(Exception):
+class LinkLost(Problem):
     """The connection broke; what was not acknowledged may or may not have arrived."""
 
 
@@ -107,7 +107,7 @@ class Link:
         self._alive()
         _, message_id = self._client.subscribe([(pattern, 1) for pattern in patterns])
         if message_id is None:
-            raise LinkLost
+            raise LinkLost(f"the connection to {connection_problem.where(self.mqtt)} was lost")
         self._wait(lambda: message_id in self._subscribed)
         for pattern, code in zip(patterns, self._subscribed.pop(message_id), strict=False):
             if is_refusal(code):

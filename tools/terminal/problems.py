@@ -7,24 +7,30 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from messages.errors import ErrorCode, UserError
 from tools.terminal.output import say
 
 INTERRUPTED = 130
 
 
-class Problem(Exception):
-    """What the user asked can't be done; the message says why and what to do."""
+class Problem(UserError):
+    """What the user asked can't be done; the sentence says why and what to do."""
+
+    def __init__(self, sentence: str, remedy: str = "") -> None:
+        super().__init__(ErrorCode.FAILED, sentence, remedy)
 
 
 def stop(sentence: str, exit_code: int = 1) -> NoReturn:
     """End the command with a sentence."""
-    say(f"smartcar: {sentence}", file=sys.stderr)
+    warn(sentence)
     sys.exit(exit_code)
 
 
 def warn(sentence: str) -> None:
-    """Say it, and go on."""
-    say(f"smartcar: {sentence}", file=sys.stderr)
+    """Say it, and go on. Further lines are indented, so that none can pass for one of ours."""
+    first, *further = sentence.split("\n")
+    for line in (f"smartcar: {first}", *(f"  {line}" for line in further)):
+        say(line, file=sys.stderr)
 
 
 def finish(exit_code: int) -> None:
@@ -44,23 +50,7 @@ def guarded(command: Callable[[], object]) -> int:
         return 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except Exception as error:
-        if not _is_for_users(error):
-            raise
-        say(f"smartcar: {error}", file=sys.stderr)
+    except UserError as error:
+        warn(str(error))
         return 1
     return 0
-
-
-def _is_for_users(error: Exception) -> bool:
-    """Whether its message is a sentence for the user. By name, so that nothing is imported for it."""
-    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
-    return not names.isdisjoint(
-        {
-            "tools.terminal.problems.Problem",
-            "models.refusal.Refusal",
-            "tools.up.command.CannotStart",
-            "tools.up.embedded_broker.BrokerCannotStart",
-            "services.config_file.ConfigError",
-        }
-    )

@@ -13,6 +13,7 @@ from pathlib import Path
 import zmq
 
 from messages.bus import Subscriber, socket_path
+from messages.errors import CannotStart
 from messages.lock import AlreadyOwned, OwnerLock
 from services.catalogue import SERVICES
 from services.config import Settings
@@ -26,10 +27,6 @@ STOP_S = 5.0
 HURRY_AFTER_S = 0.5
 """A second signal sooner than this is the first one, passed on twice."""
 _LOOK_S = 1.0
-
-
-class CannotStart(RuntimeError):
-    """The car can't be started; the message says why and what to do."""
 
 
 class Car:
@@ -186,8 +183,6 @@ def run(
         try:
             lines.say(f"Events      {subscribe_command(settings, broker)}", "bold")
             exit_code = Car(settings, environment, broker, lines).run()
-        except ValueError as error:  # the runtime folder's path is too long for a socket
-            raise CannotStart(str(error)) from error
         finally:
             if broker is not None:
                 broker.stop()

@@ -15,6 +15,8 @@ from types import TracebackType
 
 from iotcore import Broker
 
+from messages.errors import CannotStart
+
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 1883
 MAX_PAYLOAD_BYTES = 8 << 20
@@ -48,7 +50,7 @@ dynamic_filters = true
 """
 
 
-class BrokerCannotStart(RuntimeError):
+class BrokerCannotStart(CannotStart):
     """The embedded broker can't run; the message says why and what to do."""
 
 
