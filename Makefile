@@ -38,11 +38,11 @@ wheels: ## Python packages for a car without network, in wheels/ (make wheels PY
 	@PIP_PYTHON=.venv/bin/python sh tools/install/wheels.sh wheels $(PYTHON_VERSION) $(MACHINE)
 
 test-train-quick: ## the part of test-train that CI runs
-	@$(MAKE) test-train PYTEST_ARGS="tests/tools/test_train_notebook.py tests/tools/test_train_fit.py"
+	@$(MAKE) test-train PYTEST_ARGS="tests/tools/train/test_notebook.py tests/tools/train/test_fit.py"
 
 test-train: ## run the tests that need TensorFlow, in .venv-train (about 2 GB)
 	@sh tools/setup.sh train
-	@.venv-train/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard tests/tools/test_train_*.py) tests/models/test_keras_oracle.py)
+	@.venv-train/bin/python -m pytest $(or $(PYTEST_ARGS),tests/tools/train tests/models/importing/test_keras_oracle.py)
 
 test-eye: ## run the tests that need PyTorch, in .venv-eye (about 2 GB)
 	@sh tools/setup.sh eye

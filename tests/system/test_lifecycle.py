@@ -14,7 +14,7 @@ from tests.system.installed import SETTINGS, Car, eventually, install
 
 pytestmark = pytest.mark.system
 
-COURSE_MODEL = REPOSITORY / "tests/models/keras_files/course-keras2.h5"
+COURSE_MODEL = REPOSITORY / "tests/models/importing/keras_files/course-keras2.h5"
 DATA = "/home/pi/Smart_Car2/data"
 
 

@@ -30,7 +30,9 @@ from tools.terminal.problems import Problem
 BUNDLE_GOAL_MS = 300.0
 KERAS_GOAL_MS = 3000.0
 MEMORY_GOAL_PERCENT = 5.0
-COURSE_FILE = Path(__file__).parent.parent.parent / "tests" / "models" / "keras_files" / "course-tf24.h5"
+COURSE_FILE = (
+    Path(__file__).parent.parent.parent / "tests" / "models" / "importing" / "keras_files" / "course-tf24.h5"
+)
 INSTALLED = 10
 WITHIN_S = 60.0
 SETTLE_S = 3.0

@@ -1,4 +1,4 @@
-"""What a running car really said. `tests/tools/record_examples.py` records it anew."""
+"""What a running car really said. `tests/tools/interface/record_examples.py` records it anew."""
 
 from __future__ import annotations
 

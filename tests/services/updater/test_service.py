@@ -19,7 +19,7 @@ from models.bundle.keys import SigningKey
 from tests.conftest import REPOSITORY
 from tests.services.updater.conftest import Car
 
-COURSE = REPOSITORY / "tests" / "models" / "keras_files" / "course-tf24.h5"
+COURSE = REPOSITORY / "tests" / "models" / "importing" / "keras_files" / "course-tf24.h5"
 
 
 def test_the_courses_file_is_read_with_a_few_seconds_after_it_was_put_there(car: Car) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import REPOSITORY, wait_for
 from tests.services.processes import environment, service
 from tests.tools.car import command
-from tests.tools.virtual_screen import Screen, screen
+from tests.tools.pad.virtual_screen import Screen, screen
 from tools.observe.view import TITLE
 
 __all__ = ["screen"]  # fixture

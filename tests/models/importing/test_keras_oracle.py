@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.importing import keras as reader
-from tests.models.test_keras_reader import answers
+from tests.models.importing.test_keras_reader import answers
 
 keras: Any = pytest.importorskip("tensorflow", reason="TensorFlow is not installed: make test-train").keras
 

@@ -14,7 +14,7 @@ import pytest
 
 from models.bundle.bundle import Bundle
 from tests.conftest import REPOSITORY, SHARED
-from tests.tools.training import small_data
+from tests.tools.train.training import small_data
 from tools.evaluate import candidates, drawn_pages, peers
 from tools.evaluate.candidates import FACTORY_BUNDLE
 from tools.evaluate.command import judge
@@ -23,7 +23,7 @@ from tools.evaluate.test_sets import evaluate
 from tools.terminal.problems import Problem
 from tools.train.data.datasets import pendigits
 
-COURSE = REPOSITORY / "tests" / "models" / "keras_files" / "course-keras2.h5"
+COURSE = REPOSITORY / "tests" / "models" / "importing" / "keras_files" / "course-keras2.h5"
 DATA = SHARED / "data"
 
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import REPOSITORY, wait_for
-from tests.tools.training import small_data
+from tests.tools.train.training import small_data
 from tools.terminal.problems import Problem
 from tools.train import checkpoint, course, runs
 from tools.train.command import go_on

@@ -29,7 +29,7 @@ from tests.conftest import REPOSITORY, wait_for
 from tests.services.pad.conftest import Context, Pad, pad, running_pad
 from tests.services.processes import Onlooker, environment, service
 from tests.tools.car import command, objects, smartcar
-from tests.tools.pendigits import Strokes, load, placed
+from tests.tools.pad.pendigits import Strokes, load, placed
 
 __all__ = ["pad", "running_pad"]  # fixtures
 

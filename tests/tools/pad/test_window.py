@@ -19,7 +19,7 @@ from tests.conftest import REPOSITORY, wait_for
 from tests.services.pad.conftest import Pad, pad, running_pad
 from tests.services.processes import environment, service
 from tests.tools.car import command, smartcar
-from tests.tools.virtual_screen import Screen, screen
+from tests.tools.pad.virtual_screen import Screen, screen
 
 __all__ = ["pad", "running_pad", "screen"]  # fixtures
 

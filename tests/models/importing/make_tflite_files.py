@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-GOLDEN = Path(__file__).resolve().parents[2] / "models" / "factory" / "golden.npz"
+GOLDEN = Path(__file__).resolve().parents[3] / "models" / "factory" / "golden.npz"
 
 
 def trained(tensorflow: Any) -> tuple[Any, np.ndarray]:

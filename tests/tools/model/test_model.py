@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY
 from tests.services.updater.conftest import Car
 from tests.tools.car import objects, smartcar
 
-COURSE = REPOSITORY / "tests" / "models" / "keras_files" / "course-keras2.h5"
+COURSE = REPOSITORY / "tests" / "models" / "importing" / "keras_files" / "course-keras2.h5"
 
 
 @pytest.fixture(scope="module")

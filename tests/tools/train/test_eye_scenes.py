@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tools.training import small_data
+from tests.tools.train.training import small_data
 from tools.train.data.datasets import DataError
 from tools.train.eye.canvas import Canvas
 from tools.train.eye.grounds import Grounds

@@ -20,7 +20,7 @@ from messages.models import ENDED
 from models.bundle.archive import pack
 from tests.conftest import REPOSITORY, wait_for
 from tests.services.bridge.kit import CAR, PREFIX, find_mosquitto
-from tests.tools.interface_car import InterfaceCar, interface_car
+from tests.tools.interface.interface_car import InterfaceCar, interface_car
 
 DOCS = REPOSITORY / "docs"
 CHANGES = ("model.install", "model.activate", "model.rollback")

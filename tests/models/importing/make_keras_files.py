@@ -24,7 +24,7 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 import h5py
 import numpy as np
 
-FACTORY = Path(__file__).resolve().parents[2] / "models" / "factory"
+FACTORY = Path(__file__).resolve().parents[3] / "models" / "factory"
 
 
 def keras_of(name: str) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.tools.training import small_data
+from tests.tools.train.training import small_data
 from tools.terminal.problems import Problem
 from tools.train.command import app
 

@@ -17,7 +17,7 @@ from models.inference.input_preparation import interpolation, margins
 from models.inference.runtime import Classifier
 from tests.models.making import FACTORY
 
-FILES = Path(__file__).parent / "keras_files"
+FILES = Path(__file__).parents[1] / "importing" / "keras_files"
 
 
 @pytest.fixture(scope="module")

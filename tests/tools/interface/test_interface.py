@@ -18,7 +18,7 @@ from services.catalogue import COMMANDS, SERVICES
 from tests.conftest import REPOSITORY
 from tests.services.bridge.kit import CAR, find_mosquitto
 from tests.tools.car import smartcar
-from tests.tools.interface_car import InterfaceCar, explained, interface_car, recorded
+from tests.tools.interface.interface_car import InterfaceCar, explained, interface_car, recorded
 from tools.interface.channels import taken
 from tools.interface.examples import Examples, examples
 from tools.interface.markdown import shown
@@ -60,7 +60,9 @@ def test_the_examples_are_what_the_models_say() -> None:
     try:
         _check(examples())
     except (AssertionError, ValidationError, KeyError) as error:
-        pytest.fail(f"{error}\nrecord the examples anew: python -m tests.tools.record_examples; make docs")
+        pytest.fail(
+            f"{error}\nrecord the examples anew: python -m tests.tools.interface.record_examples; make docs"
+        )
 
 
 @pytest.fixture(scope="module")

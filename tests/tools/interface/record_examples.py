@@ -1,11 +1,11 @@
-"""`python -m tests.tools.record_examples` records the MQTT interface's examples anew; then `make docs`."""
+"""Records the examples of the MQTT interface: python -m tests.tools.interface.record_examples; make docs."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-from tests.tools.interface_car import interface_car, recorded
+from tests.tools.interface.interface_car import interface_car, recorded
 from tools.interface.examples import write
 
 if __name__ == "__main__":

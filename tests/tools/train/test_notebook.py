@@ -16,7 +16,7 @@ import pytest
 
 from models.bundle.bundle import Bundle
 from tests.conftest import REPOSITORY
-from tests.tools.training import small_data
+from tests.tools.train.training import small_data
 
 NOTEBOOKS = REPOSITORY / "tools" / "colab"
 ENGLISH, KOREAN = NOTEBOOKS / "smartcar.ipynb", NOTEBOOKS / "smartcar_ko.ipynb"
