@@ -38,7 +38,6 @@ _CAP_SLACK = 0.9
 """Beyond the cap, enough goes at once that it isn't reached again soon."""
 _CLOCK_WAS_SET = 1_704_067_200.0
 """The start of 2024: an earlier time comes from a board that has no clock and hasn't asked for one."""
-_MAX_CURSOR_AHEAD = 1_000_000
 
 
 class Journal:
@@ -73,7 +72,7 @@ class Journal:
         self._max_entries, self._max_bytes, self._max_age_s = max_entries, max_bytes, max_age_s
         self._keep_delivered = keep_delivered
         self._delivered = 0
-        self._newest_at_start = self._first_of_boot = 0
+        self._first_of_boot = 0
         self._appends = self._bytes_since_check = 0
         self._checked_at = time.monotonic()
         self._flusher: threading.Timer | None = None
@@ -128,14 +127,13 @@ class Journal:
         try:
             with self._database as database:
                 if up_to > newest(database):
-                    self._give_way(database, up_to)
+                    return  # no cursor of this journal: the bridge compares the two before it announces one
                 database.execute("DELETE FROM entries WHERE number <= ?", (up_to - self._keep_delivered,))
                 set_fact(database, "delivered", str(up_to))
         except sqlite3.Error as error:
             self._failed(error)  # they stay until the next cursor, or the caps get them
             return
         self._delivered = up_to
-        self._newest_at_start = max(self._newest_at_start, up_to)
 
     def enforce_caps(self) -> None:
         """Let the oldest go beyond the caps, unsent ones too, and count those."""
@@ -221,7 +219,6 @@ class Journal:
             facts = facts_of(database)
             discarded, delivered = int(facts["discarded_unsent"]), int(facts["delivered"])
             self._first_of_boot = int(facts["first_of_boot"])
-            self._newest_at_start = newest(database)
         except (KeyError, ValueError) as error:
             database.close()
             raise Damaged(f"a fact is not what it was: {error}") from error
@@ -286,23 +283,6 @@ class Journal:
             pass  # the next append meets the same disk, and says so
         finally:
             os.close(log)
-
-    def _give_way(self, database: sqlite3.Connection, up_to: int) -> None:
-        """More was delivered than is here: a power cut took the end of the file, but not the cursor.
-
-        Those numbers were used; what this process has appended under them gets others.
-        """
-        ahead = up_to - self._newest_at_start
-        if ahead > _MAX_CURSOR_AHEAD:
-            raise sqlite3.DataError(f"no cursor can be at {up_to}")
-        database.execute(
-            "UPDATE entries SET number = number + ? WHERE number > ?", (ahead, self._newest_at_start)
-        )
-        last = max(up_to, newest(database) + ahead)
-        database.execute("DELETE FROM sqlite_sequence WHERE name = 'entries'")
-        database.execute("INSERT INTO sqlite_sequence VALUES ('entries', ?)", (last,))
-
-    # caps
 
     def _oldest_within_caps(self, database: sqlite3.Connection) -> int:
         """The number of the first entry to keep."""

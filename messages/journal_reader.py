@@ -34,18 +34,18 @@ class JournalReader:
         rows = self._query("SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM entries", ())
         return rows[0] if rows else (0, 0)
 
-    def newest_of_earlier_boots(self) -> int:
-        """The highest number that was given before the machine last started."""
+    def newest(self) -> tuple[int, int]:
+        """The highest number ever given, and the highest that was given before the machine last started."""
         rows = self._query(
             "SELECT (SELECT value FROM facts WHERE name = 'machine_boot'), "
-            "CAST((SELECT value FROM facts WHERE name = 'first_of_boot') AS INTEGER), "
-            "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entries'), 0)",
+            "coalesce(CAST((SELECT value FROM facts WHERE name = 'first_of_boot') AS INTEGER), 1), "
+            "CAST(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entries'), 0) AS INTEGER)",
             (),
         )
         if not rows:
-            return 0
+            return 0, 0
         boot, first, newest = rows[0]
-        return int(first) - 1 if boot == machine_boot() else int(newest)
+        return newest, first - 1 if boot == machine_boot() else newest
 
     def close(self) -> None:
         if self._database is not None:

@@ -8,17 +8,16 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from messages import durable
-from messages.journal_file import machine_boot
 
 NOTE_EVERY = 128
 """Advances between two writes, when they come fast."""
 
 
 class _Content(BaseModel):
-    """What is in the file. `boots` names the run of the machine in which each cursor was last moved."""
+    """What is in the file, by journal: the number of the entry delivered last, and its fingerprint."""
 
     delivered: dict[str, Annotated[int, Field(ge=0, lt=1 << 62)]] = {}
-    boots: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
 
 
 class CursorStore:
@@ -30,7 +29,7 @@ class CursorStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         content = _read(path)
-        self._delivered, self._boots = content.delivered, content.boots
+        self._delivered, self._fingerprints = content.delivered, content.fingerprints
         self._saved = dict(self._delivered)
         self._followed: set[str] = set()
         self._advances = 0
@@ -44,23 +43,21 @@ class CursorStore:
     def changed(self) -> bool:
         return self._delivered != self._saved
 
-    def follow(self, journal: str, newest_of_earlier_boots: int) -> int | None:
-        """The cursor of a journal; None for one never seen.
+    def get(self, journal: str) -> tuple[int, str] | None:
+        """The cursor of a journal and the fingerprint of its entry; None for a journal never seen."""
+        number = self._delivered.get(journal)
+        return None if number is None else (number, self._fingerprints.get(journal, ""))
 
-        A power cut may take the last second of a journal and leave the cursor. Then the numbers up to the
-        cursor are given again, to events that were not delivered: those that this run of the machine wrote.
-        """
-        cursor, boot = self._delivered.get(journal), machine_boot()
-        if cursor is not None and self._boots.get(journal, boot) != boot and cursor > newest_of_earlier_boots:
-            cursor = self._delivered[journal] = newest_of_earlier_boots
-            self._saved.pop(journal, None)
-        self._boots[journal] = boot
+    def follow(self, journal: str, number: int) -> None:
+        """The journal was compared with its cursor, which is at `number`."""
         self._followed.add(journal)
-        return cursor
+        if journal in self._delivered:
+            self._delivered[journal] = self._saved[journal] = number
 
-    def advance(self, journal: str, number: int) -> None:
+    def advance(self, journal: str, number: int, fingerprint: str) -> None:
         """Note, in memory, that `number` and all before it were delivered."""
-        self._delivered[journal] = max(number, self._delivered.get(journal, 0))
+        self._delivered[journal] = number
+        self._fingerprints[journal] = fingerprint
         self._advances += 1
         if self._advances >= NOTE_EVERY:
             self._note()
@@ -68,7 +65,7 @@ class CursorStore:
     def forget(self, journal: str) -> None:
         """A journal that is no more."""
         self._delivered.pop(journal, None)
-        self._boots.pop(journal, None)
+        self._fingerprints.pop(journal, None)
 
     def save(self) -> None:
         """Write to disk, whole or not at all, also across a power cut. Raises OSError."""
@@ -89,7 +86,7 @@ class CursorStore:
             pass  # `save` says it
 
     def _content(self) -> bytes:
-        return _Content(delivered=self._delivered, boots=self._boots).model_dump_json().encode()
+        return _Content(delivered=self._delivered, fingerprints=self._fingerprints).model_dump_json().encode()
 
 
 def _read(path: Path) -> _Content:

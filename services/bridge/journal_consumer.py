@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -113,10 +114,13 @@ class JournalConsumer:
         if message.entry.number < 0:
             self._unjournalled.settle(message.entry.number)
         before = self.delivered
+        last = message.entry
         while self._in_flight and self._in_flight[0].done:
-            self.delivered = max(self.delivered, self._in_flight.popleft().entry.number)
+            entry = self._in_flight.popleft().entry
+            if entry.number > self.delivered:
+                self.delivered, last = entry.number, entry
         if self.delivered != before:
-            self._cursors.advance(self._id, self.delivered)
+            self._cursors.advance(self._id, self.delivered, fingerprint(last))
 
     def rewind(self) -> None:
         """Send all that was not acknowledged again."""
@@ -136,13 +140,25 @@ class JournalConsumer:
             self._count_missing(self._newest - self.delivered, "its journal was replaced")
             self._cursors.forget(self._id)
         self._id = self._reader.id
-        cursor = self._cursors.follow(self._id, self._reader.newest_of_earlier_boots())
+        cursor = self._cursors.get(self._id)
         self._trusted = cursor is not None
-        self.delivered = cursor or 0
+        self.delivered = self._compare(*cursor) if cursor else 0
+        self._cursors.follow(self._id, self.delivered)
         self._newest = self._reader.bounds()[1]
         self._ever_sent = 0
         self._accounted = 0
         self.rewind()
+
+    def _compare(self, cursor: int, expected: str) -> int:
+        """The cursor, or a lower one where the journal lost its end.
+
+        A power cut may take the last second of a journal and leave the cursor. Then the numbers up to the
+        cursor are given again, to events that were not delivered.
+        """
+        newest, before_boot = self._reader.newest()
+        there = [entry for entry in self._reader.read(cursor - 1, 1) if entry.number == cursor]
+        is_intact = fingerprint(there[0]) == expected or not expected if there else newest >= cursor
+        return cursor if is_intact else min(cursor, before_boot)
 
     def _note_newest(self, number: int) -> None:
         if self._reader.id == self._id:  # else another file has just taken its place
@@ -159,3 +175,8 @@ class JournalConsumer:
         if count > 0:
             self.missing += count
             log.warning("%d events of %s went from its journal unsent: %s", count, self.service, why)
+
+
+def fingerprint(entry: Entry) -> str:
+    """Tells an entry from another of the same number."""
+    return hashlib.blake2b(entry.payload, digest_size=8).hexdigest()

@@ -357,26 +357,10 @@ def test_what_was_appended_is_flushed_to_the_disk_soon(path: Path, monkeypatch: 
     journal.close()
 
 
-def test_after_a_power_cut_no_number_is_used_that_the_broker_has_already_had(path: Path) -> None:
-    journal = Journal(path)
-    for value in range(3):
-        journal.append("a", b"%d" % value)
-    journal.close()
-    again = Journal(path)  # 4 to 9 were delivered, and lost with the power
-    again.append("a", b"fresh")
-    again.append("a", b"fresher")
-    again.prune(9)
-    again.append("a", b"freshest")
-    assert numbered(path) == [(10, b"fresh"), (11, b"fresher"), (12, b"freshest")]
-    again.prune(11)
-    assert numbered(path) == [(12, b"freshest")]
-    again.close()
-
-
 def test_a_cursor_that_cannot_be_changes_nothing(path: Path) -> None:
     journal = Journal(path)
     journal.append("a", b"1")
-    for up_to in (-1, 0, 10**9, 2**63 - 1):
+    for up_to in (-1, 0, 2, 10**9, 2**63 - 1):
         journal.prune(up_to)
     assert journal.append("a", b"2") == 2
     assert payloads(path) == [b"1", b"2"]

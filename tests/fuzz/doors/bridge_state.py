@@ -48,13 +48,14 @@ class BridgeStateDoor(Door):
     def _cursor(self, chance: random.Random) -> None:
         path = self._folder / "cursor.json"
         cursors = {"a": chance.choice((3, 10**30, -1, hostile.value(chance))), "b": 4}
-        path.write_bytes(hostile.document(chance, {"delivered": cursors, "boots": {"a": "x", "b": "y"}}))
+        path.write_bytes(hostile.document(chance, {"delivered": cursors, "fingerprints": {"a": "x"}}))
         store = CursorStore(path)
         for journal in ("a", "b", "c"):
+            store.get(journal)
             store.follow(journal, chance.randrange(5))
-            store.advance(journal, chance.randrange(10))
+            store.advance(journal, 7, "f")
         store.save()
-        if CursorStore(path).follow("b", 1 << 60) is None:
+        if CursorStore(path).get("b") != (7, "f"):
             raise DoorFailed("what was saved is not read again")
 
     def _announced(self, chance: random.Random) -> None:
@@ -94,6 +95,7 @@ class BridgeStateDoor(Door):
         if chance.random() < 0.3:
             path.write_bytes(hostile.mutated(chance, path.read_bytes()))
         cursors = CursorStore(self._folder / "none.json")
+        cursors.advance("a", chance.randrange(8), chance.choice(("", "f")))
         consumer = JournalConsumer("recognizer", path, cursors)
         consumer.hear("reading.event", Message(boot_id="b", sequence=chance.randrange(8)))
         consumer.backlog()
