@@ -32,15 +32,16 @@ class PadDone(Result):
 class PadStrokeCommand(Command):
     """Draw: a whole stroke at once, or point by point while the pen moves, under one stroke id.
 
-    A stroke that is begun and not extended for two seconds is finished as it stands.
+    A stroke that is begun and not extended for two seconds is finished as it stands. `cancel` takes one's own
+    stroke away again, as if it had never been: a palm on the glass.
     """
 
     verb = "pad.stroke"
     result = PadDone
-    about = "draw a stroke: whole, or begin, extend, end"
+    about = "draw a stroke: whole, or begin, extend, end; or cancel it"
     doors = Door.PAGE, Door.MQTT
 
-    phase: Literal["whole", "begin", "extend", "end"] = "whole"
+    phase: Literal["whole", "begin", "extend", "end", "cancel"] = "whole"
     stroke: StrokeId = Field(default_factory=new_ulid)
     author: Author = "anyone"
     brush: Brush | None = None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from messages.command import CommandRefused
+from messages.errors import ErrorCode
 from messages.pad import (
     BRUSH,
     MAX_CANVAS_BYTES,
@@ -18,7 +19,7 @@ from messages.pad import (
     PadStroke,
 )
 from services.pad.cutting import Point, column, cut
-from services.pad.history import Deed, History
+from services.pad.history import Edit, History
 from services.pad.stroke import Stroke, fine, weight
 
 LET_GO_AFTER_S = 2.0
@@ -53,7 +54,7 @@ class Canvas:
         for each in strokes:
             stroke = Stroke(each.id, each.author, each.brush, each.began, list(each.points))
             self._add([stroke])
-            self._history.note(Deed(each.author, {each.id}))
+            self._history.note(Edit(each.author, {each.id}))
 
     # drawing
 
@@ -62,32 +63,30 @@ class Canvas:
     ) -> PadChange:
         """Set the pen down; with `whole`, lift it at once."""
         if stroke_id in self._strokes:
-            raise CommandRefused("stroke-exists", f"there is a stroke {stroke_id} already; choose another id")
+            raise CommandRefused(
+                ErrorCode.STROKE_EXISTS, f"There is a stroke {stroke_id} already.", "Choose another id."
+            )
         if not whole and sum(not each.finished for each in self._strokes.values()) >= MAX_OPEN:
             raise CommandRefused(
-                "too-many-hands", f"{MAX_OPEN} strokes are being drawn already; finish one first"
+                ErrorCode.TOO_MANY_HANDS, f"{MAX_OPEN} strokes are being drawn already.", "Finish one first."
             )
         stroke = self._new(stroke_id, author, brush, points)
         stroke.finished = whole
         self._make_room([stroke])
         self._add([stroke])
-        self._history.note(Deed(author, {stroke_id}))
+        self._history.note(Edit(author, {stroke_id}))
         return self._changed("draw" if whole else "begin", author, added=(stroke.message(),))
 
     def extend(self, stroke_id: str, author: str, points: Sequence[Point], *, end: bool) -> PadChange:
         """Go on with a stroke; with `end`, lift the pen."""
-        stroke = self._strokes.get(stroke_id)
-        if stroke is None:
-            raise CommandRefused(
-                "no-such-stroke", f"there is no stroke {stroke_id}: it was erased, undone or never begun"
-            )
-        if stroke.author != author:
-            raise CommandRefused("not-yours", f"the stroke {stroke_id} is being drawn by {stroke.author}")
+        stroke = self._own(stroke_id, author)
         if stroke.finished:
-            raise CommandRefused("finished", f"the stroke {stroke_id} is finished; begin another")
+            raise CommandRefused(ErrorCode.FINISHED, f"The stroke {stroke_id} is finished.", "Begin another.")
         if len(stroke.points) + len(points) > MAX_STROKE_POINTS:
             raise CommandRefused(
-                "stroke-full", f"a stroke has at most {MAX_STROKE_POINTS} points; end it and begin another"
+                ErrorCode.STROKE_FULL,
+                f"A stroke has at most {MAX_STROKE_POINTS} points.",
+                "End it and begin another.",
             )
         more = fine([stroke.points[-1], *points])[1:]
         grown = weight(more)
@@ -101,6 +100,13 @@ class Canvas:
         return self._changed(
             "end" if end else "extend", author, stroke=stroke_id, points=tuple(more), finished=end
         )
+
+    def cancel(self, stroke_id: str, author: str) -> PadChange:
+        """Take a stroke away as if it had never been drawn, finished or not: nothing is left to undo."""
+        stroke = self._own(stroke_id, author)
+        self._history.forget_stroke(stroke_id)
+        self._remove([stroke])
+        return self._changed("undo", author, removed=(stroke_id,))
 
     def let_go(self) -> list[PadChange]:
         """Finish the strokes whose hand has vanished."""
@@ -136,27 +142,40 @@ class Canvas:
 
     def undo(self, author: str | None) -> PadChange:
         """Take back the last thing done, by this author where one is named."""
-        while (deed := self._history.last(author)) is not None:
-            going = [stroke for stroke in self._strokes.values() if deed.drawn & {stroke.id, stroke.root}]
-            coming = [stroke for stroke in deed.removed if stroke.id not in self._strokes]
+        while (edit := self._history.last(author)) is not None:
+            going = [stroke for stroke in self._strokes.values() if edit.drawn & {stroke.id, stroke.root}]
+            coming = [stroke for stroke in edit.removed if stroke.id not in self._strokes]
             if not going and not coming:
-                self._history.forget(deed)  # others have erased it since
+                self._history.forget(edit)  # others have erased it since
                 continue
             self._make_room(coming, gone=going)
-            self._history.forget(deed)
-            self._history.disown(deed.drawn)
+            self._history.forget(edit)
+            self._history.disown(edit.drawn)
             self._remove(going)
             self._add(coming)
             return self._changed(
                 "undo",
-                author or deed.author,
+                author or edit.author,
                 removed=tuple(stroke.id for stroke in going),
                 added=tuple(stroke.message() for stroke in coming),
             )
         whose = "" if author is None else f" of {author}"
-        raise CommandRefused("nothing-to-undo", f"there is nothing{whose} to undo")
+        raise CommandRefused(ErrorCode.NOTHING_TO_UNDO, f"There is nothing{whose} to undo.")
 
     # within
+
+    def _own(self, stroke_id: str, author: str) -> Stroke:
+        stroke = self._strokes.get(stroke_id)
+        if stroke is None:
+            raise CommandRefused(
+                ErrorCode.NO_SUCH_STROKE,
+                f"There is no stroke {stroke_id}: it was erased, undone or never begun.",
+            )
+        if stroke.author != author:
+            raise CommandRefused(
+                ErrorCode.NOT_YOURS, f"The stroke {stroke_id} is being drawn by {stroke.author}."
+            )
+        return stroke
 
     def _cleared(self, boxes: Sequence[int] | None) -> tuple[list[Stroke], list[Stroke]]:
         """The strokes that go when `boxes` are cleared, and what remains of them."""
@@ -191,7 +210,7 @@ class Canvas:
         self._add(added)
         for stroke in removed:
             stroke.finished = True
-        self._history.note(Deed(author, {stroke.id for stroke in added}, removed))
+        self._history.note(Edit(author, {stroke.id for stroke in added}, removed))
         return self._changed(
             kind,
             author,
@@ -202,7 +221,7 @@ class Canvas:
 
     def _new(self, stroke_id: str, author: str, brush: int | None, points: Sequence[Point]) -> Stroke:
         if len(points) > MAX_STROKE_POINTS:
-            raise CommandRefused("stroke-full", f"a stroke has at most {MAX_STROKE_POINTS} points")
+            raise CommandRefused(ErrorCode.STROKE_FULL, f"A stroke has at most {MAX_STROKE_POINTS} points.")
         kept = fine(points)
         return Stroke(stroke_id, author, brush or self.brush, datetime.now(UTC), kept)
 
@@ -220,7 +239,9 @@ class Canvas:
     def _check_room(self, more_bytes: int, more_points: int) -> None:
         if self._bytes + more_bytes > _ROOM or self._points + more_points > MAX_CANVAS_POINTS:
             raise CommandRefused(
-                "canvas-full", f"the canvas is full ({self._points} points); erase something first"
+                ErrorCode.CANVAS_FULL,
+                f"The canvas is full ({self._points} points).",
+                "Erase something first.",
             )
 
     def _add(self, strokes: Iterable[Stroke]) -> None:

@@ -1,4 +1,4 @@
-"""What was done to the canvas, by whom, so that each hand can take back its own."""
+"""The last edits of the canvas and their authors, so that each author can undo their own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ REMEMBERED = 50
 
 
 @dataclass(eq=False)
-class Deed:
-    """One thing done: the strokes that came with it, by their ids, and those that it took away."""
+class Edit:
+    """One change of the canvas: the ids of the strokes that it drew, and the strokes that it removed."""
 
     author: str
     drawn: set[str]
@@ -20,23 +20,29 @@ class Deed:
 
 
 class History:
-    """The last deeds, oldest first."""
+    """The last REMEMBERED edits, oldest first."""
 
     def __init__(self) -> None:
-        self._deeds: deque[Deed] = deque(maxlen=REMEMBERED)
+        self._edits: deque[Edit] = deque(maxlen=REMEMBERED)
 
-    def note(self, deed: Deed) -> None:
-        self._deeds.append(deed)
+    def note(self, edit: Edit) -> None:
+        self._edits.append(edit)
 
-    def last(self, author: str | None) -> Deed | None:
+    def last(self, author: str | None) -> Edit | None:
         """The newest, of this author where one is named."""
-        return next((deed for deed in reversed(self._deeds) if author in (None, deed.author)), None)
+        return next((edit for edit in reversed(self._edits) if author in (None, edit.author)), None)
 
-    def forget(self, deed: Deed) -> None:
+    def forget(self, edit: Edit) -> None:
         """It is undone, or nothing of it is left."""
-        self._deeds.remove(deed)
+        self._edits.remove(edit)
+
+    def forget_stroke(self, stroke_id: str) -> None:
+        """A stroke is cancelled: the edit that drew it is none."""
+        for edit in tuple(self._edits):
+            if edit.drawn == {stroke_id}:
+                self._edits.remove(edit)
 
     def disown(self, roots: set[str]) -> None:
         """These strokes were undone: neither they nor their pieces come back when an erasing is undone."""
-        for deed in self._deeds:
-            deed.removed = [stroke for stroke in deed.removed if stroke.root not in roots]
+        for edit in self._edits:
+            edit.removed = [stroke for stroke in edit.removed if stroke.root not in roots]

@@ -136,7 +136,9 @@ class PadService(Service):
 
     def stroke(self, command: PadStrokeCommand) -> PadDone:
         stroke_id, author, points = command.stroke, command.author, command.points
-        if command.phase in ("whole", "begin"):
+        if command.phase == "cancel":
+            change = self._canvas.cancel(stroke_id, author)
+        elif command.phase in ("whole", "begin"):
             whole = command.phase == "whole"
             change = self._canvas.begin(stroke_id, author, command.brush, points, whole=whole)
         else:

@@ -1,6 +1,7 @@
 // A hand at the pad: mouse, fingers and pens become strokes, sent while they are drawn.
 
 import { ask } from "/ask.js";
+import { Contact, penSeen } from "/pad-contact.js";
 import { HEIGHT, WIDTH } from "/pad-ink.js";
 
 const POINTS_AT_ONCE = 200;
@@ -10,9 +11,12 @@ const GONE_QUIETLY = new Set(["no-such-stroke", "finished"]); // erased or timed
 
 let made = 0;
 
-class Pen {
+// A stroke that is drawn here, and how much of it the car has been told.
+class DrawnStroke {
   begun = false;
   lifted = false;
+  withdrawn = false; // it is to leave nothing
+  done = false;
 
   constructor(author, brush, point) {
     this.id = `${author.replace(" ", "-")}-${Date.now().toString(36)}-${++made}`;
@@ -33,8 +37,19 @@ class Pen {
     this.path = null;
   }
 
+  // Also after all of it was sent.
+  withdraw() {
+    this.withdrawn = this.lifted = true;
+    this.done = !this.begun;
+    this.sent = this.points.length;
+  }
+
   // What to send next; `done` once that is the end.
   next() {
+    if (this.withdrawn) {
+      this.done = true;
+      return { phase: "cancel", stroke: this.id };
+    }
     const points = this.points.slice(this.sent, this.sent + POINTS_AT_ONCE);
     this.sent += points.length;
     this.done = this.lifted && this.sent === this.points.length;
@@ -49,8 +64,8 @@ export class Hand {
   #ink;
   #changed;
   #failed;
-  #down = new Map(); // pointer id to its pen; null while it is outside the canvas
-  #pens = []; // those with something to send, and those whose stroke the car has not told yet
+  #contacts = new Map(); // by pointer id
+  #strokes = []; // those with something to send, and those that the car has not told yet
   #sending = false;
 
   // `changed()` is called when there is something new to draw, `failed(sentence)` where the car refuses.
@@ -62,44 +77,85 @@ export class Hand {
     this.#failed = failed;
     canvas.addEventListener("pointerdown", (event) => this.#press(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
-    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-      canvas.addEventListener(end, (event) => this.#release(event));
-    }
+    canvas.addEventListener("pointerup", (event) => this.#lift(event));
+    canvas.addEventListener("lostpointercapture", (event) => this.#lift(event));
+    canvas.addEventListener("pointercancel", (event) => this.#cancel(event));
   }
 
   // What is drawn here and not yet known from the car.
   get strokes() {
-    this.#pens = this.#pens.filter((pen) => pen.waits || !pen.lifted || !this.#isTold(pen));
-    return this.#pens;
+    this.#strokes = this.#strokes.filter((stroke) => stroke.waits || !stroke.lifted || !this.#isTold(stroke));
+    return this.#strokes.filter((stroke) => !stroke.withdrawn);
   }
 
   // The car is gone: what it has not taken is not drawn.
   forget() {
-    this.#down.clear();
-    this.#pens = [];
+    this.#contacts.clear();
+    this.#strokes = [];
   }
 
-  #isTold(pen) {
-    return pen.confirmed && (this.#ink.strokes.has(pen.id) || this.#ink.revision >= pen.confirmed);
+  #isTold(stroke) {
+    if (stroke.withdrawn) return stroke.done;
+    return stroke.confirmed && (this.#ink.strokes.has(stroke.id) || this.#ink.revision >= stroke.confirmed);
   }
 
   #press(event) {
     if (event.button !== 0) return;
     event.preventDefault();
     this.#canvas.focus({ preventScroll: true });
-    this.#canvas.setPointerCapture(event.pointerId);
-    this.#to(event.pointerId, this.#point(event));
+    this.#capture(event.pointerId);
+    const contact = new Contact(event);
+    if (event.pointerType === "pen") {
+      penSeen();
+      for (const other of this.#contacts.values()) if (other.isTouch) this.#ignore(other);
+    }
+    const touches = [contact, ...this.#contacts.values()].filter(({ isTouch }) => isTouch);
+    if (touches.length > 1) for (const touch of touches) touch.alone = false;
+    this.#contacts.set(event.pointerId, contact);
+    this.#draw(contact, contact.take(event, [this.#point(event)]));
+  }
+
+  #capture(pointerId) {
+    try {
+      this.#canvas.setPointerCapture(pointerId);
+    } catch {
+      // It was lifted already.
+    }
   }
 
   #move(event) {
-    if (!this.#down.has(event.pointerId)) return;
+    if (event.pointerType === "pen") penSeen();
+    const contact = this.#contacts.get(event.pointerId);
+    if (!contact) return;
     const events = event.getCoalescedEvents?.() ?? [];
-    for (const each of events.length ? events : [event]) this.#to(event.pointerId, this.#point(each));
+    const points = (events.length ? events : [event]).map((each) => this.#point(each));
+    this.#draw(contact, contact.take(event, points));
   }
 
-  #release(event) {
-    this.#lift(this.#down.get(event.pointerId));
-    this.#down.delete(event.pointerId);
+  #lift(event) {
+    const contact = this.#contacts.get(event.pointerId);
+    if (!contact) return;
+    this.#contacts.delete(event.pointerId);
+    this.#draw(contact, contact.lift());
+    this.#end(contact);
+  }
+
+  // The system has found that a touch was none: a palm's, or a gesture's.
+  #cancel(event) {
+    const contact = this.#contacts.get(event.pointerId);
+    if (contact?.isTouch) this.#ignore(contact);
+    this.#lift(event);
+  }
+
+  #ignore(contact) {
+    contact.ignored = true;
+    for (const stroke of contact.strokes) {
+      stroke.withdraw();
+      if (!this.#strokes.includes(stroke)) this.#strokes.push(stroke);
+    }
+    contact.strokes = [];
+    this.#changed();
+    this.#send();
   }
 
   // In the pad's pixels; null outside.
@@ -110,34 +166,33 @@ export class Hand {
     return x >= 0 && y >= 0 && x < WIDTH && y < HEIGHT ? [x, y] : null;
   }
 
-  #to(pointer, point) {
-    let pen = this.#down.get(pointer);
-    if (point === null) {
-      this.#lift(pen);
-      this.#down.set(pointer, null);
-      return;
+  // A stroke ends where it leaves the canvas, and another begins where it returns.
+  #draw(contact, points) {
+    if (contact.ignored || !points.length) return;
+    for (const point of points) {
+      const stroke = contact.strokes.at(-1);
+      if (point === null) this.#end(contact);
+      else if (!stroke || stroke.lifted) this.#begin(contact, point);
+      else if (stroke.points.length >= POINTS_IN_A_STROKE) {
+        this.#end(contact);
+        this.#begin(contact, stroke.points.at(-1)).add(point);
+      } else stroke.add(point);
     }
-    if (pen && pen.points.length >= POINTS_IN_A_STROKE) {
-      const last = pen.points.at(-1);
-      this.#lift(pen);
-      pen = this.#begin(pointer, last);
-    }
-    if (pen) pen.add(point);
-    else this.#begin(pointer, point);
     this.#changed();
     this.#send();
   }
 
-  #begin(pointer, point) {
-    const pen = new Pen(this.author, this.#ink.brush, point);
-    this.#down.set(pointer, pen);
-    this.#pens.push(pen);
-    return pen;
+  #begin(contact, point) {
+    const stroke = new DrawnStroke(this.author, this.#ink.brush, point);
+    contact.strokes.push(stroke);
+    this.#strokes.push(stroke);
+    return stroke;
   }
 
-  #lift(pen) {
-    if (!pen || pen.lifted) return;
-    pen.lifted = true;
+  #end(contact) {
+    const stroke = contact.strokes.at(-1);
+    if (!stroke || stroke.lifted) return;
+    stroke.lifted = true;
     this.#send();
   }
 
@@ -145,14 +200,16 @@ export class Hand {
   async #send() {
     if (this.#sending) return;
     this.#sending = true;
-    for (let pen; (pen = this.#pens.find((each) => each.waits)); ) {
-      const { data, error, code } = await ask("pad.stroke", { ...pen.next(), author: this.author });
+    for (let stroke; (stroke = this.#strokes.find((each) => each.waits)); ) {
+      const { data, error, code } = await ask("pad.stroke", { ...stroke.next(), author: this.author });
       if (error === undefined) {
-        pen.confirmed = data.revision;
+        stroke.confirmed = data.revision;
         continue;
       }
-      this.#pens = this.#pens.filter((each) => each !== pen);
-      for (const [pointer, each] of this.#down) if (each === pen) this.#down.delete(pointer);
+      this.#strokes = this.#strokes.filter((each) => each !== stroke);
+      for (const [pointer, contact] of this.#contacts) {
+        if (contact.strokes.at(-1) === stroke) this.#contacts.delete(pointer);
+      }
       if (!GONE_QUIETLY.has(code)) this.#failed(error);
       this.#changed();
     }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import zmq
@@ -16,6 +16,7 @@ from messages.command import Command, Result
 from messages.pad import BRUSH, PadResult
 from messages.pad_commands import PadAutomatic, PadBrush, PadErase, PadRecognize, PadSave, PadStrokes
 from messages.rpc.clients import CommandClient
+from tests.services.overlay.conftest import Overlay
 from tests.services.processes import Onlooker, service
 
 AnyResult = TypeVar("AnyResult", bound=Result)
@@ -93,3 +94,50 @@ def pad(running_pad: Pad) -> Pad:
     )
     running_pad.onlooker.heard.clear()
     return running_pad
+
+
+@pytest.fixture(scope="module")
+def served(running_pad: Pad) -> Iterator[Overlay]:
+    """The page's server beside the pad."""
+    overlay = Overlay(running_pad.runtime / "run", running_pad.runtime / "state").start()
+    try:
+        yield overlay.listening()
+    finally:
+        overlay.stop()
+
+
+@pytest.fixture
+def tabs(pad: Pad, served: Overlay, browser: Any) -> Iterator[Any]:
+    """Opens the page in a browser of its own; none may complain."""
+    contexts: list[Any] = []
+    complaints: list[str] = []
+
+    def open_page(**options: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(served.address)
+        page.wait_for_selector("#pad-erase:enabled")
+        page.locator("#pad-canvas").scroll_into_view_if_needed()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def on_page(page: Any, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Pad pixels as places on the screen."""
+    frame = page.locator("#pad-canvas").bounding_box()
+    scale = frame["width"] / 520
+    return [(frame["x"] + (x + 0.5) * scale, frame["y"] + (y + 0.5) * scale) for x, y in points]
+
+
+def wait_read(page: Any, text: str) -> None:
+    """Until this stands beneath the boxes, of the canvas as it is."""
+    for box, label in enumerate(text, 1):
+        page.wait_for_selector(f".pad-box:nth-child({box}) .digit-label:text-is('{label}')")
+    page.wait_for_selector("#pad-results[data-fresh=true]")

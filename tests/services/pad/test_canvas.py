@@ -93,6 +93,23 @@ def test_only_so_many_strokes_are_drawn_at_once() -> None:
     canvas.begin("a dot", "me", None, DOT, whole=True)
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_cancelled_stroke_was_never_there(finished: bool) -> None:
+    canvas = Canvas()
+    canvas.begin("kept", "me", None, DOT, whole=True)
+    canvas.begin("palm", "me", None, [(30.0, 100.0)], whole=finished)
+    with pytest.raises(CommandRefused) as caught:
+        canvas.cancel("palm", "you")
+    assert code_of(caught) == "not-yours"
+    change = canvas.cancel("palm", "me")
+    assert (change.kind, change.removed) == ("undo", ("palm",))
+    assert [stroke.id for stroke in canvas.strokes] == ["kept"]
+    with pytest.raises(CommandRefused) as caught:
+        canvas.cancel("palm", "me")
+    assert code_of(caught) == "no-such-stroke"
+    assert canvas.undo("me").removed == ("kept",), "what was cancelled can't be undone"
+
+
 def test_a_hand_that_vanishes_leaves_a_finished_stroke(monkeypatch: pytest.MonkeyPatch) -> None:
     canvas = Canvas()
     canvas.begin("a", "me", None, DOT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,51 +10,10 @@ import pytest
 from messages.pad_commands import PadStrokeCommand, PadUndo, PadWrite
 from services.pad.writing import written
 from tests.conftest import wait_for
-from tests.services.overlay.conftest import Overlay
-from tests.services.pad.conftest import Pad
+from tests.services.pad.conftest import Pad, on_page, wait_read
 
 DRAWN = written("06234", seed=3)[1]
 CROSSED = ((425, 65), (490, 135), (490, 65), (425, 135), (425, 65), (490, 65), (490, 135), (425, 135))
-
-
-@pytest.fixture(scope="module")
-def served(running_pad: Pad) -> Iterator[Overlay]:
-    """The page's server beside the pad."""
-    overlay = Overlay(running_pad.runtime / "run", running_pad.runtime / "state").start()
-    try:
-        yield overlay.listening()
-    finally:
-        overlay.stop()
-
-
-@pytest.fixture
-def tabs(pad: Pad, served: Overlay, browser: Any) -> Iterator[Any]:
-    """Opens the page in a browser of its own; none may complain."""
-    contexts: list[Any] = []
-    complaints: list[str] = []
-
-    def open_page(**options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(served.address)
-        page.wait_for_selector("#pad-erase:enabled")
-        page.locator("#pad-canvas").scroll_into_view_if_needed()
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-def on_page(page: Any, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Pad pixels as places on the screen."""
-    frame = page.locator("#pad-canvas").bounding_box()
-    scale = frame["width"] / 520
-    return [(frame["x"] + (x + 0.5) * scale, frame["y"] + (y + 0.5) * scale) for x, y in points]
 
 
 def draw(page: Any, strokes: Sequence[Sequence[tuple[float, float]]]) -> None:
@@ -79,13 +38,6 @@ class Fingers:
     def touch(self, kind: str, *places: tuple[float, float]) -> None:
         points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(on_page(self._page, places))]
         self._session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-
-def wait_read(page: Any, text: str) -> None:
-    """Until this stands beneath the boxes, of the canvas as it is."""
-    for box, label in enumerate(text, 1):
-        page.wait_for_selector(f".pad-box:nth-child({box}) .digit-label:text-is('{label}')")
-    page.wait_for_selector("#pad-results[data-fresh=true]")
 
 
 def dark_pixels(page: Any, box: int) -> int:
