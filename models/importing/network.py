@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 Weights = NDArray[np.float32]
 Shape = tuple[int, ...]
-Function = Literal["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "softmax"]
+Function = Literal[
+    "abs", "elu", "exp", "gelu", "gelu_tanh", "leaky_relu", "log", "log_softmax", "relu", "relu6",
+    "sigmoid", "silu", "softmax", "tanh",
+]  # fmt: skip
+Combination = Literal["add", "subtract", "multiply", "divide", "maximum", "minimum"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Reshape(Operation):
 
 @dataclass(frozen=True)
 class Activate(Operation):
-    """A function of each number, or softmax over the last axis; `slope` is leaky_relu's below zero."""
+    """A function of each number, or (log) softmax over the last axis; `slope` is leaky_relu's below zero."""
 
     function: Function
     slope: float = 0.0
@@ -79,7 +83,7 @@ class Activate(Operation):
 
 @dataclass(frozen=True)
 class Affine(Operation):
-    """x × scale + offset, both (channels,) or (1,)."""
+    """x × scale + offset, both of the last axes of x, or 1 in place of a length."""
 
     scale: Weights
     offset: Weights
@@ -101,8 +105,39 @@ class Pad(Operation):
 
 
 @dataclass(frozen=True)
-class Add(Operation):
-    """The sum of two values of one shape."""
+class Crop(Operation):
+    """The part of the image of the output's size that begins in row `top` and column `left`."""
+
+    top: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Resize(Operation):
+    """The image in the output's size, by linear interpolation or the nearest pixel."""
+
+    linear: bool
+
+
+@dataclass(frozen=True)
+class ParametricRelu(Operation):
+    """x above zero, x × slopes below; slopes of x's shape, or 1 in place of a length."""
+
+    slopes: Weights
+
+
+@dataclass(frozen=True)
+class Combine(Operation):
+    """Two values, number by number; an axis of length 1 is repeated."""
+
+    combination: Combination
+
+
+@dataclass(frozen=True)
+class Concatenate(Operation):
+    """Values side by side along an axis, counted without the batch."""
+
+    axis: int
 
 
 @dataclass(frozen=True)

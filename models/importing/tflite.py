@@ -1,4 +1,4 @@
-"""Write a network as `.tflite`, float32, with the schema that LiteRT's wheel ships.
+"""Write a network as `.tflite`, float32.
 
 The batch is 1 in the file and may be resized. TensorFlow Lite's operators are Keras's, with the weights laid
 out otherwise (https://ai.google.dev/edge/litert/models/convert, `tensorflow/lite/schema/schema.fbs`).
@@ -6,106 +6,56 @@ out otherwise (https://ai.google.dev/edge/litert/models/convert, `tensorflow/lit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import singledispatchmethod
-from typing import Any
 
-import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from numpy.typing import NDArray
 
 from models.importing.network import (
     Activate,
-    Add,
     Affine,
     AtMost,
+    Combine,
+    Concatenate,
     Convolution,
+    Crop,
     Dense,
     GlobalPool,
     Network,
     Operation,
     Pad,
+    ParametricRelu,
     Pool,
     Reshape,
+    Resize,
 )
+from models.importing.tflite_graph import Graph
 
-_IDENTIFIER = b"TFL3"
 _SIMPLE = {
+    "abs": schema.BuiltinOperator.ABS,
+    "elu": schema.BuiltinOperator.ELU,
+    "exp": schema.BuiltinOperator.EXP,
+    "log": schema.BuiltinOperator.LOG,
+    "log_softmax": schema.BuiltinOperator.LOG_SOFTMAX,
     "relu": schema.BuiltinOperator.RELU,
     "relu6": schema.BuiltinOperator.RELU6,
-    "elu": schema.BuiltinOperator.ELU,
     "sigmoid": schema.BuiltinOperator.LOGISTIC,
     "tanh": schema.BuiltinOperator.TANH,
 }
 """Functions that are an operator without options."""
+_COMBINED = {
+    "add": (schema.BuiltinOperator.ADD, schema.AddOptionsT),
+    "subtract": (schema.BuiltinOperator.SUB, schema.SubOptionsT),
+    "multiply": (schema.BuiltinOperator.MUL, schema.MulOptionsT),
+    "divide": (schema.BuiltinOperator.DIV, schema.DivOptionsT),
+    "maximum": (schema.BuiltinOperator.MAXIMUM, schema.MaximumMinimumOptionsT),
+    "minimum": (schema.BuiltinOperator.MINIMUM, schema.MaximumMinimumOptionsT),
+}
 
 
 def write(network: Network) -> bytes:
     """The network as the content of a `.tflite` file."""
     return _Writer(network).network()
-
-
-class Graph:
-    """The tensors and operators of a `.tflite` file under construction, float32, batch first.
-
-    Example: `x = graph.value((1, 28, 28, 1), "input")`, operators from there, `graph.content([x], [y])`.
-    """
-
-    def __init__(self) -> None:
-        self._tensors: list[Any] = []
-        self._buffers: list[Any] = [schema.BufferT()]  # the first is empty by convention: no content
-        self._operators: list[Any] = []
-        self._codes: dict[int, int] = {}
-
-    def content(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        """The file, which takes and gives these tensors."""
-        graph = schema.SubGraphT()
-        graph.tensors, graph.operators = self._tensors, self._operators
-        graph.inputs, graph.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
-        model = schema.ModelT()
-        model.version, model.description = 3, "smartcar"
-        model.buffers, model.subgraphs = self._buffers, [graph]
-        model.operatorCodes = [_code(builtin) for builtin in self._codes]
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(model.Pack(builder), _IDENTIFIER)
-        return bytes(builder.Output())
-
-    def value(self, shape: tuple[int, ...], name: str = "", variable: Sequence[int] = (0,)) -> int:
-        """A new tensor that is computed; its `variable` axes may be resized."""
-        tensor = self._tensor(shape, name or f"value_{len(self._tensors)}")
-        signature = [-1 if axis in variable else size for axis, size in enumerate(shape)]
-        self._tensors[tensor].shapeSignature = np.array(signature, np.int32)
-        return tensor
-
-    def constant(self, content: NDArray[Any]) -> int:
-        """A new tensor with this content, int32 or float32."""
-        number = self._tensor(content.shape, f"constant_{len(self._tensors)}")
-        if content.dtype == np.int32:
-            self._tensors[number].type = schema.TensorType.INT32
-        held = schema.BufferT()
-        held.data = np.frombuffer(np.ascontiguousarray(content).tobytes(), np.uint8)
-        self._buffers.append(held)
-        self._tensors[number].buffer = len(self._buffers) - 1
-        return number
-
-    def operator(self, builtin: int, inputs: Sequence[int], output: int, options: Any = None) -> None:
-        """Compute the tensor `output` from `inputs` by a builtin operator of the schema."""
-        operator = schema.OperatorT()
-        operator.opcodeIndex = self._codes.setdefault(builtin, len(self._codes))
-        operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
-        if options is not None:
-            operator.builtinOptions = options
-            operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__[:-1])
-        self._operators.append(operator)
-
-    def _tensor(self, shape: tuple[int, ...], name: str) -> int:
-        tensor = schema.TensorT()
-        tensor.name, tensor.buffer = name, 0
-        tensor.shape = np.array(shape, np.int32)
-        tensor.type = schema.TensorType.FLOAT32
-        self._tensors.append(tensor)
-        return len(self._tensors) - 1
 
 
 class _Writer(Graph):
@@ -195,6 +145,10 @@ class _Writer(Graph):
             leaky = schema.LeakyReluOptionsT()
             leaky.alpha = operation.slope
             self.operator(schema.BuiltinOperator.LEAKY_RELU, [x], self._result(operation), leaky)
+        elif operation.function in ("gelu", "gelu_tanh"):
+            gelu = schema.GeluOptionsT()
+            gelu.approximate = operation.function == "gelu_tanh"
+            self.operator(schema.BuiltinOperator.GELU, [x], self._result(operation), gelu)
         elif operation.function == "silu":
             gate = self._between(self._network.shapes[operation.inputs[0]])
             self.operator(schema.BuiltinOperator.LOGISTIC, [x], gate)
@@ -226,16 +180,42 @@ class _Writer(Graph):
         self.operator(schema.BuiltinOperator.PAD, inputs, self._result(operation), schema.PadOptionsT())
 
     @_write.register
-    def _(self, operation: Add) -> None:
+    def _(self, operation: Crop) -> None:
+        height, width, channels = self._network.shapes[operation.output]
+        begin = np.array([0, operation.top, operation.left, 0], np.int32)
+        size = np.array([-1, height, width, channels], np.int32)
+        inputs = [self._values[operation.inputs[0]], self.constant(begin), self.constant(size)]
+        self.operator(schema.BuiltinOperator.SLICE, inputs, self._result(operation), schema.SliceOptionsT())
+
+    @_write.register
+    def _(self, operation: Resize) -> None:
+        size = np.array(self._network.shapes[operation.output][:2], np.int32)
+        inputs = [self._values[operation.inputs[0]], self.constant(size)]
+        operators = schema.BuiltinOperator
+        builtin = operators.RESIZE_BILINEAR if operation.linear else operators.RESIZE_NEAREST_NEIGHBOR
+        options = (
+            schema.ResizeBilinearOptionsT if operation.linear else schema.ResizeNearestNeighborOptionsT
+        )()
+        options.halfPixelCenters = True
+        self.operator(builtin, inputs, self._result(operation), options)
+
+    @_write.register
+    def _(self, operation: ParametricRelu) -> None:
+        inputs = [self._values[operation.inputs[0]], self.constant(operation.slopes)]
+        self.operator(schema.BuiltinOperator.PRELU, inputs, self._result(operation))
+
+    @_write.register
+    def _(self, operation: Combine) -> None:
         inputs = [self._values[value] for value in operation.inputs]
-        self.operator(schema.BuiltinOperator.ADD, inputs, self._result(operation), schema.AddOptionsT())
+        builtin, options = _COMBINED[operation.combination]
+        self.operator(builtin, inputs, self._result(operation), options())
 
-
-def _code(builtin: int) -> Any:
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.version = builtin, 1
-    code.deprecatedBuiltinCode = min(builtin, schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES)
-    return code
+    @_write.register
+    def _(self, operation: Concatenate) -> None:
+        options = schema.ConcatenationOptionsT()
+        options.axis = operation.axis + 1
+        inputs = [self._values[value] for value in operation.inputs]
+        self.operator(schema.BuiltinOperator.CONCATENATION, inputs, self._result(operation), options)
 
 
 def _padding(same: bool) -> int:

@@ -29,12 +29,14 @@ _TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint", "_momentum")
 """Endings of settings that matter to training alone."""
 
 
+WeightPlaces = Sequence[tuple[File, tuple[str, ...]]]
+"""Where weights lie: each in an HDF5 file, by its path there."""
+
+
 class Layer:
     """A layer of the allow-list, not yet understood."""
 
-    def __init__(
-        self, kind: str, name: str, config: dict[str, Any], weights: Sequence[tuple[File, tuple[str, ...]]]
-    ):
+    def __init__(self, kind: str, name: str, config: dict[str, Any], weights: WeightPlaces):
         self.kind = kind
         self.name = name
         self._config = config
@@ -61,6 +63,17 @@ class Layer:
         """The setting as it stands, tuples and NumPy scalars as lists and numbers."""
         self._taken.add(key)
         return plain(self._config.get(key, default))
+
+    def take_all(self) -> None:
+        """Every setting, because none has a meaning here."""
+        self._taken.update(self._config)
+
+    def inner(self, key: str) -> Layer | None:
+        """The layer without weights that a setting is; None where it is something else."""
+        value = self.take(key)
+        if not isinstance(value, dict) or not isinstance(value.get("config"), dict):
+            return None
+        return Layer(str(value.get("class_name"))[:60], self.name, value["config"], ())
 
     def whole(self, key: str, default: Any = None, low: int = 1) -> int:
         """A whole number from `low` to MAX_LENGTH."""
@@ -175,6 +188,17 @@ class Layer:
                 f"Layer {self.name!r} ({self.kind}) has NaN or infinite weights: the training diverged.",
             )
         return weights
+
+    def drop_weight(self) -> None:
+        """Passes over the next of the layer's weights, where there is one."""
+        del self._weights[:1]
+
+
+def bad(what: str) -> Refusal:
+    """The refusal of a network that makes no sense."""
+    return Refusal(
+        Reason.BAD_CONFIG, f"The network in the file makes no sense: {what}. Save it anew with model.save(…)."
+    )
 
 
 def too_complex(what: str, limit: int) -> Refusal:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from models.bundle import zipped
 from models.bundle.manifest import MAX_SOURCE_BYTES
 from models.importing.keras.hdf5 import SIGNATURE, File
-from models.importing.keras.layer import Layer
-from models.importing.keras.topology import Entry, bad, layers, network, refuse_code
+from models.importing.keras.layer import WeightPlaces, bad
+from models.importing.keras.layers import NESTED
+from models.importing.keras.topology import MAX_DEPTH, Entry, layers, network, refuse_code
 from models.importing.network import Activate, Network
 from models.refusal import Reason, Refusal
 
@@ -23,6 +25,8 @@ _PROBABILITY_LOSSES = {
     "SparseCategoricalCrossentropy",
 }
 """Losses that take probabilities unless they are told `from_logits`."""
+_KERAS_2_12 = "_layer_checkpoint_dependencies"
+"""What Keras 2.12 calls the folder of layers."""
 _PARTS = {"config.json": _MAX_JSON, "metadata.json": _MAX_JSON, "model.weights.h5": MAX_SOURCE_BYTES}
 
 
@@ -81,11 +85,29 @@ def _read_h5(content: bytes) -> Network:
     refuse_code(training, training=True)
     version = about.get("keras_version")
 
-    def layer_of(kind: str, name: str, inner: dict[str, Any]) -> Layer:
-        paths = _h5_weights(file, name) if file.has("model_weights", name) else []
-        return Layer(kind, name, inner, [(file, path) for path in paths])
+    found = network(config, _H5Weights(file), version if isinstance(version, str) else None)
+    return _checked(found, training)
 
-    return _checked(network(config, layer_of, version if isinstance(version, str) else None), training)
+
+class _H5Weights:
+    """A group for each layer; a model in the model has those of all its layers in its group."""
+
+    def __init__(self, file: File, inside: Sequence[tuple[str, ...]] | None = None) -> None:
+        self._file, self._inside = file, inside
+
+    def of(self, entry: Entry) -> WeightPlaces:
+        """Of a layer in a model in the model: those under its name, or without a name (Normalization)."""
+        if self._inside is None:
+            return [(self._file, path) for path in self._group(entry.name)]
+        named = [path for path in self._inside if path[-2] == entry.name]
+        bare = [path for path in self._inside if len(path) == 3 and entry.kind == "Normalization"]
+        return [(self._file, path) for path in named or bare]
+
+    def within(self, entry: Entry) -> Self:
+        return type(self)(self._file, self._group(entry.name) if self._inside is None else self._inside)
+
+    def _group(self, layer: str) -> list[tuple[str, ...]]:
+        return _h5_weights(self._file, layer) if self._file.has("model_weights", layer) else []
 
 
 def _h5_weights(file: File, layer: str) -> list[tuple[str, ...]]:
@@ -127,37 +149,58 @@ def _read_zip(content: bytes) -> Network:
     about = _json(parts["metadata.json"], "metadata.json")
     version = about.get("keras_version") if isinstance(about, dict) else None
     file = File(parts["model.weights.h5"])
-    weights = _zip_weights(file, layers(config.get("config")))
-
-    def layer_of(kind: str, name: str, inner: dict[str, Any]) -> Layer:
-        return Layer(kind, name, inner, [(file, path) for path in weights.get(name, [])])
-
-    found = network(config, layer_of, version if isinstance(version, str) else None)
+    above = "layers" if file.has("layers") else _KERAS_2_12
+    weights = _ZipWeights(file, (above,), layers(config.get("config")))
+    found = network(config, weights, version if isinstance(version, str) else None)
     return _checked(found, config.get("compile_config"))
 
 
-def _zip_weights(file: File, found: list[Entry]) -> dict[str, list[tuple[str, ...]]]:
-    """Where each layer's weights are, by the layer's name.
+class _ZipWeights:
+    """A folder for each layer, named after its class and counted in the order of the layers: `dense_1`.
 
-    The folders are named after the class and counted, in the order of the layers: `dense`, `dense_1`. Keras
-    2.12 has another name for the folder above, and counts some layers twice; so of the folders of a class
-    those that hold weights are taken in their order.
+    A model in the model has a folder with such folders. Keras 2.12 counts some layers twice; so of the
+    folders of a class those that hold weights are taken in their order, where they are as many as the layers.
     """
-    above = "layers" if file.has("layers") else "_layer_checkpoint_dependencies"
-    folders = list(file.group(above).links)
-    weights: dict[str, list[tuple[str, ...]]] = {}
-    for kind in {entry.kind for entry in found}:
-        stem = re.compile(rf"{_snake_case(kind)}(?:_(\d{{1,6}}))?")
-        counted = sorted((int(match[1] or 0), name) for name in folders if (match := stem.fullmatch(name)))
-        holding = [held for _, name in counted if (held := _variables(file, above, name))]
-        owners = [entry.name for entry in found if entry.kind == kind]
-        if holding and len(holding) != len(owners):
-            raise Refusal(
-                Reason.BAD_WEIGHTS,
-                f"The file has weights for {len(holding)} {kind} layers, and {len(owners)} layers.",
-            )
-        weights.update(zip(owners, holding, strict=False))
-    return weights
+
+    def __init__(self, file: File, above: tuple[str, ...], found: Sequence[Entry]) -> None:
+        self._file = file
+        self._folders: dict[str, tuple[str, ...]] = {}
+        names = list(file.group(*above).links) if file.has(*above) else []
+        for kind in {entry.kind for entry in found}:
+            stem = re.compile(rf"{_snake_case(kind)}(?:_(\d{{1,6}}))?")
+            counted = {
+                int(match[1] or 0): (*above, name) for name in names if (match := stem.fullmatch(name))
+            }
+            holding = {number: folder for number, folder in sorted(counted.items()) if self._holds(folder)}
+            owners = [entry.name for entry in found if entry.kind == kind]
+            if len(holding) == len(owners):
+                self._folders.update(zip(owners, holding.values(), strict=True))
+            elif kind in NESTED and all(number < len(owners) for number in holding):
+                self._folders.update({owners[number]: folder for number, folder in holding.items()})
+            elif holding:
+                raise Refusal(
+                    Reason.BAD_WEIGHTS,
+                    f"The file has weights for {len(holding)} {kind} layers, and {len(owners)} layers.",
+                )
+
+    def of(self, entry: Entry) -> WeightPlaces:
+        folder = self._folders.get(entry.name)
+        return [(self._file, path) for path in _variables(self._file, *folder)] if folder else []
+
+    def within(self, entry: Entry) -> Self:
+        folder = self._folders.get(entry.name, ("none",))
+        return type(self)(self._file, (*folder, "layers"), layers(entry.config))
+
+    def _holds(self, folder: tuple[str, ...], depth: int = MAX_DEPTH) -> bool:
+        """Whether there are weights in the folder, or in those of a model in the model."""
+        if _variables(self._file, *folder):
+            return True
+        inner = (*folder, "layers")
+        return (
+            depth > 0
+            and self._file.has(*inner)
+            and any(self._holds((*inner, name), depth - 1) for name in self._file.group(*inner).links)
+        )
 
 
 def _variables(file: File, *folder: str) -> list[tuple[str, ...]]:

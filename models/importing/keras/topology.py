@@ -7,15 +7,20 @@ allow-list, and whatever names code refuses the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, Self
 
-from models.importing.keras.layer import MAX_LENGTH, Layer, plain, size, too_complex
-from models.importing.keras.layers import KNOWN, LAYERS, MAX_VALUES, Graph, add
+from models.importing.keras.connections import inbound, only_end
+from models.importing.keras.graph import MAX_VALUES, Graph, Value
+from models.importing.keras.layer import MAX_LENGTH, Layer, WeightPlaces, bad, plain, size, too_complex
+from models.importing.keras.layers import KNOWN, LAYERS, NESTED
+from models.importing.keras.merging_layers import MERGING_LAYERS
 from models.importing.network import Network, Shape
 from models.refusal import Reason, Refusal
 
 MAX_LAYERS = 256
+"""Of a model, those of models in it not counted."""
+MAX_DEPTH = 8
+"""Models within one another."""
 _KERAS = re.compile(r"(keras|tf_keras|tensorflow\.(python\.)?keras)(\.[A-Za-z0-9_.]+)?")
 _CODE = {
     "Lambda",
@@ -27,15 +32,6 @@ _CODE = {
     "FlaxLayer",
 }
 _WRAPPED = {"__lambda__", "__typespec__", "__tensor__", "__bytes__", "__ellipsis__", "__method__"}
-
-LayerOf = Callable[[str, str, dict[str, Any]], Layer]
-"""Makes a layer of its class, its name and its configuration; brings its weights along."""
-
-
-def bad(what: str) -> Refusal:
-    return Refusal(
-        Reason.BAD_CONFIG, f"The network in the file makes no sense: {what}. Save it anew with model.save(…)."
-    )
 
 
 def refuse_code(config: Any, training: bool = False) -> None:
@@ -71,24 +67,6 @@ def _refuse_object(part: dict[str, Any], training: bool) -> None:
         )
 
 
-def network(model: Any, layer_of: LayerOf, keras_version: str | None) -> Network:
-    """The network that a model's configuration, read as JSON, and its layers make."""
-    if not isinstance(model, dict) or not isinstance(model.get("config"), dict | list):
-        raise bad("there is none")
-    kind, config = model.get("class_name"), model["config"]
-    if kind == "Sequential":
-        graph, output = _sequential(config, layer_of)
-    elif kind in ("Functional", "Model") and isinstance(config, dict):
-        graph, output = _functional(config, layer_of)
-    else:
-        raise Refusal(
-            Reason.UNSUPPORTED_LAYER,
-            f"The model is a {str(kind)[:60]}; the car reads Sequential and Functional models. "
-            "Convert it on a PC with smartcar model bundle.",
-        )
-    return Network(tuple(graph.shapes), tuple(graph.operations), output, keras_version)
-
-
 class Entry(NamedTuple):
     """A layer as the configuration lists it."""
 
@@ -96,6 +74,44 @@ class Entry(NamedTuple):
     name: str
     config: dict[str, Any]
     inbound: Any
+
+
+class Weights(Protocol):
+    """Where the layers of a model have their weights in the file."""
+
+    def of(self, entry: Entry) -> WeightPlaces:
+        """Of one layer, in its own order."""
+
+    def within(self, entry: Entry) -> Self:
+        """Of the layers of a model that is itself a layer."""
+
+
+def network(model: Any, weights: Weights, keras_version: str | None) -> Network:
+    """The network that a model's configuration, read as JSON, and its weights make."""
+    if not isinstance(model, dict) or not isinstance(model.get("config"), dict | list):
+        raise bad("there is none")
+    kind, config = str(model.get("class_name"))[:60], model["config"]
+    if kind not in NESTED:
+        raise Refusal(
+            Reason.UNSUPPORTED_LAYER,
+            f"The model is a {kind}; the car reads Sequential and Functional models. "
+            "Convert it on a PC with smartcar model bundle.",
+        )
+    graph, output = _model(kind, config, weights)
+    return Network(tuple(graph.shapes), tuple(graph.operations), output, keras_version)
+
+
+def _model(
+    kind: str, config: Any, weights: Weights, within: tuple[Graph, Value] | None = None, depth: int = 1
+) -> tuple[Graph, Value]:
+    """The graph with what a model does, and the value of its output; `within` a graph, to a value of it."""
+    if depth > MAX_DEPTH:
+        raise too_complex("models within one another", MAX_DEPTH)
+    if kind == "Sequential":
+        return _sequential(config, weights, within, depth)
+    if not isinstance(config, dict):
+        raise bad("there is none")
+    return _functional(config, weights, within, depth)
 
 
 def layers(config: Any) -> list[Entry]:
@@ -149,16 +165,19 @@ def _shape_of(config: dict[str, Any]) -> Any:
     return None
 
 
-def _input_layer(entry: Entry, layer_of: LayerOf) -> Shape:
-    """The shape that an InputLayer declares."""
-    layer = layer_of(entry.kind, entry.name, entry.config)
+def _entered(entry: Entry, within: tuple[Graph, Value] | None) -> tuple[Graph, Value]:
+    """The graph and the value at an InputLayer: of a model in a model it is what comes in."""
+    layer = Layer(entry.kind, entry.name, entry.config, ())
     for key in ("batch_shape", "batch_input_shape", "optional"):
         layer.take(key)
     layer.finish()
-    return _input_shape(_shape_of(entry.config))
+    return within or (Graph(_input_shape(_shape_of(entry.config))), 0)
 
 
-def _run(layer: Layer, graph: Graph, x: int) -> int:
+def _run(entry: Entry, weights: Weights, graph: Graph, x: Value, depth: int) -> Value:
+    if entry.kind in NESTED:
+        return _model(entry.kind, entry.config, weights.within(entry), (graph, x), depth + 1)[1]
+    layer = Layer(entry.kind, entry.name, entry.config, weights.of(entry))
     for key in ("batch_input_shape", "batch_shape"):
         layer.take(key)  # Keras 2 repeats the input's shape in the first layer
     y = LAYERS[layer.kind](layer, graph, x)
@@ -166,111 +185,54 @@ def _run(layer: Layer, graph: Graph, x: int) -> int:
     return y
 
 
-def _sequential(config: Any, layer_of: LayerOf) -> tuple[Graph, int]:
+def _sequential(
+    config: Any, weights: Weights, within: tuple[Graph, Value] | None, depth: int
+) -> tuple[Graph, Value]:
     first, *rest = found = layers(config)
     if first.kind == "InputLayer":
-        graph, found = Graph(_input_layer(first, layer_of)), rest
+        (graph, x), found = _entered(first, within), rest
+    elif within is not None:
+        graph, x = within
     else:
         declared = _shape_of(first.config)
         if declared is None and isinstance(config, dict):
             declared = config.get("build_input_shape")
-        graph = Graph(_input_shape(declared))
-    x = 0
+        graph, x = Graph(_input_shape(declared)), 0
     for entry in found:
-        if entry.kind not in LAYERS:
+        if entry.kind not in LAYERS and entry.kind not in NESTED:
             raise bad(f"layer {entry.name!r} stands in a row of layers")
-        x = _run(layer_of(entry.kind, entry.name, entry.config), graph, x)
+        x = _run(entry, weights, graph, x, depth)
     return graph, x
 
 
-def _functional(config: dict[str, Any], layer_of: LayerOf) -> tuple[Graph, int]:
+def _functional(
+    config: dict[str, Any], weights: Weights, within: tuple[Graph, Value] | None, depth: int
+) -> tuple[Graph, Value]:
     waiting = layers(config)
-    entrance, exit_ = _only(config.get("input_layers"), "input"), _only(config.get("output_layers"), "output")
-    sources = {entry.name: _inbound(entry.inbound, entry.name) for entry in waiting}
+    entrance, exit_ = (
+        only_end(config.get("input_layers"), "input"),
+        only_end(config.get("output_layers"), "output"),
+    )
+    sources = {entry.name: inbound(entry.inbound, entry.name) for entry in waiting}
     first = next((entry for entry in waiting if entry.name == entrance), None)
     if first is None or first.kind != "InputLayer" or exit_ not in sources:
         raise bad("its input or output is none of its layers")
-    graph = Graph(_input_layer(first, layer_of))
-    values = {entrance: 0}
+    graph, x = _entered(first, within)
+    values = {entrance: x}
     waiting.remove(first)
     while waiting:
         ready = [entry for entry in waiting if all(source in values for source in sources[entry.name])]
         if not ready:
             raise bad("its layers wait for one another")
         for entry in ready:
-            layer = layer_of(entry.kind, entry.name, entry.config)
             inputs = [values[source] for source in sources[entry.name]]
-            if entry.kind == "Add" and len(inputs) > 1:
-                values[entry.name] = add(layer, graph, inputs)
+            if entry.kind in MERGING_LAYERS and len(inputs) > 1:
+                layer = Layer(entry.kind, entry.name, entry.config, weights.of(entry))
+                values[entry.name] = MERGING_LAYERS[entry.kind](layer, graph, inputs)
                 layer.finish()
-            elif entry.kind in LAYERS and len(inputs) == 1:
-                values[entry.name] = _run(layer, graph, inputs[0])
+            elif (entry.kind in LAYERS or entry.kind in NESTED) and len(inputs) == 1:
+                values[entry.name] = _run(entry, weights, graph, inputs[0], depth)
             else:
                 raise bad(f"layer {entry.name!r} has {len(inputs)} inputs")
         waiting = [entry for entry in waiting if entry.name not in values]
     return graph, values[exit_]
-
-
-def _only(ends: Any, what: str) -> str:
-    """The one layer of `input_layers` or `output_layers`: [name, 0, 0], or a list of one such."""
-    if isinstance(ends, list) and len(ends) == 1:
-        ends = ends[0]
-    if isinstance(ends, list) and ends and isinstance(ends[0], list):
-        raise Refusal(
-            Reason.UNSUPPORTED_LAYER, f"The network has {len(ends)} {what}s; the car needs one of each."
-        )
-    return _source(ends)
-
-
-def _source(history: Any) -> str:
-    if (
-        not isinstance(history, list)
-        or len(history) < 3
-        or not isinstance(history[0], str)
-        or history[1] != 0
-        or history[2] != 0
-    ):
-        raise Refusal(
-            Reason.UNSUPPORTED_LAYER,
-            "A layer is used more than once or has more than one output; the car reads plain graphs. "
-            "Convert on a PC with smartcar model bundle.",
-        )
-    return history[0]
-
-
-def _inbound(nodes: Any, name: str) -> list[str]:
-    """The layers that one layer takes its input from, of Keras 2's or Keras 3's notation."""
-    if nodes in (None, []):
-        return []
-    if not isinstance(nodes, list) or len(nodes) != 1:
-        raise Refusal(
-            Reason.UNSUPPORTED_LAYER,
-            f"Layer {name!r} is used more than once; the car reads plain graphs. "
-            "Convert on a PC with smartcar model bundle.",
-        )
-    node = nodes[0]
-    if isinstance(node, list):
-        if not all(isinstance(call, list) and len(call) in (3, 4) for call in node):
-            raise bad(f"the inputs of layer {name!r}")
-        for call in node:
-            _no_arguments(call[3] if len(call) == 4 else {}, name)
-        return [_source(call) for call in node]
-    if not isinstance(node, dict) or not isinstance(node.get("args"), list) or len(node["args"]) != 1:
-        raise bad(f"the inputs of layer {name!r}")
-    _no_arguments(node.get("kwargs", {}), name)
-    given = plain(node["args"][0])
-    found = []
-    for tensor in given if isinstance(given, list) else [given]:
-        if not isinstance(tensor, dict) or tensor.get("class_name") != "__keras_tensor__":
-            raise bad(f"the inputs of layer {name!r}")
-        inner = tensor.get("config")
-        found.append(_source(inner.get("keras_history") if isinstance(inner, dict) else None))
-    return found
-
-
-def _no_arguments(arguments: Any, name: str) -> None:
-    if not isinstance(arguments, dict) or any(value not in (None, False) for value in arguments.values()):
-        raise Refusal(
-            Reason.UNSUPPORTED_SETTING,
-            f"Layer {name!r} is called with arguments, which the car doesn't know.",
-        )

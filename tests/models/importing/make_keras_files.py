@@ -1,4 +1,4 @@
-"""Make the Keras files that the tests read, and what Keras itself answers: `python … FOLDER NAME`.
+"""Make the Keras files that the tests read, and what Keras itself answers: `python … FOLDER NAME [KIND…]`.
 
 Run once under each Keras that is worth a file, in an environment of its own:
 
@@ -98,6 +98,45 @@ def everything(keras: Any) -> Any:
     return keras.Model(start, layers.Softmax()(x))
 
 
+def nested(keras: Any) -> Any:
+    """Models within a model, with augmentation, learned normalisation, branches and newer activations."""
+    layers = keras.layers
+    augmentation = keras.Sequential(
+        [layers.RandomRotation(0.1), layers.RandomZoom(0.1), layers.RandomTranslation(0.1, 0.1)]
+    )
+    features = keras.Sequential(
+        [
+            layers.Conv2D(4, 5, strides=2),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            keras.Sequential([layers.Conv2D(4, 3), layers.BatchNormalization()]),
+        ]
+    )
+    start = keras.Input((10, 10, 4))
+    one, other = layers.Conv2D(3, 3, strides=2)(start), layers.Conv2D(2, 3, strides=2)(start)
+    branches = keras.Model(start, layers.Concatenate()([one, layers.PReLU(shared_axes=[1, 2])(other)]))
+    normalization = layers.Normalization()
+    with np.load(FACTORY / "golden.npz") as golden:
+        normalization.adapt((golden["crops"][:100, ..., None] / 255).astype(np.float32))
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            augmentation,
+            normalization,
+            features,
+            branches,
+            layers.Flatten(),
+            layers.AlphaDropout(0.1),
+            layers.Dense(12, activation="gelu"),
+            layers.Dense(12, activation="selu"),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+KINDS = {"course": course, "convolutional": convolutional, "everything": everything, "nested": nested}
+
+
 def train(model: Any, crops: np.ndarray, labels: np.ndarray, epochs: int) -> None:
     """A little, on the golden digits turned by a pixel: enough to tell digits apart."""
     shifted = [np.roll(crops, shift, axis=axis) for axis in (1, 2) for shift in (-1, 0, 1)]
@@ -148,26 +187,26 @@ def save_as_2_4(model: Any, path: Path) -> None:
 
 
 def main() -> None:
-    folder, name = Path(sys.argv[1]), sys.argv[2]
+    folder, name, *kinds = Path(sys.argv[1]), *sys.argv[2:]
     keras = keras_of(name)
     keras.utils.set_random_seed(1)
     with np.load(FACTORY / "golden.npz") as golden:
         crops, labels = golden["crops"], golden["labels"].astype(int)
     shown = crops[::40]
     expected = {"crops": shown}
-    for kind, epochs in ((course, 25), (convolutional, 12), (everything, 12)):
-        model = kind(keras)
-        train(model, crops, labels, epochs)
+    for kind in kinds or KINDS:
+        model = KINDS[kind](keras)
+        train(model, crops, labels, epochs=25 if kind == "course" else 12)
         x = (shown / np.float32(255)).reshape(len(shown), *model.input_shape[1:])
         for ending in (".h5", ".keras"):
-            path = folder / f"{kind.__name__}-{name}{ending}"
+            path = folder / f"{kind}-{name}{ending}"
             save(keras, model, path, name)
             expected[path.name] = model.predict(x, verbose=0)
         if name == "tf212":
-            path = folder / f"{kind.__name__}-tf24.h5"
+            path = folder / f"{kind}-tf24.h5"
             save_as_2_4(model, path)
             expected[path.name] = model.predict(x, verbose=0)
-    np.savez_compressed(folder / f"expected-{name}.npz", **expected)
+    np.savez_compressed(folder / f"expected-{'-'.join([*kinds, name])}.npz", **expected)
 
 
 if __name__ == "__main__":

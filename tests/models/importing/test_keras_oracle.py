@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from models.importing import keras as reader
+from models.importing.keras.activations import ACTIVATIONS as KNOWN_ACTIVATIONS
 from tests.models.importing.test_keras_reader import answers
 
 keras: Any = pytest.importorskip("tensorflow", reason="TensorFlow is not installed: make test-train").keras
 
-ACTIVATIONS = ["relu", "relu6", "elu", "sigmoid", "tanh", "silu", "leaky_relu", "linear", None]
+ACTIVATIONS = [*sorted(set(KNOWN_ACTIVATIONS) - {"softmax", "log_softmax", "exponential"}), "linear", None]
 
 
 def random_network(rng: np.random.Generator) -> Any:
@@ -36,7 +37,7 @@ def random_network(rng: np.random.Generator) -> Any:
     start = keras.Input(any_of((28, 28, 1), (28, 28), (784,)))
     x = start if len(start.shape) == 4 else layers.Reshape((28, 28, 1))(start)
     for _ in range(small(2, 5)):
-        kind = small(0, 8)
+        kind = small(0, 14)
         padding = any_of("same", "valid")
         if kind == 0 and min(x.shape[1:3]) > 6:
             x = layers.Conv2D(
@@ -64,12 +65,37 @@ def random_network(rng: np.random.Generator) -> Any:
             x = any_of(layers.ReLU(6.0), layers.ReLU(), layers.LeakyReLU(), layers.ReLU(3.0, 0.2))(x)
         elif kind == 7:
             x = layers.Rescaling(any_of(2.0, 0.5), any_of(0.0, -0.5))(x)
+        elif kind == 8:
+            branches = [layers.Conv2D(small(1, 4), 3, padding="same")(x) for _ in range(small(2, 3))]
+            x = layers.Concatenate(axis=any_of(-1, 3))([x, *branches])
+        elif kind == 9:
+            x = layers.PReLU(any_of("uniform", "ones"), shared_axes=any_of(None, [1, 2]))(x)
+        elif kind == 10:
+            merge = any_of(layers.Multiply, layers.Average, layers.Maximum, layers.Minimum, layers.Subtract)
+            x = merge()([x, layers.Conv2D(x.shape[-1], 3, padding="same")(x)])
+        elif kind == 11 and min(x.shape[1:3]) > 6:
+            x = layers.Cropping2D(any_of(1, (1, 2), ((0, 1), (2, 0))))(x)
+        elif kind == 12:
+            x = any_of(layers.Resizing(small(5, 30), small(5, 30)), layers.UpSampling2D(any_of(2, (1, 2))))(x)
+        elif kind == 13:
+            x = layers.Normalization(mean=0.3, variance=any_of(0.5, 2.0))(x)
+        elif kind == 14:
+            inner = keras.Sequential(
+                [
+                    layers.RandomRotation(0.1),
+                    layers.Conv2D(small(1, 4), 3, padding="same", activation=activation()),
+                    layers.BatchNormalization(),
+                    layers.AlphaDropout(0.1),
+                ]
+            )
+            x = inner(x)
         else:
             x = layers.Add()([x, layers.Conv2D(x.shape[-1], 3, padding="same")(x)])
     end = any_of(layers.Flatten, layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
     x = layers.Dense(small(4, 12), activation=activation())(end()(x))
     network = keras.Model(start, layers.Dense(10, activation=any_of("softmax", None))(x))
-    for layer in network.layers:
+    every = [each for layer in network.layers for each in (layer, *getattr(layer, "layers", ()))]
+    for layer in every:
         if isinstance(layer, layers.BatchNormalization):
             layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
     return network

@@ -14,7 +14,7 @@ from models.bundle.bundle import Bundle
 from models.bundle.manifest import GoldenTerms
 from models.importing.conversion import Source, convert
 from models.importing.isolated import import_file
-from models.importing.tflite import Graph
+from models.importing.tflite_graph import Graph
 from models.inference.runtime import Classifier
 from models.refusal import Refusal
 from tests.models.making import FACTORY

@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 from torch import nn
 
-from models.importing.tflite import Graph
+from models.importing.tflite_graph import Graph
 from tools.train.eye.network import HEADS, STRIDE, Block, Convolution, Eye, Merge
 
 _Builtin = schema.BuiltinOperator
