@@ -88,6 +88,15 @@ class StoreReader:
         found = [self._entry(digest) for digest in {*self.digests, *self._left_out}]
         return tuple(sorted(found, key=lambda entry: (entry.added, entry.digest), reverse=True))
 
+    def newest_releases(self) -> dict[str, int]:
+        """By name: the newest release of the bundles that are there."""
+        newest: dict[str, int] = {}
+        for entry in self.entries():
+            if entry.manifest is not None:
+                name = entry.manifest.name
+                newest[name] = max(entry.manifest.release, newest.get(name, 0))
+        return newest
+
     def _flaw(self, folder: Path) -> Refusal | None:
         """What is wrong with the bundle in a folder of the store."""
         try:

@@ -1,4 +1,6 @@
-"""A file at a URL, fetched in a thread: bounded, resumed after an interruption, http and https alone.
+"""A file that is being fetched: Partial, what has come so far, and Download, which brings it from a URL.
+
+A download runs in a thread: bounded, resumed after an interruption, http and https alone.
 
 The deadline is one for the whole download: looking up the name, connecting, TLS, headers, redirects and body.
 When it is over, or the download is cancelled, the socket is shut down and the thread ends.
@@ -11,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
+import shutil
 import socket
 import threading
 import urllib.error
@@ -22,6 +25,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from messages import durable
+from models.refusal import Reason, Refusal
+from models.store import SPARE_BYTES
+from services.updater.preparation import PAYLOAD_FILE
 
 TIMEOUT_S = 15.0
 """Without a byte."""
@@ -38,6 +44,90 @@ log = logging.getLogger(__name__)
 
 class _Bad(Exception):
     """What the server gives is not what was promised; asking again doesn't help."""
+
+
+class Partial:
+    """The one file below `root` that something is fetched into, in a folder named after its digest.
+
+    It grows, whatever is killed meanwhile: its length says where to go on. It may end within what a kill cut
+    short, and holds what nobody has checked yet: once it is whole, hashes say what it is.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folder = root / "none"
+
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._folder / PAYLOAD_FILE
+
+    @property
+    def length(self) -> int:
+        """Bytes that are there."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+    def open(self, digest: str, size: int, files: dict[str, bytes]) -> None:
+        """Make room for it, with `files` beside it; what has come of it before stays, all else goes.
+
+        Raises Refusal: no_space.
+        """
+        folder = self._named(digest)
+        try:
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o750)
+        except OSError as error:
+            raise _no_space(error) from error
+        self.sweep({folder})
+        self._folder = folder
+        needed = 2 * size - self.length + SPARE_BYTES
+        free = shutil.disk_usage(self._root).free
+        if free < needed:
+            raise Refusal(
+                Reason.NO_SPACE,
+                f"{free >> 10} KiB are free where {needed >> 10} are needed.",
+                "Free some space.",
+            )
+        try:
+            if not folder.is_dir():
+                durable.make_folder(folder)
+                durable.sync_folder(self._root)
+            for name, content in files.items():
+                durable.replace_file(folder / name, content)
+        except OSError as error:
+            raise _no_space(error) from error
+
+    def resume(self, digest: str) -> bool:
+        """Go on with what is there from before; False where there is nothing."""
+        self._folder = self._named(digest)
+        self.sweep({self._folder})
+        return self._folder.is_dir()
+
+    def append(self, content: bytes) -> None:
+        """Raises Refusal: no_space."""
+        try:
+            durable.append(self.path, content)
+        except OSError as error:
+            raise _no_space(error) from error
+
+    def empty(self) -> None:
+        """Begin anew."""
+        self.path.unlink(missing_ok=True)
+
+    def sweep(self, keep: set[Path]) -> None:
+        """Take away all folders but these."""
+        for path in self._root.glob("*"):
+            if path not in keep:
+                durable.remove_tree(path)
+
+    def _named(self, digest: str) -> Path:
+        return self._root / digest[:32]
 
 
 class Download:
@@ -254,3 +344,8 @@ def _said(error: Exception) -> str:
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
         error = error.reason
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _no_space(error: OSError) -> Refusal:
+    """What the disk said, as a refusal."""
+    return Refusal(Reason.NO_SPACE, f"What is fetched can't be kept: {error.strerror}.", "Free some space.")

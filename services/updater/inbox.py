@@ -1,4 +1,8 @@
-"""The data folder: which files in it are models, whole, and new."""
+"""The data folder: which files in it are models, whole, and new.
+
+inbox = Inbox(Path("/var/lib/smartcar/data"), time.monotonic)
+for arrival in inbox.look(state.now.files): ...    # from the second look on, once a file stood still
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.updater.ledger import Seen
+from models.refusal import Refusal
+from services.updater.fetch import Retries
+from services.updater.state import FileStamp, escaped
 
 SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".tflite", ".zip"}) | {
     *(
@@ -24,6 +30,8 @@ SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".tflite", ".zip"}) | {
     )  # of other programs: named when refused
 }
 """What else lies in the folder is nobody's model."""
+MOST_GONE = 500
+"""So many files that have gone are remembered: a data folder on a stick may be back."""
 
 
 @dataclass(frozen=True)
@@ -31,46 +39,64 @@ class Arrival:
     """A file that stood still from one look to the next."""
 
     path: Path
-    seen: Seen
+    name: str
+    """As the state's table has it: `escaped`."""
+    stamp: FileStamp
+    files: Mapping[str, FileStamp]
+    """That table with this file in it."""
 
 
 class Inbox:
     """Looks at a folder that others write to at any time. A folder that isn't there is empty."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
         self.folder = folder
-        self._before: dict[str, Seen] = {}
+        self._before: dict[str, FileStamp] = {}
+        self._retries = Retries(clock)
 
-    def look(self, known: Mapping[str, Seen]) -> list[Arrival]:
+    def look(self, known: Mapping[str, FileStamp]) -> list[Arrival]:
         """What has come, the oldest first: as at the last look, and not as in `known`. Raises OSError."""
-        found: dict[str, Seen] = {}
+        found: dict[str, FileStamp] = {}
+        paths: dict[str, Path] = {}
         try:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
-                    if _is_model(entry.name) and (seen := _seen(entry)) is not None:
-                        found[entry.name] = seen
+                    if _is_model(entry.name) and (stamp := _stamp(entry)) is not None:
+                        name = escaped(entry.name)
+                        found[name], paths[name] = stamp, self.folder / entry.name
         except (FileNotFoundError, NotADirectoryError):
             pass
         still = [
-            Arrival(self.folder / name, seen)
-            for name, seen in found.items()
-            if known.get(name) != seen and self._before.get(name) == seen
+            name
+            for name, stamp in found.items()
+            if known.get(name) != stamp and self._before.get(name) == stamp
         ]
         self._before = found
-        whole = [arrival for arrival in still if not _is_being_written(arrival.path)]
-        return sorted(whole, key=lambda arrival: arrival.seen.changed_ns)
+        self._retries.come_due()
+        gone = [name for name in known if name not in found]
+        kept = {name: stamp for name, stamp in known.items() if name in found or name in gone[-MOST_GONE:]}
+        whole = [
+            Arrival(paths[name], name, found[name], {**kept, name: found[name]})
+            for name in still
+            if self._retries.waiting(name) is None and not _is_being_written(paths[name])
+        ]
+        return sorted(whole, key=lambda arrival: arrival.stamp.changed_ns)
+
+    def postpone(self, path: Path, refusal: Refusal) -> None:
+        """The file could not be taken for now; it comes again later, by itself."""
+        self._retries.add(escaped(path.name), refusal)
 
 
 def _is_model(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def _seen(entry: os.DirEntry[str]) -> Seen | None:
+def _stamp(entry: os.DirEntry[str]) -> FileStamp | None:
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError:
         return None  # it has just gone
-    return Seen(size=status.st_size, changed_ns=status.st_mtime_ns, inode=status.st_ino)
+    return FileStamp(size=status.st_size, changed_ns=status.st_mtime_ns, inode=status.st_ino)
 
 
 def _is_being_written(path: Path) -> bool:

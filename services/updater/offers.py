@@ -1,4 +1,4 @@
-"""What is offered on the broker: whether this car takes it, why not, and seeing it through to the lifecycle.
+"""What is offered on the broker: whether this car takes it, why not, and seeing it through to a change.
 
     offered ─► fetching ─► received ─► …          as any other change, once all of it is here
         └──────────┴───► not taken, with a reason; what may mend is tried again by itself
@@ -9,27 +9,29 @@ stands around that (which cars go first, the length of chunks) can hold it back,
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from messages.models import ENDED, ModelProgress
+from messages.models import ENDED, PERCENT, ModelProgress
 from messages.offers import ModelWanted, StandingOffer, offer_change
+from messages.vision import ModelInfo
+from models.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from models.bundle.offer import CarTerms, CheckedOffer, known_time
 from models.refusal import Reason, Refusal
-from services.updater.fetching import Fetcher
-from services.updater.ledger import Change, Fetch
-from services.updater.lifecycle import NOT_THE_FILES_FAULT, Lifecycle
-from services.updater.notices import Notices
-from services.updater.partial import beside
-from services.updater.retries import Retries
-from services.updater.standing import Standing, read_standing
-from services.updater.workshop import Terms, known_time
+from services.updater.change import ChangeRunner
+from services.updater.fetch import Fetcher, Retries
+from services.updater.preparation import NOT_THE_FILES_FAULT
+from services.updater.state import Change, Fetch, OfferNote
 
 LOOK_AGAIN_S = 60.0
 """Offers expire, and a clock is set, without anybody saying so."""
 TELL_S, TELL_ASKED_S = 60.0, 10.0
 """How far something is that takes long: to all, and where somebody waits for it."""
+_QUIET = frozenset({Reason.NOT_YET, Reason.BUSY, Reason.REPLACED})
+"""Shown in the state, but no event."""
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +41,21 @@ class Offers:
 
     def __init__(
         self,
-        lifecycle: Lifecycle,
+        changes: ChangeRunner,
         fetcher: Fetcher,
         follow: tuple[str, ...],
-        terms: Terms,
+        terms: CarTerms,
         announce: Callable[[ModelProgress], None],
         clock: Callable[[], float],
         now: Callable[[], float] = time.time,
     ) -> None:
         self.follow = follow
-        self._lifecycle, self._fetcher, self._terms = lifecycle, fetcher, terms
-        self._notices = Notices(lifecycle.ledger, lifecycle.words, announce)
+        self._changes, self._fetcher, self._terms = changes, fetcher, terms
+        self._state, self._store = changes.state, changes.store
+        self._status, self._announce = changes.status, announce
         self._clock, self._now = clock, now
-        self._standing: dict[str, Standing] = {}
-        self._verdicts: dict[str, Refusal] = {}
+        self._standing: dict[str, CheckedOffer] = {}
+        self._why_not: dict[str, Refusal] = {}
         self._retries = Retries(clock)
         self._doubted: set[str] = set()
         """Digests whose URL gave something else than was signed."""
@@ -62,7 +65,7 @@ class Offers:
 
     # what is asked
 
-    def standing(self, name: str) -> Standing | None:
+    def standing(self, name: str) -> CheckedOffer | None:
         """The offer of that name, where the car has seen one."""
         return self._standing.get(name)
 
@@ -70,18 +73,18 @@ class Offers:
         """It is not listened for any more."""
         self._standing.pop(name, None)
 
-    def take(self, standing: Standing, change_id: str, *, activate: bool) -> None:
+    def take(self, offer: CheckedOffer, change_id: str, *, activate: bool) -> None:
         """Somebody wants it now, followed or not, pinned or not. Raises Refusal."""
-        if (refusal := self._objection(standing)) is not None:
+        if (refusal := self._objection(offer)) is not None:
             raise refusal
         self._must_be_free()
-        self._begin(standing, change_id, asked=True, activate=activate)
+        self._begin(offer, change_id, asked=True, activate=activate)
 
     def fetch(self, fetch: Fetch) -> None:
         """Fetch a bundle's zip from a URL. Raises Refusal."""
         self._must_be_free()
         self._fetcher.begin(fetch, {})
-        self._notices.fetching(fetch, None)
+        self._tell_fetching(fetch)
 
     def is_fetching(self, change_id: str) -> bool:
         """Whether this change is being fetched."""
@@ -105,11 +108,11 @@ class Offers:
     # what happens
 
     def recover(self) -> None:
-        """Go on with what was under way when the process ended. Call once, before the lifecycle does."""
-        change, fetch = self._lifecycle.change, self._fetcher.now
+        """Go on with what was under way when the process ended. Call once, before the change does."""
+        change, fetch = self._changes.change, self._fetcher.now
         taken: set[Path] = set()
         if change is not None and change.path:
-            taken = {Path(change.path), Path(change.path).parent}
+            taken = {change.location, change.location.parent}
             if fetch is not None and fetch.id == change.id:
                 self._fetcher.release()  # it had been handed on
         elif fetch is not None and not fetch.asked and fetch.name not in self.follow:
@@ -118,28 +121,28 @@ class Offers:
 
     def heard(self, name: str, content: bytes) -> None:
         """This stands on the broker now as the offer of that name; nothing: it was withdrawn."""
-        before, standing = self._standing.pop(name, None), None
+        before, offer = self._standing.pop(name, None), None
         if content:
             try:
-                standing = self._standing[name] = read_standing(name, content, self._terms)
+                offer = self._standing[name] = CheckedOffer.read(name, content, self._terms)
             except Refusal as refusal:
-                self._notices.no_offer(name, content, refusal)
-        if standing is not None and (before is None or before.digest != standing.digest):
-            log.info("offered: %s, release %d", standing.title, standing.manifest.release)
-        if before is not None and (standing is None or before.offer != standing.offer):
+                self._not_taken(name, hashlib.sha256(content).hexdigest(), None, refusal)
+        if offer is not None and (before is None or before.digest != offer.digest):
+            log.info("offered: %s, release %d", offer.title, offer.manifest.release)
+        if before is not None and (offer is None or before.offer != offer.offer):
             self._retries.clear()  # published anew: perhaps it was put right
             self._doubted.clear()
-        self._leave(name, standing)
+        stands = offer.digest if offer is not None else ""  # what was replaced or withdrawn is left
+        self._drop_fetch(lambda fetch: fetch.name == name and fetch.digest != stands)
         self._look = True
 
     def chunk(self, digest: str, number: int, content: bytes) -> None:
         """A chunk came."""
         self._fetcher.chunk(digest, number, content)
 
-    def told(self, progress: ModelProgress) -> None:
-        """A change told a step, while the lifecycle still has it."""
-        change = self._lifecycle.change
-        if progress.step not in ENDED or change is None or change.id != progress.change:
+    def told(self, change: Change, progress: ModelProgress) -> None:
+        """A change has told a step."""
+        if progress.step not in ENDED:
             return
         self._look = True
         digest = change.digest or change.source
@@ -150,17 +153,14 @@ class Offers:
         if progress.reason in NOT_THE_FILES_FAULT or progress.step == "fallen_back":
             self._retries.add(digest, Refusal(progress.reason, progress.sentence))
 
-    def unpinned(self) -> None:
-        """What was taken once may be taken again."""
-        self._notices.unpinned()
+    def look(self, *, anew: bool = False) -> None:
+        """What decides may be otherwise now; `anew`: what was taken once may be taken again."""
+        for name in self._state.now.offers if anew else ():
+            self._remember(name, taken="")
         self._look = True
 
-    def look(self) -> None:
-        """What decides may be otherwise now."""
-        self._look = True
-
-    def tick(self) -> None:
-        """Call a few times a second."""
+    def advance(self) -> None:
+        """Do what is due. Call when anything has happened, and about once a second."""
         self._fetcher.tick()
         fetch, failure = self._fetcher.now, self._fetcher.failure
         if fetch is not None and failure is not None and failure is not self._seen_failure:
@@ -171,66 +171,86 @@ class Offers:
         self._tell_how_far(now)
         if self._retries.come_due() or self._look or now - self._looked > LOOK_AGAIN_S:
             self._look, self._looked = False, now
-            self._decide()
+            self._why_not = {name: why for name in self.follow if (why := self._decide(name)) is not None}
+
+    # what is told: each outcome once, also across restarts
+
+    def _note(self, name: str) -> OfferNote:
+        return self._state.now.offers.get(name, OfferNote())
+
+    def _remember(self, name: str, **changed: str) -> None:
+        after = self._note(name).model_copy(update=changed)
+        if after != self._note(name):
+            self._state.write(offers=self._state.now.offers | {name: after})
+
+    def _tell_fetching(self, fetch: Fetch, percent: int = 0) -> None:
+        where = "its URL" if fetch.url else "the broker"
+        here = f"; {percent} % are here" if percent else ""
+        sentence = f"{fetch.size >> 10} KiB are fetched from {where}{here}."
+        change = Change(id=fetch.id, origin=fetch.origin)
+        progress = self._status.progress(change, "fetching", self._model(fetch), sentence=sentence)
+        self._announce(progress.model_copy(update={"percent": percent * PERCENT["received"] // 100}))
+
+    def _not_taken(self, name: str, digest: str, model: ModelInfo | None, refusal: Refusal) -> None:
+        note = self._note(name)
+        if (note.digest, note.reason) != (digest, refusal.reason):
+            log.info("not taken: %s: %s", refusal.reason, refusal)
+            self._tell_refused(Change(id=offer_change(digest), origin="offer"), model, refusal)
+            self._remember(name, digest=digest, reason=str(refusal.reason))
+
+    def _tell_refused(self, change: Change, model: ModelInfo | None, refusal: Refusal) -> None:
+        self._announce(self._status.progress(change, "refused", model, refusal.reason, str(refusal)))
 
     # deciding
 
-    def _decide(self) -> None:
-        """Take what may be taken, and note of the rest why not."""
-        verdicts: dict[str, Refusal] = {}
-        for name in self.follow:
-            standing = self._standing.get(name)
-            if standing is None or self._has_lifecycle(standing.digest):
-                continue
-            if standing.digest == self._lifecycle.store.active:
-                self._notices.taken(standing)
-                self._retries.forget(standing.digest)
-                continue
-            verdict = self._verdict(standing)
-            if verdict is not None:
-                self._stop_fetching(standing.digest)
-            elif not self._is_fetched(standing.digest):
-                verdict = self._retries.waiting(standing.digest) or self._taken(standing)
-            if verdict is not None:
-                verdicts[name] = verdict
-                self._notices.not_taken(standing, verdict)
-        self._verdicts = verdicts
+    def _decide(self, name: str) -> Refusal | None:
+        """Take what may be taken of this name; why not, where it isn't."""
+        offer = self._standing.get(name)
+        change = self._changes.change
+        if offer is None or (change is not None and offer.digest in (change.digest, change.source)):
+            return None
+        if offer.digest == self._store.active:
+            self._remember(name, taken=offer.digest, digest="", reason="")
+            self._retries.forget(offer.digest)
+            return None
+        refusal = self._refusal(offer)
+        if refusal is not None:
+            self._drop_fetch(lambda fetch: fetch.digest == offer.digest)
+        elif not self._is_fetched(offer.digest):
+            refusal = self._retries.waiting(offer.digest) or self._taken(offer)
+        known = self._note(name).taken == offer.digest or offer.digest in self._state.now.refused
+        if refusal is not None and refusal.reason not in _QUIET and not known:
+            self._not_taken(name, offer.digest, offer.model, refusal)
+        return refusal
 
-    def _verdict(self, standing: Standing) -> Refusal | None:
+    def _refusal(self, offer: CheckedOffer) -> Refusal | None:
         """Why this car doesn't take it by itself now; None: it does."""
-        ledger, title = self._lifecycle.ledger.now, standing.title
-        if (refusal := self._objection(standing)) is not None:
+        state, title = self._state.now, offer.title
+        if (refusal := self._objection(offer)) is not None:
             return refusal
-        if ledger.pinned:
-            active = self._lifecycle.words.title(self._lifecycle.store.active)
-            return Refusal(
-                Reason.PINNED, f"{active} is pinned; smartcar model unpin lets {title} replace it."
-            )
-        if (verdict := ledger.refused.get(standing.digest)) is not None:
-            return Refusal(_reason(verdict.reason), f"{verdict.sentence} It is not tried again by itself.")
-        if not standing.is_let(self._terms):
+        if state.pinned:
+            return self._changes.pinned(title)
+        if (past := state.refused.get(offer.digest)) is not None:
+            return past.refusal
+        if not offer.is_offered_to(self._terms):
             return Refusal(Reason.NOT_YET, f"{title} goes to other cars first.")
-        if self._notices.note(standing.offer.name).taken == standing.digest:
-            sentence = f"{title} was taken, and another model since; smartcar model unpin takes it again."
-            return Refusal(Reason.REPLACED, sentence)
+        if self._note(offer.offer.name).taken == offer.digest:
+            remedy = "smartcar model unpin takes it again."
+            return Refusal(Reason.REPLACED, f"{title} was taken, and another model since.", remedy)
         return None
 
-    def _objection(self, standing: Standing) -> Refusal | None:
-        newest = self._lifecycle.ledger.now.releases.get(standing.manifest.name)
-        return standing.objection(self._terms, known_time(self._now()), newest)
-
-    def _has_lifecycle(self, digest: str) -> bool:
-        change = self._lifecycle.change
-        return change is not None and digest in (change.digest, change.source)
+    def _objection(self, offer: CheckedOffer) -> Refusal | None:
+        newest = self._state.now.releases.get(offer.manifest.name)
+        return offer.objection(self._terms, known_time(self._now()), newest)
 
     def _is_fetched(self, digest: str) -> bool:
         fetch = self._fetcher.now
         return fetch is not None and fetch.digest == digest and self._fetcher.failure is None
 
-    def _stop_fetching(self, digest: str) -> None:
-        """It isn't to be taken any more; what somebody asked for still is."""
+    def _drop_fetch(self, condition: Callable[[Fetch], bool]) -> None:
+        """Don't fetch that any more; what somebody asked for still is."""
         fetch = self._fetcher.now
-        if fetch is not None and fetch.digest == digest and not fetch.asked:
+        if fetch is not None and not fetch.asked and condition(fetch):
             self._fetcher.drop()
 
     def _tell_how_far(self, now: float) -> None:
@@ -240,69 +260,59 @@ class Offers:
             self._told_how_far = now
         elif now - self._told_how_far > (TELL_ASKED_S if fetch.asked else TELL_S):
             self._told_how_far = now
-            standing = self._standing.get(fetch.name)
-            model = standing.model if standing is not None else None
-            self._notices.fetching(fetch, model, self._fetcher.percent)
+            self._tell_fetching(fetch, self._fetcher.percent)
 
     def _must_be_free(self) -> None:
         """Raises Refusal."""
-        self._lifecycle.must_be_possible()
+        self._changes.must_be_possible()
         fetch = self._fetcher.now
-        if self._lifecycle.change is not None or (fetch is not None and fetch.asked):
-            raise Refusal(Reason.BUSY, "Another model is just being taken; wait for it.")
+        if self._changes.change is not None or (fetch is not None and fetch.asked):
+            raise Refusal(Reason.BUSY, "Another model is just being taken.", "Wait for it.")
 
     # taking
 
-    def _taken(self, standing: Standing) -> Refusal | None:
+    def _taken(self, offer: CheckedOffer) -> Refusal | None:
         """Begin to take it; why not, where something else is under way or there is no room."""
         fetch = self._fetcher.now
         waits = fetch is None or self._fetcher.failure is not None
-        if self._lifecycle.change is not None or not waits:
-            return Refusal(Reason.BUSY, f"{standing.title} waits: another model is just being taken.")
+        if self._changes.change is not None or not waits:
+            return Refusal(Reason.BUSY, f"{offer.title} waits: another model is just being taken.")
         try:
-            self._begin(standing, offer_change(standing.digest), asked=False, activate=True)
+            self._begin(offer, offer_change(offer.digest), asked=False, activate=True)
         except Refusal as refusal:
-            self._retries.add(standing.digest, refusal)
-            return self._retries.waiting(standing.digest)
+            self._retries.add(offer.digest, refusal)
+            return self._retries.waiting(offer.digest)
         return None
 
-    def _begin(self, standing: Standing, change_id: str, *, asked: bool, activate: bool) -> None:
+    def _begin(self, offer: CheckedOffer, change_id: str, *, asked: bool, activate: bool) -> None:
         """Raises Refusal."""
-        offer, digest = standing.offer, standing.digest
+        digest = offer.digest
         change = Change(id=change_id, origin="offer", digest=digest, asked=asked, activate=activate)
-        if digest in self._lifecycle.store.digests:
-            self._lifecycle.begin(change.model_copy(update={"step": "tested"}))
+        if digest in self._store.digests:
+            self._changes.begin(change.model_copy(update={"step": "tested"}))
             return
         fetch = Fetch(
             id=change_id,
             origin="offer",
-            name=offer.name,
+            name=offer.offer.name,
             digest=digest,
-            size=standing.size,
-            chunk_bytes=offer.chunk_bytes,
-            url="" if digest in self._doubted else standing.manifest.url or "",
+            size=offer.size,
+            chunk_bytes=offer.offer.chunk_bytes,
+            url="" if digest in self._doubted else offer.manifest.url or "",
             asked=asked,
             activate=activate,
         )
         before = self._fetcher.now
-        self._fetcher.begin(fetch, beside(offer.manifest, offer.signature))
+        beside = {MANIFEST_FILE: offer.offer.manifest, SIGNATURE_FILE: offer.offer.signature}
+        self._fetcher.begin(fetch, beside)
         if before is None or before.id != fetch.id:
-            self._notices.fetching(fetch, standing.model)
+            self._tell_fetching(fetch)
 
     def _hand_over(self, fetch: Fetch) -> None:
-        """All of it is here: the lifecycle goes on with it."""
-        partial, is_zip = self._fetcher.partial, fetch.origin == "install"
-        change = Change(
-            id=fetch.id,
-            origin=fetch.origin,
-            file="bundle.zip" if is_zip else "",
-            path=str(partial.path if is_zip else partial.folder),
-            source="" if is_zip else fetch.digest,
-            activate=fetch.activate,
-            asked=fetch.asked,
-        )
+        """All of it is here: the change begins with it."""
+        change = self._fetcher.change(fetch)
         try:
-            self._lifecycle.begin(change)
+            self._changes.begin(change)
         except Refusal as refusal:
             if refusal.reason != Reason.BUSY:
                 self._failed(fetch, refusal)
@@ -317,36 +327,26 @@ class Offers:
             self._fetcher.wait(refusal)
             return
         self._fetcher.drop()
-        standing = self._standing.get(fetch.name)
-        self._notices.gave_up(fetch, standing.model if standing is not None else None, refusal)
+        change = Change(id=fetch.id, origin=fetch.origin)
+        self._tell_refused(change, self._model(fetch), refusal)
+        self._state.write(ended=self._state.now.ended | {fetch.id: ("refused", "")})
 
-    def _leave(self, name: str, standing: Standing | None) -> None:
-        """What was replaced or withdrawn is not fetched any more, unless somebody asked for it."""
-        fetch = self._fetcher.now
-        if fetch is None or fetch.name != name or fetch.asked:
-            return
-        if standing is None or standing.digest != fetch.digest:
-            self._fetcher.drop()
+    def _model(self, fetch: Fetch) -> ModelInfo | None:
+        offer = self._standing.get(fetch.name)
+        return offer.model if offer is not None else None
 
-    def _shown(self, standing: Standing) -> StandingOffer:
-        verdict, fetch, percent = self._verdicts.get(standing.offer.name), self._fetcher.now, 0
-        if standing.digest in self._lifecycle.store.digests:
+    def _shown(self, offer: CheckedOffer) -> StandingOffer:
+        why_not, fetch, percent = self._why_not.get(offer.offer.name), self._fetcher.now, 0
+        if offer.digest in self._store.digests:
             percent = 100
-        elif fetch is not None and fetch.digest == standing.digest:
+        elif fetch is not None and fetch.digest == offer.digest:
             percent = self._fetcher.percent
         return StandingOffer(
-            name=standing.offer.name,
-            version=standing.manifest.version,
-            digest=standing.digest,
-            release=standing.manifest.release,
+            name=offer.offer.name,
+            version=offer.manifest.version,
+            digest=offer.digest,
+            release=offer.manifest.release,
             percent=percent,
-            reason=verdict.reason if verdict is not None else "",
-            sentence=str(verdict) if verdict is not None else "",
+            reason=why_not.reason if why_not is not None else "",
+            sentence=str(why_not) if why_not is not None else "",
         )
-
-
-def _reason(code: str) -> Reason:
-    try:
-        return Reason(code)
-    except ValueError:  # a verdict of another version of smartcar
-        return Reason.REFUSED_BEFORE

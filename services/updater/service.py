@@ -1,4 +1,8 @@
-"""The updater service: takes models from the data folder and by command, and sees them through."""
+"""The updater service: takes models from the data folder and by command, and sees them through.
+
+`_advance` is the line that every model goes along: offers bring files, a file becomes a change, the change is
+prepared, tried and made active, and who asked is answered. It is called when anything has happened.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +22,15 @@ from messages.model_commands import (
     ModelList,
     ModelOffer,
     ModelPin,
-    ModelPins,
     ModelRemove,
     ModelRollback,
     ModelUnpin,
     ModelUpload,
 )
-from messages.models import MODEL_PROGRESS, MODEL_STATE, ModelProgress
-from messages.offers import MODEL_WANTED, ModelWanted, StandingOffer
+from messages.models import ENDED, MODEL_PROGRESS, MODEL_STATE, ModelProgress, ModelState
+from messages.offers import MODEL_WANTED, ModelWanted
 from messages.recognizer_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry
+from messages.text import file_name, printable
 from models.refusal import Refusal
 from services.config import Models
 from services.service import Service
@@ -36,11 +40,11 @@ if TYPE_CHECKING:
     from services.updater.inbox import Arrival
 
 LOOK_S = 0.5
+TRIAL_LOOK_S = 0.1
+"""While a model is tried."""
 MEASURE_AFTER_S = 5.0
 """The others have started by then."""
-TICK_S = 0.05
 DISK_AGAIN_S = 2.0
-SHOW_S = 0.25
 REMEMBERED_STEPS = 100
 
 
@@ -52,157 +56,118 @@ class UpdaterService(Service):
     section = Models
     publishes = (MODEL_STATE, MODEL_PROGRESS, MODEL_WANTED)
     handles = {
-        ModelUpload: "desk.upload",
-        ModelInstall: "desk.install",
-        ModelImport: "desk.take_file",
-        ModelOffer: "desk.offered",
-        ModelChunk: "desk.chunk",
-        ModelActivate: "desk.activate",
-        ModelRollback: "desk.rollback",
-        ModelPin: "pin",
-        ModelUnpin: "unpin",
-        ModelList: "desk.models",
-        ModelRemove: "remove",
+        ModelUpload: "handlers.upload",
+        ModelInstall: "handlers.install",
+        ModelImport: "handlers.take_file",
+        ModelOffer: "handlers.offered",
+        ModelChunk: "handlers.chunk",
+        ModelActivate: "handlers.activate",
+        ModelRollback: "handlers.rollback",
+        ModelPin: "handlers.pin",
+        ModelUnpin: "handlers.unpin",
+        ModelList: "handlers.models",
+        ModelRemove: "handlers.remove",
     }
     peers = {"recognizer": (RecognizerTry, RecognizerAdopt, RecognizerDrop)}
 
     def start(self) -> None:
+        from models.bundle.offer import CarTerms
         from models.store import Store
-        from services.updater.doors import Desk
-        from services.updater.fetching import Fetcher
+        from services.updater.change import ChangeRunner
+        from services.updater.commands import CommandHandlers
+        from services.updater.fetch import Fetcher
         from services.updater.inbox import Inbox
-        from services.updater.ledger import LedgerFile
-        from services.updater.lifecycle import Lifecycle, TrialTerms
         from services.updater.offers import Offers
-        from services.updater.recognizer import RecognizerLink
-        from services.updater.workshop import Terms, Workshop
+        from services.updater.preparation import PreparationWorker
+        from services.updater.recognizer import RecognizerPeer, TrialTerms
+        from services.updater.state import ModelStatus, StateFile
 
-        settings, models = self.settings, self.settings.models
+        settings, models, clock = self.settings, self.settings.models, time.monotonic
         folder = settings.paths.state / self.name
         try:
             self._store = Store(settings.store)
         except Refusal as refusal:
-            raise CannotStart(str(refusal)) from refusal
+            raise CannotStart(refusal.sentence, refusal.remedy) from refusal
         self.on_stop(self._store.close)
-        ledger = LedgerFile(folder / "ledger.json")
-        self._recognizer = RecognizerLink(self.ask, self.presence["recognizer"])
-        terms = Terms(car=settings.car.name, groups=models.groups, trusted=models.trust)
-        self._workshop = Workshop(self._store, terms, self.call_soon)
-        self.on_stop(self._workshop.close)
-        self._lifecycle = Lifecycle(
-            self._store,
-            ledger,
-            self._workshop,
-            self._recognizer,
-            self._announce,
-            time.monotonic,
-            TrialTerms(models.trial_inferences, models.trial_seconds, models.keep),
+        state = StateFile(folder / "ledger.json")
+        self._status = ModelStatus(self._store, state)
+        self._recognizer = RecognizerPeer(self.ask, self.presence["recognizer"], clock)
+        terms = CarTerms(car=settings.car.name, groups=models.groups, trusted=models.trust)
+        worker = PreparationWorker(self._store, terms, lambda: self.call_soon(self._advance))
+        self.on_stop(worker.close)
+        trial = TrialTerms(models.trial_inferences, models.trial_seconds, models.keep)
+        self._changes = ChangeRunner(
+            self._store, state, self._status, worker, self._recognizer, self._announce, clock, trial
         )
-        self._recognizer.listener = self._lifecycle
-        self._fetcher = Fetcher(folder / "fetch", ledger, self._download, time.monotonic, self._fetched)
+        self._fetcher = Fetcher(folder / "fetch", state, self._download, clock)
         self.on_stop(self._fetcher.stop)
-        self.on_stop(self._lifecycle.stop)
-        self._offers = Offers(
-            self._lifecycle, self._fetcher, models.follow, terms, self._announce, time.monotonic
-        )
+        self.on_stop(self._note_stop)
+        self._offers = Offers(self._changes, self._fetcher, models.follow, terms, self._announce, clock)
         self._incoming = folder / "incoming"
-        self.desk = Desk(self._lifecycle, self._offers, self._incoming, self._history)
-        self._wanted: ModelWanted | None = None
-        self._shown: tuple[StandingOffer, ...] = ()
-        self._inbox = Inbox(settings.inbox)
+        self.handlers = CommandHandlers(self._changes, self._offers, self._incoming, self._history)
+        self._inbox = Inbox(settings.inbox, clock)
         self._inbox_problem = ""
-        self.details["data_folder"] = str(self._inbox.folder)
-        self._going = False
+        self.details["data_folder"] = printable(str(self._inbox.folder), 500)
+        self._going = self._looks_closely = False
+        self._wanted: ModelWanted | None = None
+        self._shown: ModelState | None = None
         self.every(LOOK_S, self._look)
-        self.every(TICK_S, self._tick)
-        self.every(SHOW_S, self._show_offers)
-        self.every(DISK_AGAIN_S, self._go_on)
-        self.after(MEASURE_AFTER_S, self._lifecycle.measure_active)
-        self._go_on()
-        self._show()
+        self.every(DISK_AGAIN_S, self._mend)
+        self.after(MEASURE_AFTER_S, self._changes.measure_active)
+        self._mend()
+        self._advance()
         self._report_state()
 
-    # commands after which the state is another one
+    def peer_heard(self, beat: Heartbeat, *, came: bool) -> None:
+        self._recognizer.heard(beat)
+        self._advance()
 
-    def pin(self, command: ModelPin) -> ModelPins:
-        return self._then_shown(self.desk.pin(command))
+    def _serve_commands(self) -> None:
+        super()._serve_commands()
+        self._advance()
 
-    def unpin(self, command: ModelUnpin) -> ModelPins:
-        return self._then_shown(self.desk.unpin(command))
+    def _note_stop(self) -> None:
+        if not self.crashed:
+            self._changes.stop()
 
-    def remove(self, command: ModelRemove) -> ModelPins:
-        return self._then_shown(self.desk.remove(command))
+    # the line
 
-    def _then_shown(self, result: ModelPins) -> ModelPins:
-        self._show()
-        return result
-
-    def _go_on(self) -> None:
-        """Begin with what was left, once the disk takes it: a read-only one may be put right at any time."""
+    def _advance(self) -> None:
+        """Do what is due, in the order in which a model goes through the updater."""
         if self._going:
-            return
-        self._store.try_again()
-        ledger = self._lifecycle.ledger
-        if ledger.problem:
-            ledger.flush()
-        if ledger.damaged is not None:
-            self.details["ledger"] = f"was damaged; kept as {ledger.damaged}"
-        try:
-            self._lifecycle.must_be_possible()
-            self._incoming.mkdir(exist_ok=True, mode=0o750)
-            self._make_inbox()
-        except (Refusal, OSError):
-            return
-        self._going = True
-        self._sweep()
-        self._offers.recover()
-        self._lifecycle.recover()
+            self._offers.advance()
+            self._changes.advance()
+        while self._changes.news:
+            change, progress = self._changes.news.popleft()
+            self.handlers.told(progress)
+            self._offers.told(change, progress)
+            if change.origin == "inbox" and progress.step in ENDED and progress.reason:
+                self._inbox.postpone(change.location, Refusal(progress.reason, progress.sentence))
+        self.handlers.advance()
+        self._publish_changes()
+        if self._changes.is_urgent and not self._looks_closely:
+            self._looks_closely = True
+            self.after(TRIAL_LOOK_S, self._look_closely)
 
-    # the data folder
+    def _look_closely(self) -> None:
+        self._looks_closely = False
+        self._advance()
 
-    def _make_inbox(self) -> None:
-        """Where nothing else is configured it is ours to make. Raises OSError."""
-        folder = self._inbox.folder
-        if folder.parent == self.settings.paths.state:
-            folder.mkdir(exist_ok=True, mode=0o770)
-
-    def _look(self) -> None:
-        try:
-            arrivals = self._inbox.look(self._lifecycle.ledger.now.files)
-        except OSError as error:
-            self._inbox_problem = (
-                f"the data folder {self._inbox.folder} can't be read ({error.strerror}); "
-                f"let this service's user read it, or set models.inbox"
-            )
-        else:
-            self._inbox_problem = ""
-            if arrivals and self._going and self._lifecycle.change is None:
-                self._take(arrivals[0])
-        self._report_state()
-
-    def _take(self, arrival: Arrival) -> None:
-        from services.updater.ledger import Change
-
-        change = Change(id=new_ulid(), origin="inbox", file=arrival.path.name, path=str(arrival.path))
-        try:
-            self._lifecycle.begin(change, seen=(arrival.path.name, arrival.seen))
-        except Refusal as refusal:
-            self._inbox_problem = f"{arrival.path.name} waits: {refusal}"
-
-    # what happens
+    def _publish_changes(self) -> None:
+        """Which model is which, and what the bridge is to bring, where that is otherwise than before."""
+        state = self._status.state(self._offers.follow, self._offers.shown())
+        if state != self._shown:
+            self._shown = state
+            self.details["model"] = f"{state.active.name} {state.active.version}"
+            self.publish("model.state", state)
+        wanted = self._offers.wanted(self.handlers.listens_for) if self._going else ModelWanted()
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self.publish("model.wanted", wanted)
 
     def _announce(self, progress: ModelProgress) -> None:
         self.publish("model.progress", progress)
         self.metrics.count(f"changes_{progress.step}")
-        self.desk.heard(progress)
-        self._offers.told(progress)
-        self.call_soon(self._show)
-
-    def _show(self) -> None:
-        self._shown = self._offers.shown()
-        state = self._lifecycle.words.state(self._offers.follow, self._shown)
-        self.details["model"] = f"{state.active.name} {state.active.version}"
-        self.publish("model.state", state)
 
     def _history(self) -> list[ModelProgress]:
         """The latest steps, the newest last."""
@@ -215,62 +180,74 @@ class UpdaterService(Service):
                 self.metrics.count("malformed.journal")
         return steps
 
-    def peer_heard(self, beat: Heartbeat, *, came: bool) -> None:
-        self._recognizer.heard(beat)
-
-    def _tick(self) -> None:
-        if self._going:
-            self._lifecycle.tick()
-            self._offers.tick()
-        self.desk.tick()
-        self._want()
-
-    # what is offered
-
-    def _show_offers(self) -> None:
-        """Where it is otherwise than shown."""
-        if self._offers.shown() != self._shown:
-            self._show()
-
-    def _want(self) -> None:
-        """Tell the bridge what to bring, where that has changed."""
-        wanted = self._offers.wanted(self.desk.listens_for) if self._going else ModelWanted()
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self.publish("model.wanted", wanted)
-
-    def _fetched(self) -> None:
-        """More of it is there, or other chunks are wanted."""
-        self.call_soon(self._want)
-
     def _download(
-        self,
-        url: str,
-        path: Path,
-        size: int,
-        sha256: str,
-        deadline_s: float,
-        finished: Callable[[str], None],
+        self, url: str, path: Path, size: int, sha256: str, deadline_s: float, finished: Callable[[str], None]
     ) -> Download:
         from services.updater.download import Download
 
         def in_loop(problem: str) -> None:
             self.call_soon(lambda: finished(problem))
+            self.call_soon(self._advance)
 
         return Download(url, path, size, sha256, deadline_s, in_loop)
 
-    def _sweep(self) -> None:
-        """Files that came with commands whose change has ended."""
-        change = self._lifecycle.change
-        wanted = change.path if change is not None else ""
-        for path in self._incoming.iterdir():
-            if str(path) != wanted:
-                path.unlink(missing_ok=True)
+    # the disk
+
+    def _mend(self) -> None:
+        """Use what can be read by now, and begin with what was left once the disk takes it."""
+        if self._store.problem:
+            self._store.try_again()
+        state = self._changes.state
+        if state.damaged is not None:
+            self.details["ledger"] = f"was damaged; kept as {state.damaged}"
+        if self._store.set_aside:
+            self.details["store"] = printable("; ".join(self._store.set_aside), 500)
+        if self._going:
+            return
+        try:
+            self._changes.must_be_possible()
+            self._incoming.mkdir(exist_ok=True, mode=0o750)
+            if self._inbox.folder.parent == self.settings.paths.state:  # it is ours to make
+                self._inbox.folder.mkdir(exist_ok=True, mode=0o770)
+            self.handlers.sweep()
+        except (Refusal, OSError):
+            return
+        self._going = True
+        self._offers.recover()
+        self._changes.recover()
+
+    # the data folder
+
+    def _look(self) -> None:
+        try:
+            arrivals = self._inbox.look(self._changes.state.now.files)
+        except OSError as error:
+            self._inbox_problem = (
+                f"the data folder {self._inbox.folder} can't be read ({error.strerror}); "
+                f"let this service's user read it, or set models.inbox"
+            )
+        else:
+            self._inbox_problem = ""
+            if arrivals and self._going and self._changes.change is None:
+                with self.item("inbox"):
+                    self._take(arrivals[0])
+        self._advance()
+        self._report_state()
+
+    def _take(self, arrival: Arrival) -> None:
+        from services.updater.state import Change, escaped
+
+        name = file_name(arrival.path)
+        change = Change(id=new_ulid(), origin="inbox", file=name, path=escaped(arrival.path))
+        try:
+            self._changes.begin(change, files=arrival.files)
+        except Refusal as refusal:
+            self._inbox_problem = f"{name} waits: {refusal}"
 
     def _report_state(self) -> None:
-        if problem := self._lifecycle.problem:
+        if problem := self._changes.problem:
             self.report("degraded", f"no model can be changed: {problem}")
-        elif problem := self._inbox_problem or self.journal_problem:
-            self.report("degraded", problem)
+        elif problem := self._store.problem or self._inbox_problem or self.journal_problem:
+            self.report("degraded", printable(problem, 1000))
         else:
             self.report("ready")

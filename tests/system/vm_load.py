@@ -23,7 +23,7 @@ from typing import Any
 from messages.journal import Journal
 from models.bundle.bundle import Bundle
 from models.store import Store
-from services.updater.ledger import LedgerFile
+from services.updater.state import StateFile
 from tests.models.making import rewritten
 
 PAYLOAD = random.Random(1).randbytes(1000)
@@ -61,7 +61,7 @@ def write_journal(journal: Journal, first: int, say: Any) -> None:
             say(appended=number, at=time.monotonic())
 
 
-def change_store(store: Store, ledger: LedgerFile, others: list[Bundle], say: Any) -> None:
+def change_store(store: Store, ledger: StateFile, others: list[Bundle], say: Any) -> None:
     for turn in itertools.count():
         digest = store.add(others[turn % len(others)])
         for then in (digest, store.factory):
@@ -88,7 +88,7 @@ def main(folder: Path, port: str) -> None:
     path = folder / "recognizer" / "journal.sqlite3"
     path.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(path, max_entries=1 << 30, max_bytes=1 << 30)  # else the oldest would make room
-    ledger = LedgerFile(folder / "updater" / "ledger.json")
+    ledger = StateFile(folder / "updater" / "ledger.json")
     store = Store(folder / "models")
     found = check_journal(path)
     say(

@@ -1,6 +1,6 @@
-"""A car that follows, without processes: the bridge's OfferSubscriber, the updater's Desk, Offers, Fetcher
-and Lifecycle as they are, on a broker that is a dictionary, with a clock that is told. What lies on the disk
-outlives a killed process as ever.
+"""A car that follows, without processes: the bridge's OfferSubscriber, the updater's CommandHandlers, Offers,
+Fetcher and ChangeRunner as they are, on a broker that is a dictionary, with a clock that is set. What lies on
+the disk outlives a killed process as ever.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from messages.command import Command, CommandRefused, Reply
+from messages.command import Command, Reply
 from messages.command import Result as CommandResult
 from messages.errors import UserError
 from messages.message import new_boot_id
 from messages.model_commands import ModelChunk, ModelInstall, ModelOffer, ModelPin, ModelRollback, ModelUnpin
-from messages.models import ModelProgress
 from messages.offers import ModelWanted, Offer, StandingOffer, chunk_topic, offer_topic
 from messages.rpc.server import DeferredReply
 from models.bundle.acceptance import Proof
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
+from models.bundle.offer import CarTerms
 from models.bundle.payload import payload_of
 from models.importing import isolated
 from models.refusal import Refusal
 from services.bridge.offer_subscriber import OfferSubscriber
 from services.metrics import Metrics
-from services.updater.doors import Desk
-from services.updater.fetching import Cancel, Fetcher
-from services.updater.ledger import Change, Verdict
+from services.updater.commands import CommandHandlers
+from services.updater.fetch import Cancel, Fetcher
 from services.updater.offers import Offers
-from services.updater.workshop import Heard, Rejected, Terms, Work
-from tests.services.updater.simulation import Car, Workshop
+from services.updater.preparation import Preparation
+from services.updater.state import Change, PastRefusal
+from tests.services.updater.simulation import Car, Worker
 
 NAME = "lab"
 CHUNK = 16 << 10
@@ -105,44 +105,31 @@ class Session:
         self._broker.sessions.remove(self)
 
 
-class OfferWorkshop(Workshop):
+class OfferWorker(Worker):
     """What the updater's does with what was offered, but for the golden test."""
 
-    def __init__(self, car: FollowingCar) -> None:
-        super().__init__(car.store, car.calls)
-        self._car = car
+    car: FollowingCar
 
     def prepare(
         self,
         change: Change,
         content: bytes | None,
-        refused: Mapping[str, Verdict],
+        refused: Mapping[str, PastRefusal],
         releases: Mapping[str, int],
-        heard: Heard,
     ) -> None:
         if change.origin == "inbox":
-            super().prepare(change, content, refused, releases, heard)
+            super().prepare(change, content, refused, releases)
             return
-        self._calls.append(lambda: self._outcome(change, content, refused, releases, heard))
+        terms, now = self.car.terms, self.car.time_of_day
+        work = Preparation(self.store, terms, change, refused, releases, lambda: False, now)
+        self.calls.append(lambda: self._prepare(work, content))
 
-    def _outcome(
-        self,
-        change: Change,
-        content: bytes | None,
-        refused: Mapping[str, Verdict],
-        releases: Mapping[str, int],
-        heard: Heard,
-    ) -> None:
-        car = self._car
-        work = Work(self._store, car.terms, change, refused, releases, lambda: False, car.time_of_day)
-        proven, isolated.prove = (
-            isolated.prove,
-            lambda *_, **__: Proof(0.9, 0.2, 100),
-        )
+    def _prepare(self, work: Preparation, content: bytes | None) -> None:
+        proven, isolated.prove = isolated.prove, lambda *_, **__: Proof(0.9, 0.2, 100)
         try:
-            heard.prepared(change, work.done(content, lambda model: heard.checked(change, model)))
+            self.told.append(work.done(content, self.told.append))
         except Refusal as refusal:
-            heard.prepared(change, Rejected(refusal, work.source, work.digest))
+            self.told.append(work.rejected(refusal))
         finally:
             isolated.prove = proven
 
@@ -192,26 +179,19 @@ class FollowingCar(Car):
         today: datetime = TODAY,
         **given: Any,
     ) -> None:
-        super().__init__(root, **given)
-        self.terms = Terms("car7", groups, tuple(key.public.text for key in trusted))
+        super().__init__(root, worker=OfferWorker, **given)
+        assert isinstance(self.worker, OfferWorker)
+        self.worker.car = self
+        self.terms = CarTerms("car7", groups, tuple(key.public.text for key in trusted))
         self.today = today
-        self.lifecycle._workshop = OfferWorkshop(self)
         (root / "incoming").mkdir(exist_ok=True)
         self.downloads = Downloads()
-        self.fetcher = Fetcher(
-            root / "fetch", self.ledger, self.downloads, lambda: self.seconds, lambda: None
-        )
+        self.fetcher = Fetcher(root / "fetch", self.state, self.downloads, self.clock)
         self.offers = Offers(
-            self.lifecycle,
-            self.fetcher,
-            follow,
-            self.terms,
-            self._announce,
-            lambda: self.seconds,
-            self.time_of_day,
+            self.changes, self.fetcher, follow, self.terms, self._announce, self.clock, self.time_of_day
         )
-        self.desk = Desk(
-            self.lifecycle, self.offers, root / "incoming", lambda: self.told, lambda: self.seconds
+        self.handlers = CommandHandlers(
+            self.changes, self.offers, root / "incoming", lambda: self.told, self.clock
         )
         self.session = Session(broker)
         self.follower = self._new_follower()
@@ -248,18 +228,22 @@ class FollowingCar(Car):
     def _new_follower(self) -> OfferSubscriber:
         return OfferSubscriber(self.session, self._ask, Metrics(), lambda: self.seconds)
 
+    def advance(self) -> None:
+        self.offers.advance()
+        super().advance()
+        while self.changes.news:
+            change, progress = self.changes.news.popleft()
+            self.handlers.told(progress)
+            self.offers.told(change, progress)
+        self.handlers.advance()
+
     def step(self, seconds: float = 0.05) -> None:
         """Let a message come and so much time pass, and do what is due."""
         if self.session.came:
             topic, payload = self.session.came.popleft()
             self.follower.message_came(topic, payload)
             self._want()
-        while self.calls:
-            self.calls.popleft()()
-        self.seconds += seconds
-        self.lifecycle.tick()
-        self.offers.tick()
-        self.desk.tick()
+        super().step(seconds)
         self.follower.tick()
         self._want()
 
@@ -271,9 +255,9 @@ class FollowingCar(Car):
             self.step(1.0 if waits else 0.05)
             fetching = self.fetcher.now is not None and self.fetcher.failure is None
             coming = self.calls or self.session.came or self.follower._waiting
-            busy = self.lifecycle.change is not None or fetching or coming
+            busy = self.changes.change is not None or fetching or coming
             quiet = 0 if busy else quiet + 1
-            assert self.seconds < until, f"never ends: {self.lifecycle.change} {self.fetcher.now}"
+            assert self.seconds < until, f"never ends: {self.changes.change} {self.fetcher.now}"
 
     def ask(self, command: Command) -> Reply:
         """The answer to a command, once it is there."""
@@ -309,14 +293,8 @@ class FollowingCar(Car):
         change = f"offer-{bundle.digest[:32]}" if bundle is not None else ""
         return [(each.step, each.reason) for each in self.told if each.change == change or not change]
 
-    def _announce(self, progress: ModelProgress) -> None:
-        super()._announce(progress)
-        if hasattr(self, "offers"):
-            self.desk.heard(progress)
-            self.offers.told(progress)
-
     def _want(self) -> None:
-        wanted = self.offers.wanted(self.desk.listens_for)
+        wanted = self.offers.wanted(self.handlers.listens_for)
         if wanted != self._wanted:
             self._wanted = wanted
             self.follower.want(wanted.model_copy(update={"boot_id": self._boot_id}))
@@ -324,16 +302,16 @@ class FollowingCar(Car):
     def _ask(self, command: Command, answered: Callable[[Reply], None], deadline_s: float = 0.0) -> None:
         """As the updater's command socket would."""
         handlers: dict[type[Command], Callable[[Any], CommandResult | DeferredReply | None]] = {
-            ModelOffer: self.desk.offered,
-            ModelChunk: self.desk.chunk,
-            ModelInstall: self.desk.install,
-            ModelRollback: self.desk.rollback,
-            ModelPin: self.desk.pin,
-            ModelUnpin: self.desk.unpin,
+            ModelOffer: self.handlers.offered,
+            ModelChunk: self.handlers.chunk,
+            ModelInstall: self.handlers.install,
+            ModelRollback: self.handlers.rollback,
+            ModelPin: self.handlers.pin,
+            ModelUnpin: self.handlers.unpin,
         }
         try:
             outcome = handlers[type(command)](command)
-        except CommandRefused as refused:
+        except UserError as refused:
             answered(Reply.refused(command.id, refused.code, refused.message))
             return
         if isinstance(outcome, DeferredReply):

@@ -1,5 +1,5 @@
-"""An updater's lifecycle without its process: the real store and ledger, a clock that is told, a recognizer
-and a workshop that answer at once. What would be lost with a process is lost here with the process, too.
+"""A change without the updater's process: the real store, state file and RecognizerPeer, a clock that is set,
+a recognizer and a worker that answer at once. What would be lost with a process is lost here with it, too.
 """
 
 from __future__ import annotations
@@ -11,24 +11,29 @@ from pathlib import Path
 from typing import TypedDict
 
 from messages import durable
-from messages.command import Reply
+from messages.command import Command, Reply
+from messages.health import Heartbeat, ServiceState
+from messages.message import new_boot_id
 from messages.models import ModelProgress
-from messages.recognizer_commands import TrialReport
+from messages.presence import Presence
+from messages.recognizer_commands import RecognizerAdopt, RecognizerModel, RecognizerTry, TrialReport
 from messages.vision import ModelInfo
 from models.bundle.archive import read_archive
 from models.bundle.bundle import Bundle
 from models.refusal import Refusal
 from models.store import Store
 from models.store_reader import bundle_folder
-from services.updater.ledger import Change, LedgerFile, Score, Verdict
-from services.updater.lifecycle import Lifecycle, TrialTerms
-from services.updater.workshop import Heard, Prepared, Rejected, receive
+from services.updater.change import ChangeRunner
+from services.updater.preparation import Checked, Prepared, Rejected, Result, Scored
+from services.updater.recognizer import RecognizerPeer, TrialTerms
+from services.updater.state import Change, ModelStatus, PastRefusal, Score, StateFile, escaped
 
 TERMS = TrialTerms(inferences=10, seconds=1.0, keep=2)
 TICKS = 400
 
 
 class Memory(TypedDict):
+    boot_id: str
     active: str
     trial: str
     inferences: int
@@ -37,14 +42,21 @@ class Memory(TypedDict):
 class Recognizer:
     """What the recognizer process has in memory, kept in a file, so that it outlives a killed updater."""
 
-    present = True
-
-    def __init__(self, root: Path, crashing: Collection[str] = (), failing: Collection[str] = ()) -> None:
-        self._memory = root / "recognizer.json"
-        self._store = root / "models"
-        self._crashing, self._failing = crashing, failing
+    def __init__(
+        self,
+        root: Path,
+        crashing: Collection[str] = (),
+        failing: Collection[str] = (),
+        unusable: Collection[str] = (),
+    ) -> None:
+        self.present = True
+        self.deaf = False
+        """It answers nothing for now, as a busy machine's, and takes nothing."""
         self.calls: deque[Callable[[], None]] = deque()
         self.crashes = 0
+        self._memory = root / "recognizer.json"
+        self._store = root / "models"
+        self._crashing, self._failing, self._unusable = crashing, failing, unusable
 
     @property
     def reading(self) -> str:
@@ -52,23 +64,41 @@ class Recognizer:
         memory = self._now()
         return memory["trial"] or memory["active"]
 
+    def beat(self, seconds: float, state: ServiceState = "ready") -> Heartbeat:
+        """What it says of itself now."""
+        beat = Heartbeat(state=state, pid=1, uptime_s=1, details={"digest": self.reading})
+        boot_id = self._now()["boot_id"]
+        return beat.model_copy(update={"boot_id": boot_id, "monotonic_ns": round(seconds * 1e9)})
+
     def restart(self) -> None:
         """Whatever it had in mind is gone."""
         self._memory.unlink(missing_ok=True)
 
-    def attempt(self, digest: str, *, renew: bool, answered: Callable[[Reply], None]) -> None:
+    def ask(self, command: Command, answered: Callable[[Reply], None], deadline_s: float = 2.0) -> None:
+        """As its command socket: the answer is among the `calls`."""
+        if self.deaf:
+            reply = Reply.refused("", "no-answer", "it is busy")
+        elif isinstance(command, RecognizerTry):
+            reply = self._try(command)
+        elif isinstance(command, RecognizerAdopt):
+            reply = self._adopt(command.bundle)
+        else:
+            durable.fault_point("drop")
+            self._keep(self._now() | {"trial": ""})
+            reply = Reply.ok("")
+        self.calls.append(lambda: answered(reply))
+
+    def _try(self, command: RecognizerTry) -> Reply:
         durable.fault_point("try")
-        memory = self._now()
+        memory, digest = self._now(), command.bundle
         if memory["trial"] != digest:
-            if renew:
-                self.calls.append(lambda: answered(Reply.refused("", "no-trial", "it was restarted")))
-                return
+            if command.renew:
+                return Reply.refused("", "no-trial", "it was restarted")
             memory |= {"trial": digest, "inferences": 0}
         elif digest in self._crashing:
             self.crashes += 1
             self.restart()
-            self.calls.append(lambda: answered(Reply.refused("", "no-answer", "it is gone")))
-            return
+            return Reply.refused("", "no-answer", "it is gone")
         else:
             memory["inferences"] += 4
         self._keep(memory)
@@ -79,23 +109,21 @@ class Recognizer:
             seconds=memory["inferences"] / 4,
             problem="it answers NaN" if digest in self._failing else "",
         )
-        self.calls.append(lambda: answered(Reply.ok("", report)))
+        return Reply.ok("", report)
 
-    def adopt(self, digest: str) -> None:
+    def _adopt(self, digest: str) -> Reply:
         durable.fault_point("adopt")
-        active = Bundle.load(bundle_folder(self._store, digest)).digest
-        self._keep({"active": active, "trial": "", "inferences": 0})
-
-    def drop(self) -> None:
-        durable.fault_point("drop")
-        memory = self._now()
-        memory["trial"] = ""
-        self._keep(memory)
+        if digest in self._unusable:
+            return Reply.refused("", "unusable", "it failed at a picture.")
+        bundle = Bundle.load(bundle_folder(self._store, digest))
+        self._keep(self._now() | {"active": bundle.digest, "trial": "", "inferences": 0})
+        model = ModelInfo(name=bundle.manifest.name, version=bundle.manifest.version, digest=bundle.digest)
+        return Reply.ok("", RecognizerModel(model=model))
 
     def _now(self) -> Memory:
         if not self._memory.exists():
             active = Bundle.load(self._store / "active").digest
-            self._memory.write_text(json.dumps({"active": active, "trial": "", "inferences": 0}))
+            self._keep({"boot_id": new_boot_id(), "active": active, "trial": "", "inferences": 0})
         memory: Memory = json.loads(self._memory.read_text())
         return memory
 
@@ -103,80 +131,112 @@ class Recognizer:
         self._memory.write_text(json.dumps(memory))
 
 
-class Workshop:
+class Worker:
     """Takes zips of bundles into the store, and takes their golden test for passed."""
 
     def __init__(self, store: Store, calls: deque[Callable[[], None]]) -> None:
-        self._store, self._calls = store, calls
+        self.store, self.calls = store, calls
+        self.told: list[Result] = []
 
     def prepare(
         self,
         change: Change,
         content: bytes | None,
-        refused: Mapping[str, Verdict],
+        refused: Mapping[str, PastRefusal],
         releases: Mapping[str, int],
-        heard: Heard,
     ) -> None:
-        self._calls.append(lambda: self._work(change, content, heard))
+        self.calls.append(lambda: self._work(change, content))
 
-    def score(self, digest: str, heard: Heard) -> None:
-        self._calls.append(lambda: heard.scored(digest, Score(accuracy=0.99, latency_ms=0.3)))
+    def score(self, digest: str) -> None:
+        self.calls.append(lambda: self.told.append(Scored(digest, Score(accuracy=0.99, latency_ms=0.3))))
 
-    def _work(self, change: Change, content: bytes | None, heard: Heard) -> None:
-        path = Path(change.path)
+    def results(self) -> list[Result]:
+        told, self.told = self.told, []
+        return told
+
+    def _work(self, change: Change, content: bytes | None) -> None:
+        path = change.location
         try:
             if content is not None:
-                receive(path, content)
+                durable.replace_file(path, content)
             bundle = read_archive(path)
-            heard.checked(change, None)
-            self._store.add(bundle)
+            self.told.append(Checked(change.id, None))
+            self.store.add(bundle)
+        except OSError as error:
+            self.told.append(Rejected(change.id, Refusal("no_space", f"{error}."), source="of " + path.name))
         except Refusal as refusal:
-            heard.prepared(change, Rejected(refusal, source="of " + path.name))
-            return
-        info = ModelInfo(name=bundle.manifest.name, version=bundle.manifest.version, digest=bundle.digest)
-        score = Score(accuracy=0.9, latency_ms=0.2)
-        heard.prepared(change, Prepared("of " + path.name, info, bundle.manifest.release, score))
+            self.told.append(Rejected(change.id, refusal, source="of " + path.name))
+        else:
+            info = ModelInfo(name=bundle.manifest.name, version=bundle.manifest.version, digest=bundle.digest)
+            score = Score(accuracy=0.9, latency_ms=0.2)
+            self.told.append(Prepared(change.id, "of " + path.name, info, score))
 
 
 class Car:
-    """A lifecycle on the folder `root`, opened as after a start of the updater."""
+    """A ChangeRunner on the folder `root`, opened as after a start of the updater."""
 
-    def __init__(self, root: Path, *, crashing: Collection[str] = (), failing: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        crashing: Collection[str] = (),
+        failing: Collection[str] = (),
+        unusable: Collection[str] = (),
+        worker: type[Worker] = Worker,
+    ) -> None:
         self.store = Store(root / "models")
-        self.ledger = LedgerFile(root / "ledger.json")
-        self.recognizer = Recognizer(root, crashing, failing)
+        self.state = StateFile(root / "ledger.json")
+        self.recognizer = Recognizer(root, crashing, failing, unusable)
         self.calls = self.recognizer.calls
         self.told: list[ModelProgress] = []
         self.seconds = 0.0
-        self.lifecycle = Lifecycle(
-            self.store,
-            self.ledger,
-            Workshop(self.store, self.calls),
-            self.recognizer,
-            self._announce,
-            lambda: self.seconds,
-            TERMS,
+        self.presence = Presence(self.clock)
+        self.peer = RecognizerPeer(self.recognizer.ask, self.presence, self.clock)
+        self.worker = worker(self.store, self.calls)
+        status = ModelStatus(self.store, self.state)
+        self.changes = ChangeRunner(
+            self.store, self.state, status, self.worker, self.peer, self._announce, self.clock, TERMS
         )
+
+    def clock(self) -> float:
+        return self.seconds
 
     def start(self) -> None:
         """Go on with what was under way."""
-        self.lifecycle.recover()
-        self.lifecycle.recognizer_came()
+        self.beat()
+        self.changes.recover()
+        self.advance()
+
+    def beat(self, state: ServiceState = "ready") -> None:
+        """The recognizer's heartbeat comes, where there is one."""
+        if self.recognizer.present:
+            beat = self.recognizer.beat(self.seconds, state)
+            self.presence.heard(beat)
+            self.peer.heard(beat)
+
+    def advance(self) -> None:
+        """What the service does whenever anything has happened."""
+        self.changes.advance()
+
+    def step(self, seconds: float = 0.05) -> None:
+        """Let so much time pass, and do what is due."""
+        while self.calls:
+            self.calls.popleft()()
+        self.seconds += seconds
+        self.beat()
+        self.advance()
 
     def settle(self) -> None:
-        """Let time pass until nothing is under way."""
+        """Let time pass until nothing is under way, and the recognizer reads with what is active."""
         for _ in range(TICKS):
-            while self.calls:
-                self.calls.popleft()()
-            if self.lifecycle.change is None:
+            self.step()
+            if self.changes.change is None and not self.calls:
                 return
-            self.seconds += 0.05
-            self.lifecycle.tick()
-        raise AssertionError(f"never ends: {self.lifecycle.change}")
+        raise AssertionError(f"never ends: {self.changes.change}")
 
     def take(self, file: Path, change_id: str = "change") -> None:
         """Begin a change with a file of the data folder."""
-        self.lifecycle.begin(Change(id=change_id, origin="inbox", file=file.name, path=str(file)))
+        self.changes.begin(Change(id=change_id, origin="inbox", file=file.name, path=escaped(file)))
 
     def close(self) -> None:
         self.store.close()

@@ -19,7 +19,7 @@ from messages.offers import MAX_CHUNK_BYTES, MAX_OFFER_BYTES, chunk_topic, offer
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
 from models.bundle.payload import payload_of
-from services.updater.fetching import WINDOW
+from services.updater.fetch import WINDOW
 from tests.models.making import rewritten
 from tests.services.updater.offering import CHUNK, NAME, TODAY, Broker, FollowingCar, changed
 from tools.publish.signing import release_of
@@ -209,7 +209,7 @@ def test_replayed_older_release_after_a_rollback_and_a_restart(
     car.close()
     car = FollowingCar(root, broker, [key])
     car.start()
-    car.lifecycle.pin(pinned=False)
+    car.state.commit(pinned=False)
     broker.offer(release(4))
     car.settle()
     assert car.standing.reason == "older"
@@ -233,12 +233,12 @@ def test_frozen_offer(root: Path, broker: Broker, release: Release, key: Signing
 def test_an_offer_that_expires_while_the_car_is_pinned_is_not_taken_afterwards(
     car: FollowingCar, broker: Broker, release: Release
 ) -> None:
-    car.lifecycle.pin(pinned=True)
+    car.state.commit(pinned=True)
     broker.offer(release(6, expires=TODAY + timedelta(hours=1)))
     refused(car, "pinned")
     car.today += timedelta(hours=2)
-    car.lifecycle.pin(pinned=False)
-    car.offers.unpinned()
+    car.state.commit(pinned=False)
+    car.offers.look(anew=True)
     car.settle()
     assert car.standing.reason == "expired"
 
@@ -417,7 +417,7 @@ def test_reused_id(car: FollowingCar, broker: Broker, release: Release) -> None:
     """The second deed under an id is not done: neither now nor by an updater that was killed since."""
     first = release(6)
     broker.offer(first)
-    car.lifecycle.pin(pinned=True)
+    car.state.commit(pinned=True)
     reply = car.ask(ModelInstall(id="desk-1", offer=NAME))
     assert reply.status == "ok"
     car.settle()

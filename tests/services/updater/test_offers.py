@@ -20,7 +20,7 @@ from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
 from models.bundle.payload import payload_of
-from services.updater.ledger import LedgerFile
+from services.updater.state import StateFile
 from tests.conftest import remove
 from tests.models.making import rewritten
 from tests.services.updater.offering import CHUNK, NAME, TODAY, Broker, FollowingCar
@@ -248,7 +248,7 @@ def test_how_far_it_is_is_told_now_and_then(car: FollowingCar, broker: Broker, r
     last = chunk_topic(NAME, release(1).digest, 9)
     broker.tamper = lambda topic, payload: [] if topic == last else [(topic, payload)]
     broker.offer(release(1))
-    car.lifecycle.pin(pinned=True)
+    car.state.commit(pinned=True)
     car.settle()
     car.ask(ModelInstall(id="desk-1", offer=NAME))
     car.settle()
@@ -290,7 +290,7 @@ def test_an_offer_that_does_not_stand_is_not_waited_for_for_ever(car: FollowingC
 def test_who_asks_gets_it_pinned_or_not_and_never_unsigned(
     car: FollowingCar, broker: Broker, release: Release
 ) -> None:
-    car.lifecycle.pin(pinned=True)
+    car.state.commit(pinned=True)
     bundle = release(1)
     broker.offer(bundle, signature=b"")
     car.settle()
@@ -302,7 +302,7 @@ def test_who_asks_gets_it_pinned_or_not_and_never_unsigned(
     assert car.ask(ModelInstall(offer=NAME)).status == "ok"
     car.settle()
     assert car.reads(bundle)
-    assert car.ledger.now.pinned, "what comes after is not taken by itself"
+    assert car.state.now.pinned, "what comes after is not taken by itself"
 
 
 def test_what_was_asked_for_and_does_not_come_is_told(
@@ -310,7 +310,7 @@ def test_what_was_asked_for_and_does_not_come_is_told(
 ) -> None:
     bundle = release(1)
     broker.offer(bundle)
-    car.lifecycle.pin(pinned=True)
+    car.state.commit(pinned=True)
     broker.tamper = lambda topic, payload: [(topic, payload)] if topic.endswith("/offer") else []
     car.settle()
     assert car.ask(ModelInstall(id="desk-1", offer=NAME)).status == "ok"
@@ -440,7 +440,7 @@ def lived(root: Path, key: SigningKey, bundle: Bundle, kill_at: int | None) -> t
 
 
 def test_killed_at_every_point_it_goes_on_where_it_was(root: Path, key: SigningKey, release: Release) -> None:
-    """Before, within and after each chunk, and now and then in what follows, which test_lifecycle.py has in
+    """Before, within and after each chunk, and now and then in what follows, which test_change.py has in
     full. Every other time the recognizer dies, too."""
     bundle = release(1)
     template = root / "template"
@@ -464,7 +464,7 @@ def test_killed_at_every_point_it_goes_on_where_it_was(root: Path, key: SigningK
             Recognizer(case).restart()
         status, _ = lived(case, key, bundle, None)
         assert os.waitstatus_to_exitcode(status) == DONE, passed[point]
-        ledger = LedgerFile(case / "ledger.json").now
+        ledger = StateFile(case / "ledger.json").now
         assert (ledger.change, ledger.fetch) == (None, None), passed[point]
         assert not any((case / "fetch").iterdir()), passed[point]
         remove(case)

@@ -7,23 +7,27 @@ file ends. A few chunks are wanted at a time, so that memory is bounded whatever
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from messages.offers import chunk_count
 from models.refusal import Reason, Refusal
-from services.updater.ledger import Fetch, LedgerFile
-from services.updater.partial import Partial
+from services.updater.download import Partial
+from services.updater.state import Change, Fetch, StateFile, escaped
 
 WINDOW = 4
 """Chunks wanted at a time."""
 STALLED_S = 20.0
-"""Without a chunk: they are wanted anew,"""
+"""Chunks are wanted anew when none has come for so long."""
 ROUNDS = 3
-"""so often; then it waits."""
+"""After so many rounds without a chunk the fetching waits."""
 GRACE_S, SLOWEST = 60.0, 8 << 10
-"""An attempt may take the first, and a second for so many bytes."""
+"""An attempt may take GRACE_S seconds, and one second more for each SLOWEST bytes that have come in it."""
+FIRST_S, LONGEST_S = 5.0, 600.0
+"""What failed is tried again after FIRST_S seconds, then twice as long each time, up to LONGEST_S."""
 
 log = logging.getLogger(__name__)
 
@@ -49,32 +53,33 @@ class StartDownload(Protocol):
 
 
 class Fetcher:
-    """What is being fetched stands in the ledger; `changed` is called when more of it is there."""
+    """What is being fetched stands in the state file."""
 
     def __init__(
         self,
         root: Path,
-        ledger: LedgerFile,
+        state: StateFile,
         start_download: StartDownload,
         clock: Callable[[], float],
-        changed: Callable[[], None],
     ) -> None:
         self.partial = Partial(root)
         self.failure: Refusal | None = None
         """Why it waits; None while it goes on."""
         self.round = 0
-        self._ledger, self._start_download = ledger, start_download
-        self._clock, self._changed = clock, changed
+        self._state, self._start_download = state, start_download
+        self._clock = clock
         self._buffer: dict[int, bytes] = {}
         self._download: Cancel | None = None
         self._began = self._moved = 0.0
+        self._had = 0
+        """Bytes that were there when the attempt began."""
         self._rounds = 0
         self._whole = False
 
     @property
     def now(self) -> Fetch | None:
         """What is being fetched, or waits for another attempt."""
-        return self._ledger.now.fetch
+        return self._state.now.fetch
 
     @property
     def complete(self) -> bool:
@@ -109,7 +114,7 @@ class Fetcher:
             self.failure = refusal if self.now is not None else None
             raise
         if fetch != self.now:
-            self._ledger.write(fetch=fetch)
+            self._state.write(fetch=fetch)
         self._attempt()
 
     def recover(self, taken: set[Path]) -> None:
@@ -117,7 +122,7 @@ class Fetcher:
         fetch = self.now
         if fetch is None:
             self.partial.sweep(taken)
-        elif self.partial.exists(fetch.digest) and self.partial.resume(fetch.digest):
+        elif self.partial.resume(fetch.digest):
             self._attempt()
         else:
             self.drop()
@@ -136,7 +141,7 @@ class Fetcher:
     def release(self) -> None:
         """It is another's now, with its folder."""
         self._whole = False
-        self._ledger.write(fetch=None)
+        self._state.write(fetch=None)
 
     def chunk(self, digest: str, number: int, content: bytes) -> None:
         """A chunk came; one that isn't wanted is passed over."""
@@ -153,16 +158,21 @@ class Fetcher:
             self._write(fetch)
         except Refusal as refusal:
             self._fail(refusal.reason, str(refusal))
-        self._changed()
 
     def tick(self) -> None:
-        """Call a few times a second."""
+        """Call about once a second. Whoever asked for it and whatever it comes from, it must come on."""
         fetch = self.now
-        if fetch is None or self.failure is not None or self._whole or self._download is not None:
+        if fetch is None or self.failure is not None or self._whole:
             return
         now = self._clock()
-        if now - self._began > GRACE_S + fetch.size / SLOWEST:
-            self._fail(Reason.INCOMPLETE, f"Only {self.percent} % has come in {now - self._began:.0f} s.")
+        is_slow = now - self._began > GRACE_S + (self.partial.length - self._had) / SLOWEST
+        slow = f"Only {self.percent} % has come in {now - self._began:.0f} s."
+        if self._download is not None:
+            if is_slow:
+                self._download.cancel()
+                self._downloaded(self.round, slow.removesuffix("."))
+        elif is_slow:
+            self._fail(Reason.INCOMPLETE, slow)
         elif now - self._moved > STALLED_S:
             self._moved = now
             self._rounds += 1
@@ -171,7 +181,19 @@ class Fetcher:
                 missing = ", ".join(str(number) for number in self.wanted)
                 count = chunk_count(fetch.size, fetch.chunk_bytes)
                 self._fail(Reason.INCOMPLETE, f"Of {count} chunks these don't come: {missing}.")
-            self._changed()
+
+    def change(self, fetch: Fetch) -> Change:
+        """The change that begins with what was fetched."""
+        is_zip = fetch.origin == "install"
+        return Change(
+            id=fetch.id,
+            origin=fetch.origin,
+            file="bundle.zip" if is_zip else "",
+            path=escaped(self.partial.path if is_zip else self.partial.folder),
+            source="" if is_zip else fetch.digest,
+            activate=fetch.activate,
+            asked=fetch.asked,
+        )
 
     def stop(self) -> None:
         """The process ends; what has come stays."""
@@ -184,7 +206,7 @@ class Fetcher:
         assert fetch is not None
         self.failure = None
         self._began = self._moved = self._clock()
-        self._rounds = 0
+        self._rounds, self._had = 0, self.partial.length
         self.round += 1
         if self.partial.length > fetch.size:
             self.partial.empty()
@@ -201,7 +223,6 @@ class Fetcher:
                 deadline_s,
                 lambda problem: self._downloaded(attempt, problem),
             )
-        self._changed()
 
     def _downloaded(self, attempt: int, problem: str) -> None:
         fetch = self.now
@@ -213,10 +234,10 @@ class Fetcher:
         elif fetch.chunk_bytes:
             log.warning("%s can't be fetched (%s); its chunks are", fetch.url, problem)
             self._began = self._moved = self._clock()
+            self._had = self.partial.length
             self._whole = self.partial.length == fetch.size
         else:
             self._fail(Reason.NOT_FETCHED, f"{fetch.url} can't be fetched: {problem}.")
-        self._changed()
 
     def _write(self, fetch: Fetch) -> None:
         """Move what follows on the file's end from memory to the disk. Raises Refusal: no_space."""
@@ -232,7 +253,6 @@ class Fetcher:
         self._halt()
         self.failure = Refusal(reason, sentence)
         log.info("%s", sentence)
-        self._changed()
 
     def _halt(self) -> None:
         self._buffer.clear()
@@ -241,3 +261,47 @@ class Fetcher:
         if self._download is not None:
             self._download.cancel()
             self._download = None
+
+
+@dataclass
+class _Retry:
+    refusal: Refusal
+    delay_s: float
+    due: float
+    waiting: bool = True
+
+
+class Retries:
+    """What is tried again by itself: later each time, and not by all cars at once. `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._all: dict[str, _Retry] = {}
+
+    def add(self, key: str, refusal: Refusal) -> None:
+        """It went wrong, again perhaps."""
+        last = self._all.get(key)
+        delay_s = FIRST_S if last is None else min(LONGEST_S, 2 * last.delay_s)
+        told = Refusal(refusal.reason, str(refusal), "It is tried again by itself.")
+        self._all[key] = _Retry(told, delay_s, self._clock() + delay_s * random.uniform(0.8, 1.2))
+
+    def waiting(self, key: str) -> Refusal | None:
+        """What went wrong, while it isn't time yet."""
+        retry = self._all.get(key)
+        return retry.refusal if retry is not None and retry.waiting else None
+
+    def come_due(self) -> bool:
+        """Whether it is time for any since the last call."""
+        now, any_due = self._clock(), False
+        for retry in self._all.values():
+            if retry.waiting and retry.due <= now:
+                retry.waiting, any_due = False, True
+        return any_due
+
+    def forget(self, key: str) -> None:
+        """It went well."""
+        self._all.pop(key, None)
+
+    def clear(self) -> None:
+        """Something was put right, perhaps."""
+        self._all.clear()

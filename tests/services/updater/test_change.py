@@ -15,7 +15,7 @@ from messages import durable
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
 from models.refusal import Reason, Refusal
-from services.updater.ledger import Change, LedgerFile
+from services.updater.state import Change, StateFile
 from tests.conftest import remove
 from tests.disk import Disk
 from tests.models.making import rewritten
@@ -59,7 +59,7 @@ def test_a_good_model_goes_all_the_way(car: Car, root: Path, bundles: list[Bundl
     assert car.steps == ["received", "checked", "tested", "trial", "active"]
     assert car.store.active == car.recognizer.reading == bundles[0].digest
     assert car.store.previous == car.store.factory
-    assert car.lifecycle.change is None
+    assert car.changes.change is None
 
 
 def test_both_scores_are_told_when_it_is_active(car: Car, root: Path, bundles: list[Bundle]) -> None:
@@ -77,10 +77,10 @@ def test_the_active_model_is_measured_once_the_other_reads(
 ) -> None:
     car.take(zipped(root, bundles[0]))
     while car.steps[-1] != "trial":
-        assert car.store.factory not in car.ledger.now.scores
-        car.calls.popleft()() if car.calls else car.lifecycle.tick()
+        assert car.store.factory not in car.state.now.scores
+        car.step()
     car.settle()
-    assert car.store.factory in car.ledger.now.scores
+    assert car.store.factory in car.state.now.scores
 
 
 def test_one_change_at_a_time(car: Car, root: Path, bundles: list[Bundle]) -> None:
@@ -98,7 +98,7 @@ def test_a_model_that_answers_nonsense_falls_back_at_once(root: Path, bundles: l
     last = car.told[-1]
     assert (last.step, last.reason, last.attempt) == ("fallen_back", Reason.TRIAL_FAILED, 1)
     assert car.store.active == car.recognizer.reading == car.store.factory
-    assert bundles[0].digest in car.ledger.now.refused
+    assert bundles[0].digest in car.state.now.refused
     car.close()
 
 
@@ -110,24 +110,19 @@ def test_a_model_that_crashes_the_recognizer_is_gone_after_three_tries(
     assert car.recognizer.crashes == 3
     assert car.told[-1].step == "fallen_back"
     assert car.store.active == car.recognizer.reading == car.store.factory
-    assert bundles[0].digest in car.ledger.now.refused
+    assert bundles[0].digest in car.state.now.refused
     car.close()
 
 
 def test_a_clean_stop_of_the_recognizer_is_no_failure(car: Car, root: Path, bundles: list[Bundle]) -> None:
     car.take(zipped(root, bundles[0]))
     while car.steps[-1] != "trial":
-        car.calls.popleft()() if car.calls else car.lifecycle.tick()
-    while car.calls:  # what the workshop measures is told
-        car.calls.popleft()()
+        car.step()
     for _ in range(5):
+        car.beat("stopped")
         car.recognizer.restart()
-        car.lifecycle.recognizer_stopped()
-        car.calls.clear()
-        car.lifecycle._asked = False  # what was asked died with it
-        car.lifecycle.tick()
-        car.calls.popleft()()
-        car.lifecycle.tick()
+        for _ in range(4):
+            car.step()
     car.settle()
     assert car.store.active == bundles[0].digest
     assert car.told[-1].attempt == 1
@@ -137,7 +132,7 @@ def test_a_clean_stop_of_the_updater_is_no_failure(root: Path, bundles: list[Bun
     car = Car(root)
     car.take(zipped(root, bundles[0]))
     for _ in range(5):
-        car.lifecycle.stop()
+        car.changes.stop()
         car.close()
         car = Car(root)
         car.start()
@@ -147,13 +142,17 @@ def test_a_clean_stop_of_the_updater_is_no_failure(root: Path, bundles: list[Bun
     car.close()
 
 
-def test_it_waits_for_a_recognizer_that_is_not_there(car: Car, root: Path, bundles: list[Bundle]) -> None:
+def gone(car: Car) -> None:
+    """The recognizer doesn't run, and that has been noticed."""
     car.recognizer.present = False
+    car.seconds += 10
+
+
+def test_it_waits_for_a_recognizer_that_is_not_there(car: Car, root: Path, bundles: list[Bundle]) -> None:
+    gone(car)
     car.take(zipped(root, bundles[0]))
     for _ in range(20):
-        while car.calls:
-            car.calls.popleft()()
-        car.lifecycle.tick()
+        car.step()
     assert car.steps[-1] == "waiting"
     car.recognizer.present = True
     car.settle()
@@ -161,23 +160,20 @@ def test_it_waits_for_a_recognizer_that_is_not_there(car: Car, root: Path, bundl
 
 
 def test_it_does_not_wait_for_ever(car: Car, root: Path, bundles: list[Bundle]) -> None:
-    car.recognizer.present = False
+    gone(car)
     car.take(zipped(root, bundles[0]))
     for _ in range(20):
-        while car.calls:
-            car.calls.popleft()()
-        car.lifecycle.tick()
-        car.seconds += 60
+        car.step(60)
     assert car.steps[-1] == "fallen_back"
-    assert bundles[0].digest not in car.ledger.now.refused, "the model was not to blame"
+    assert bundles[0].digest not in car.state.now.refused, "the model was not to blame"
 
 
 def test_a_rollback_is_done_at_once_and_pins(car: Car, root: Path, bundles: list[Bundle]) -> None:
     taken(car, root, bundles[0], "change")
-    car.lifecycle.begin(rollback_of(car))
-    assert car.lifecycle.change is None
+    car.changes.begin(rollback_of(car))
+    assert car.changes.change is None
     assert car.store.active == car.recognizer.reading == car.store.factory
-    assert car.ledger.now.pinned
+    assert car.state.now.pinned
 
 
 def rollback_of(car: Car, change_id: str = "back") -> Change:
@@ -189,11 +185,11 @@ def rollback_of(car: Car, change_id: str = "back") -> Change:
 def test_a_pin_keeps_bundles_from_elsewhere_out_and_not_the_owners(
     car: Car, root: Path, bundles: list[Bundle]
 ) -> None:
-    car.lifecycle.pin(pinned=True)
+    car.state.commit(pinned=True)
     path = root / "incoming"
     change = Change(id="afar", origin="install", file="bundle.zip", path=str(path))
     with pytest.raises(Refusal) as refused:
-        car.lifecycle.begin(change, pack(bundles[0]))
+        car.changes.begin(change, pack(bundles[0]))
     assert refused.value.reason == Reason.PINNED
     taken(car, root, bundles[0], "at home")
     assert car.store.active == bundles[0].digest
@@ -204,10 +200,10 @@ def test_an_active_model_that_crashes_the_recognizer_again_and_again_is_left(
 ) -> None:
     taken(car, root, bundles[0], "one")
     for _ in range(3):
-        car.seconds += 2
-        car.lifecycle.recognizer_started(cleanly=False)
+        car.recognizer.restart()
+        car.step(2)
     assert car.store.active == car.store.factory
-    assert bundles[0].digest in car.ledger.now.refused
+    assert bundles[0].digest in car.state.now.refused
 
 
 def test_a_recognizer_that_crashes_now_and_then_keeps_its_model(
@@ -215,8 +211,8 @@ def test_a_recognizer_that_crashes_now_and_then_keeps_its_model(
 ) -> None:
     taken(car, root, bundles[0], "one")
     for _ in range(6):
-        car.seconds += 61
-        car.lifecycle.recognizer_started(cleanly=False)
+        car.recognizer.restart()
+        car.step(61)
     assert car.store.active == bundles[0].digest
 
 
@@ -231,16 +227,16 @@ def test_old_models_go_and_those_in_use_stay(root: Path) -> None:
 
 def test_a_ledger_that_is_no_ledger_is_begun_anew_and_kept_aside(root: Path) -> None:
     (root / "ledger.json").write_text('{"pinned": "perhaps"')
-    assert LedgerFile(root / "ledger.json").now.change is None
+    assert StateFile(root / "ledger.json").now.change is None
     assert (root / "ledger.damaged").exists()
 
 
 def test_a_ledger_that_can_not_be_read_for_now_is_not_written_over(root: Path) -> None:
     path = root / "ledger.json"
-    LedgerFile(path).write(pinned=True)
+    StateFile(path).write(pinned=True)
     kept = path.rename(root / "elsewhere")
     path.mkdir()  # as good as a disk that fails
-    ledger = LedgerFile(path)
+    ledger = StateFile(path)
     assert "something else in its place" in ledger.problem
     ledger.write(pinned=False)
     path.rmdir()
@@ -258,7 +254,7 @@ def test_on_a_read_only_disk_no_change_begins(
     file = zipped(tmp_path, bundles[0])
     with pytest.raises(Refusal, match=r"No model can be changed: the disk that holds .* is read-only"):
         car.take(file)
-    assert car.lifecycle.change is None
+    assert car.changes.change is None
     disk.writable()
     car.store.try_again()
     car.take(file)
@@ -313,11 +309,11 @@ def _take(car: Car, root: Path, bundles: list[Bundle]) -> None:
 
 def _hand_over(car: Car, root: Path, bundles: list[Bundle]) -> None:
     change = Change(id="change", origin="install", file="bundle.zip", path=str(root / "incoming"))
-    car.lifecycle.begin(change, pack(bundles[0]))
+    car.changes.begin(change, pack(bundles[0]))
 
 
 def _roll_back(car: Car, root: Path, bundles: list[Bundle]) -> None:
-    car.lifecycle.begin(rollback_of(car, "change"))
+    car.changes.begin(rollback_of(car, "change"))
 
 
 LIVES = {
@@ -350,7 +346,7 @@ def lived(
             car = Car(root, crashing={bundles[0].digest} if life.crashing else ())
             car.start()
             car.settle()
-            if begin and "change" not in car.ledger.now.ended:
+            if begin and "change" not in car.state.now.ended:
                 life.begin(car, root, bundles)
                 car.settle()
             os.write(write, str(passed).encode())
@@ -400,7 +396,7 @@ def test_killed_at_every_point_it_reads_with_the_old_model_or_the_new_and_ends(
             Recognizer(case).restart()
         status, _ = lived(life, case, bundles, None)
         assert os.waitstatus_to_exitcode(status) == DONE, point
-        ledger = LedgerFile(case / "ledger.json").now
+        ledger = StateFile(case / "ledger.json").now
         assert ledger.change is None
         if ledger.ended["change"][0] == "interrupted":
             assert name == "handed over"
@@ -426,6 +422,6 @@ def test_killed_again_and_again_it_is_given_up_or_done(root: Path, bundles: list
             lived(life, case, bundles, 8, begin=False)
         status, _ = lived(life, case, bundles, None, begin=False)
         assert os.waitstatus_to_exitcode(status) == DONE
-        assert LedgerFile(case / "ledger.json").now.change is None
+        assert StateFile(case / "ledger.json").now.change is None
         assert reading(case) in {before, bundles[0].digest}
         assert Recognizer(case).reading == reading(case)
