@@ -6,13 +6,12 @@ power cut may take: flushing each entry before going on would hold up the writer
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 import time
 from collections import deque
 from pathlib import Path
 
+from messages.clock import CLOCK_WAS_SET
 from messages.disk import make_private, why_not
 from messages.journal_file import (
     COLUMNS,
@@ -25,19 +24,17 @@ from messages.journal_file import (
     open_to_write,
     set_fact,
 )
+from messages.journal_flusher import DiskFlusher
 from messages.journal_reader import JournalReader
 from messages.journal_shelter import Waiting, shelter_left, take_shelter
 from messages.lock import AlreadyOwned, OwnerLock
 
 BACKLOG = 1000
 """Entries kept in memory while the disk refuses them."""
-FLUSH_TO_DISK_S = 1.0
 _CHECK_CAPS_EVERY = 1024
 _CHECK_CAPS_S = 3600.0
 _CAP_SLACK = 0.9
 """Beyond the cap, enough goes at once that it isn't reached again soon."""
-_CLOCK_WAS_SET = 1_704_067_200.0
-"""The start of 2024: an earlier time comes from a board that has no clock and hasn't asked for one."""
 
 
 class Journal:
@@ -75,7 +72,7 @@ class Journal:
         self._first_of_boot = 0
         self._appends = self._bytes_since_check = 0
         self._checked_at = time.monotonic()
-        self._flusher: threading.Timer | None = None
+        self._flusher = DiskFlusher(path.with_name(f"{path.name}-wal"))
         self._database: sqlite3.Connection | None = None
         self._lock: OwnerLock | None = None
         self._shelter = shelter
@@ -111,7 +108,7 @@ class Journal:
         self._appends += len(self.backlog)
         self._bytes_since_check += sum(len(payload) for _, _, payload in self.backlog)
         self.backlog.clear()
-        self._flush_to_disk_soon()
+        self._flusher.soon()
         if (
             self._appends >= _CHECK_CAPS_EVERY
             or self._bytes_since_check > self._max_bytes // 16
@@ -122,7 +119,7 @@ class Journal:
 
     def prune(self, up_to: int) -> None:
         """The entries up to this number are delivered: forget them, but for the newest `keep_delivered`."""
-        if up_to <= self._delivered or self._database is None:
+        if self._database is None or up_to <= self._delivered:
             return
         try:
             with self._database as database:
@@ -185,8 +182,7 @@ class Journal:
     def close(self) -> None:
         """Write what still waits and close."""
         self.flush()
-        if self._flusher is not None:
-            self._flusher.cancel()
+        self._flusher.close()
         if self._database is not None:
             self._database.close()
         if self.backlog and self._shelter is not None:
@@ -265,24 +261,7 @@ class Journal:
                 )
         return cursor.lastrowid if cursor is not None else None
 
-    def _flush_to_disk_soon(self) -> None:
-        if self._flusher is None or not self._flusher.is_alive():
-            self._flusher = threading.Timer(FLUSH_TO_DISK_S, self._flush_to_disk)
-            self._flusher.daemon = True
-            self._flusher.start()
-
-    def _flush_to_disk(self) -> None:
-        try:
-            # SQLite holds no lock on this file, so closing it here lets none go.
-            log = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return  # closed meanwhile, which flushes all
-        try:
-            os.fdatasync(log)
-        except OSError:
-            pass  # the next append meets the same disk, and says so
-        finally:
-            os.close(log)
+    # caps
 
     def _oldest_within_caps(self, database: sqlite3.Connection) -> int:
         """The number of the first entry to keep."""
@@ -303,14 +282,14 @@ class Journal:
 
     def _oldest_within_age(self, database: sqlite3.Connection) -> int:
         """The same for age alone. The clock may have been set in between, by years, so it isn't believed
-        where it says less than 2024, nor that an entry is older than the machine has been running since.
+        before CLOCK_WAS_SET, nor that an entry is older than the machine has been running since.
         """
         now = time.time()
-        if now < _CLOCK_WAS_SET:
+        if now < CLOCK_WAS_SET:
             return 0
         runs_long = time.clock_gettime(time.CLOCK_BOOTTIME) > self._max_age_s
         row = database.execute(
             "SELECT number FROM entries WHERE wall >= ? OR wall < ? OR number >= ? ORDER BY number LIMIT 1",
-            (now - self._max_age_s, _CLOCK_WAS_SET, (1 << 62) if runs_long else self._first_of_boot),
+            (now - self._max_age_s, CLOCK_WAS_SET, (1 << 62) if runs_long else self._first_of_boot),
         ).fetchone()
         return int(row[0]) if row else newest(database) + 1

@@ -14,12 +14,20 @@ from services.capture.service import CaptureService
 from services.overlay.service import OverlayService
 from services.pad.service import PadService
 from services.recognizer.service import RecognizerService
-from services.service import SERVICES
+from services.service import SERVICES, Service
 from services.updater.service import UpdaterService
 
-__all__ = ["COMMANDS", "SERVICES", "TOPICS"]
+__all__ = ["COMMANDS", "SERVICES", "TOPICS", "add"]
 
-for head in (
+
+def add(head: type[Service]) -> None:
+    """Take a service with its topics and commands into the tables."""
+    SERVICES[head.name] = head
+    topics.register(head.name, head.publishes)
+    command.register(head.handles)
+
+
+for each in (
     CaptureService,
     RecognizerService,
     PadService,
@@ -27,7 +35,5 @@ for head in (
     OverlayService,
     BridgeService,
 ):
-    SERVICES[head.name] = head
-    topics.register(head.name, head.publishes)
-    command.register(head.handles)
+    add(each)
 topics.register("", [HEALTH])

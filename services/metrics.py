@@ -105,3 +105,24 @@ def _processor_s(pid: int) -> float:
         return (int(fields[11]) + int(fields[12])) * _TICK_S
     except (OSError, ValueError, IndexError):
         return 0.0
+
+
+MEMORY_EVERY_BEATS = 10
+"""Reading it takes milliseconds."""
+
+
+class Vitals:
+    """What this process and its helpers need, taken with each heartbeat."""
+
+    def __init__(self) -> None:
+        self.memory_mb = 0.0
+        self.processor_percent = 0.0
+        self._processor = ProcessorShare()
+        self._beats = 0
+
+    def take(self, helpers: Iterable[int]) -> None:
+        """`helpers`: the process ids of those that work for this one."""
+        if self._beats % MEMORY_EVERY_BEATS == 0:
+            self.memory_mb = round(memory_mb(helpers), 1)
+        self.processor_percent = round(self._processor.take(helpers), 1)
+        self._beats += 1

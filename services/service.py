@@ -20,38 +20,33 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, ClassVar
 
 import zmq
 
 from messages.bus import Publisher, Subscriber
-from messages.command import Command, Door, Reply
-from messages.disk import is_held_back, make_private, why_not
+from messages.command import Command, Door
+from messages.disk import is_held_back
 from messages.errors import CannotStart
 from messages.health import HEALTH, Heartbeat, JournalCursor, ServiceState
 from messages.journal import BACKLOG, Journal
 from messages.message import Message
-from messages.presence import Presence
-from messages.rpc.clients import DEADLINE_S, CallbackCommandClient
 from messages.rpc.server import CommandServer
 from messages.topics import Topic
 from services.config import Section, Settings
 from services.journals import open_journal
 from services.log import fields
 from services.loop import Loop
-from services.metrics import Metrics, ProcessorShare, memory_mb
-from services.supervision import FailureNote, Starts, notify
+from services.metrics import Metrics, Vitals
+from services.peers import Peers
+from services.supervision import FailureNote, Starts, notify, own_folder
 
 __all__ = ["ALWAYS", "SERVICES", "CannotStart", "Runs", "Service"]
 
 HEARTBEAT_S = 1.0
-EXPIRE_S = 0.1
-"""Commands without an answer are looked at so often."""
 JOURNAL_AGAIN_S = 0.5
 """A journal that took nothing is tried again."""
 DISK_LOOK_S = 3.0
-MEMORY_EVERY_BEATS = 10
 
 log = logging.getLogger(__name__)
 
@@ -100,24 +95,23 @@ class Service(Loop):
         """Goes out with every heartbeat: versions, addresses, what a person wants to know."""
         self.crashed = False
         """Whether an exception ends this process, while `on_stop` cleans up."""
-        self.presence = {name: Presence() for name in self.peers}
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        _own_folder(self.runtime / self.name)
+        own_folder(self.runtime / self.name)
+        self._peers = Peers(self, self.context, self.runtime, self.peers, forwards=self.door is not None)
+        self.presence = self._peers.presence
+        """Of each peer."""
+        self.ask = self._peers.ask
         self.publisher = Publisher(self.context, self.runtime, self.name)
         has_journal = any(row.journalled for row in self.publishes)
         self.journal = open_journal(settings, self.name) if has_journal else None
         self.publisher.journal = self.journal
         self.commands = CommandServer(self.context, self.runtime, self.name, self._item_failed)
-        self._clients: dict[str, CallbackCommandClient] = {}
         self._clean_up = ExitStack()
         self._failed_before: set[tuple[str, type[Exception]]] = set()
         self._state: ServiceState = "starting"
         self._reason = ""
         self._started = time.monotonic()
-        self._beats = 0
-        self._memory_mb = 0.0
-        self._processor = ProcessorShare()
-        self._processor_percent = 0.0
+        self._vitals = Vitals()
         self._restarts = 0
         self.on_readable(self.publisher.state_socket, self.publisher.answer_subscriptions)
         self.on_readable(self.commands.socket, self._serve_commands)
@@ -179,19 +173,6 @@ class Service(Loop):
             raise
         except Exception as error:
             self._item_failed(what, error)
-
-    def ask(
-        self, command: Command, answered: Callable[[Reply], None], deadline_s: float = DEADLINE_S
-    ) -> None:
-        """Ask a peer without waiting: `answered` is called once, in the loop, with a reply or `no-answer`."""
-        service = command.service
-        if type(command) not in self.peers.get(service, ()) and self.door is None:
-            raise TypeError(f"{self.name} does not declare that it asks {service} for {command.verb}")
-        if service not in self._clients:
-            client = CallbackCommandClient(self.context, self.runtime, service)
-            self._clients[service] = client
-            self.on_readable(client.socket, client.receive)
-        self._clients[service].ask(command, answered, deadline_s)
 
     def publish(self, topic: str, message: Message) -> Message:
         """Stamp and send; a journalled topic is written to the journal first. Returns what was sent."""
@@ -284,21 +265,15 @@ class Service(Loop):
         topics: dict[str, Callable[[Any], None]] = {}
         if self.peers:
             topics[HEALTH.name] = self._heard
-        if any(self.peers.values()) or self.door is not None:
-            self.every(EXPIRE_S, self._expire)
         if self.journal is not None:
             topics["bridge.cursor"] = self._prune
         if topics:
             self.subscribe(topics)
 
     def _heard(self, beat: Heartbeat) -> None:
-        presence = self.presence.get(beat.source)
-        if presence is not None:
-            self.peer_heard(beat, came=presence.heard(beat))
-
-    def _expire(self) -> None:
-        for client in self._clients.values():
-            client.expire()
+        came = self._peers.heard(beat)
+        if came is not None:
+            self.peer_heard(beat, came=came)
 
     def _prune(self, cursor: JournalCursor) -> None:
         """The broker has what the cursor has passed."""
@@ -317,10 +292,7 @@ class Service(Loop):
 
     def _beat(self) -> None:
         notify("WATCHDOG=1")
-        if self._beats % MEMORY_EVERY_BEATS == 0:
-            self._memory_mb = round(memory_mb(self.helpers()), 1)
-        self._processor_percent = round(self._processor.take(self.helpers()), 1)
-        self._beats += 1
+        self._vitals.take(self.helpers())
         if self.journal is not None:
             self._count_journal(self.journal)
         self._publish_heartbeat(*self.metrics.take())
@@ -357,26 +329,12 @@ class Service(Loop):
                 rates=rates,
                 counters=dict(self.metrics.counters),
                 latency_ms=latencies,
-                memory_mb=self._memory_mb,
-                processor_percent=self._processor_percent,
+                memory_mb=self._vitals.memory_mb,
+                processor_percent=self._vitals.processor_percent,
                 restarts=self._restarts,
                 details=self.details,
             ),
         )
-
-
-def _own_folder(folder: Path) -> None:
-    """Make the folder of the sockets, or see that it is ours. Raises CannotStart."""
-    try:
-        make_private(folder)
-    except OSError as error:
-        raise CannotStart(
-            f"the folder {error.filename} can't be made ({error.strerror}); make it, or set paths.runtime"
-        ) from error
-    if folder.stat().st_uid not in (0, os.getuid()) and not os.access(folder.parent, os.W_OK):
-        raise CannotStart(f"the folder {folder} belongs to another user; set paths.runtime")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise CannotStart(why_not(folder / "lock", PermissionError(), "paths.runtime"))
 
 
 def _crash(error: Exception) -> str:

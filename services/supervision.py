@@ -1,4 +1,4 @@
-"""What a service leaves for its supervisor: word to systemd, a failure note, the count of its starts."""
+"""What a service has with its supervisor: its folder, word to systemd, a failure note, a count of starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from messages import durable
 from messages.bus import socket_path
+from messages.disk import make_private, why_not
+from messages.errors import CannotStart
 
 
 def notify(message: str) -> None:
@@ -41,11 +44,9 @@ class FailureNote:
     @classmethod
     def write(cls, runtime: Path, service: str, reason: str) -> None:
         path = cls.path(runtime, service)
-        fresh = path.with_suffix(".new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(asdict(cls(reason, time.time()))))
-            fresh.replace(path)
+            durable.replace_file(path, json.dumps(asdict(cls(reason, time.time()))).encode())
         except OSError:
             pass  # the log has it
 
@@ -99,3 +100,17 @@ class Starts:
     def forget(cls, runtime: Path, service: str) -> None:
         """It was stopped on purpose, or waits for somebody to act."""
         cls.path(runtime, service).unlink(missing_ok=True)
+
+
+def own_folder(folder: Path) -> None:
+    """Make the folder of the sockets, or see that it is ours. Raises CannotStart."""
+    try:
+        make_private(folder)
+    except OSError as error:
+        raise CannotStart(
+            f"the folder {error.filename} can't be made ({error.strerror}); make it, or set paths.runtime"
+        ) from error
+    if folder.stat().st_uid not in (0, os.getuid()) and not os.access(folder.parent, os.W_OK):
+        raise CannotStart(f"the folder {folder} belongs to another user; set paths.runtime")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CannotStart(why_not(folder / "lock", PermissionError(), "paths.runtime"))

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from messages.clock import CLOCK_WAS_SET
 from messages.message import MalformedMessage
 from messages.offers import Offer, parse_offer
 from messages.vision import ModelInfo
@@ -18,10 +19,6 @@ from models.bundle.bundle import parse_manifest
 from models.bundle.manifest import Manifest, admit
 from models.bundle.payload import payload_size
 from models.refusal import Reason, Refusal
-
-CLOCK_WAS_SET = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-"""A clock that shows an earlier time was never set: a Raspberry Pi has none that runs on without power."""
-
 
 @dataclass(frozen=True)
 class CarTerms:

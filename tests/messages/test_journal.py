@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import messages.journal
+import messages.journal_flusher
 from messages.journal import BACKLOG, Journal
 from messages.journal_file import Entry
 from messages.journal_reader import JournalReader
@@ -347,13 +348,34 @@ def test_a_reader_beside_a_writer_that_prunes_misses_nothing_it_has_not_read(pat
 
 def test_what_was_appended_is_flushed_to_the_disk_soon(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[str] = []
-    monkeypatch.setattr(messages.journal, "FLUSH_TO_DISK_S", 0.01)
+    monkeypatch.setattr(messages.journal_flusher, "FLUSH_TO_DISK_S", 0.01)
     monkeypatch.setattr(os, "fdatasync", lambda file: flushed.append(os.readlink(f"/proc/self/fd/{file}")))
     journal = Journal(path)
     for count in (1, 2):
         journal.append("a", b"")
         wait_for(lambda: len(flushed) >= count)  # noqa: B023
     assert set(flushed) == {f"{path}-wal"}
+    journal.close()
+
+
+def test_what_comes_while_the_disk_is_flushed_is_flushed_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def slow_card(_: int) -> None:
+        began.release()
+        go_on.acquire(timeout=10)
+
+    monkeypatch.setattr(messages.journal_flusher, "FLUSH_TO_DISK_S", 0.01)
+    monkeypatch.setattr(os, "fdatasync", slow_card)
+    journal = Journal(path)
+    journal.append("a", b"1")
+    assert began.acquire(timeout=10)
+    journal.append("a", b"2")  # the flush under way may have passed it already
+    go_on.release()
+    assert began.acquire(timeout=10), "the second entry is never flushed"
+    go_on.release()
     journal.close()
 
 

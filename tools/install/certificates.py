@@ -21,10 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from messages.clock import CLOCK_WAS_SET
 from tools.install import systemd
 from tools.install.files import write
 
-_NOT_BEFORE_THIS = datetime(2026, 1, 1, tzinfo=UTC)
+_NOT_BEFORE_THIS = datetime.fromtimestamp(CLOCK_WAS_SET, UTC)
 """A clock that was never set must not make certificates that are over already."""
 _AUTHORITY_FOR = timedelta(days=365 * 30)
 _CERTIFICATE_FOR = timedelta(days=824)

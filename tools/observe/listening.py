@@ -22,7 +22,7 @@ HINT_AFTER_S = 3.0
 def listen(
     settings: Settings, topics: Iterable[str], *, for_s: float | None = None, hint: bool = False
 ) -> Iterator[tuple[Topic, Any]]:
-    """What comes on `topics`, as it comes; the end after `for_s` seconds. Raises Problem.
+    """What comes on `topics`, as it comes; the end after `for_s` seconds.
 
     With `hint`, a sentence on standard error where nothing at all was heard for a while.
     """

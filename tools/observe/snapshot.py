@@ -111,10 +111,7 @@ class Glance:
 
 
 class Watcher:
-    """Listens to the car's heartbeats; `glance` says how it is by what was heard so far.
-
-    Raises Problem where the runtime folder's path is too long for sockets.
-    """
+    """Listens to the car's heartbeats; `glance` says how it is by what was heard so far."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

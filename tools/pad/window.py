@@ -53,7 +53,7 @@ def show(settings: Settings) -> int:
         cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
         cv2.setMouseCallback(TITLE, window.mouse)
         window.run()
-    except (cv2.error, ValueError) as error:  # built without windows; the runtime folder's path is too long
+    except cv2.error as error:  # built without windows
         raise Problem(f"the window can't be shown: {error}") from error
     finally:
         cv2.destroyAllWindows()
