@@ -72,7 +72,6 @@ class HornService(Service):
         raise KeyError("a fault at a message")
 
 
-catalogue.add(HornService)
-
 if __name__ == "__main__":
+    catalogue.add(HornService)
     main.main()
