@@ -20,6 +20,7 @@ from models.bundle.manifest import Manifest, admit
 from models.bundle.payload import payload_size
 from models.refusal import Reason, Refusal
 
+
 @dataclass(frozen=True)
 class CarTerms:
     """What a bundle from elsewhere must keep to on this car."""
