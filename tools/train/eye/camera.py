@@ -127,7 +127,7 @@ def _taken(rng: Random, canvas: Canvas, grey: Array, contrast: Array, *, clean: 
         sigma = rng.uniform(0.3, 1.2) if rng.random() < 0.75 else rng.uniform(0.3, most)
         grey = cv2.GaussianBlur(grey, (0, 0), sigma)
         contrast = cv2.GaussianBlur(np.asarray(contrast, np.float32), (0, 0), sigma)
-    if smallest > 50 and rng.random() < 0.35:
+    if smallest > 50 and rng.random() < 0.4:
         times = rng.uniform(1.4, max(1.5, min(8, smallest / 16)))
         few = cv2.resize(grey, None, fx=1 / times, fy=1 / times, interpolation=cv2.INTER_AREA)
         how = cv2.INTER_CUBIC if rng.random() < 0.6 else cv2.INTER_LINEAR

@@ -43,7 +43,6 @@ class Progress:
     """Where a run stands."""
 
     step: int = 0
-    shown: int = 0
     seconds: float = 0.0
     restarts: int = 0
 
@@ -118,14 +117,13 @@ class Trainer:
         rate = _LOWEST_RATE + (_HIGHEST_RATE - _LOWEST_RATE) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
         for group in self._optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.at.step + 1) / _WARM_UP)
-        batch = batch_of(pool.batch(self._rng, self.at.shown, _BATCH, _LARGE_BATCH))
+        batch = batch_of(pool.batch(self._rng, _BATCH, _LARGE_BATCH))
         parts = losses(self.network(relit(batch[0], self._generator)), batch)
         self._optimizer.zero_grad(set_to_none=True)
         parts.sum().backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self._optimizer.step()
         self.at.step += 1
-        self.at.shown += len(batch[0])
         self._average()
         return parts.detach().numpy()
 

@@ -25,7 +25,7 @@ def alone(rng: Random, canvas: Canvas, ink: Ink) -> None:
 
 def tiny(rng: Random, canvas: Canvas, ink: Ink) -> None:
     """One or a few small digits by a thin pen, far apart."""
-    style = Style.drawn(rng, boldest=0.11)
+    style = Style.drawn(rng, thinnest=0.012, boldest=0.05 if rng.random() < 0.5 else 0.11)
     for _ in range(int(rng.integers(1, 4))):
         _place(rng, canvas, ink.digit(rng, log_uniform(rng, SMALLEST, 0.16 * canvas.side), style))
 
@@ -113,14 +113,14 @@ LAYOUTS: dict[Layout, float] = {
     alone: 0.14,
     tiny: 0.09,
     filling: 0.1,
-    row: 0.15,
+    row: 0.13,
     tight: 0.1,
     touching: 0.12,
     bars: 0.03,
-    rows: 0.09,
+    rows: 0.08,
     column: 0.03,
     grid: 0.06,
-    cell: 0.06,
+    cell: 0.09,
     strewn: 0.03,
 }
 """How often each is drawn."""

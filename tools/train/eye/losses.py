@@ -60,7 +60,7 @@ def _centres(logits: torch.Tensor, heat: torch.Tensor, weight: torch.Tensor) -> 
     chance = torch.sigmoid(logits).clamp(1e-4, 1 - 1e-4)
     top = (heat > 0.999).float()
     hit = -(torch.log(chance) * (1 - chance) ** 2 * top * weight).sum()
-    miss = -(torch.log(1 - chance) * chance**2 * (1 - heat) ** 4 * (1 - top) * weight.clamp(max=1)).sum()
+    miss = -(torch.log(1 - chance) * chance**2 * (1 - heat) ** 4 * (1 - top) * weight).sum()
     return (hit + miss) / ((top * weight).sum() + 4)
 
 

@@ -35,7 +35,7 @@ class Style:
     """Which collection its digits come from: an even number between 0 and 1."""
 
     @classmethod
-    def drawn(cls, rng: Random, thinnest: float = 0.018, boldest: float = 0.21) -> Style:
+    def drawn(cls, rng: Random, thinnest: float = 0.012, boldest: float = 0.21) -> Style:
         """Some hand and pen."""
         return cls(
             width=log_uniform(rng, thinnest, boldest),

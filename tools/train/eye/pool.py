@@ -14,23 +14,12 @@ from tools.train.eye.scenes import SceneMaker
 SIDE, LARGE_SIDE = 288, 448
 """Pixels a side of most scenes, and of some for the largest digits."""
 _LARGE_SHARE = 0.1
-_LARGE_KINDS = (
-    "nothing",
-    "alone",
-    "filling",
-    "filling",
-    "cell",
-    "row",
-    "tight",
-    "touching",
-    "alone",
-    "filling",
-)
+_LARGE_KINDS = ("nothing", "nothing", "alone", "alone", "filling", "filling", "cell", "row", "touching")
 """What large scenes show: mostly what has large digits."""
 _SIZE, _LARGE_SIZE = 2400, 240
 """How many scenes are kept."""
-REUSE = 3.0
-"""How often a scene is shown, about, where drawing keeps up."""
+_REUSE, _MOST_REUSE = 3.0, 6.0
+"""How often a scene is shown on average: where drawing keeps up, and at most."""
 
 Learned = tuple[Array, ...]
 
@@ -45,19 +34,24 @@ class Pool:
         self._process = context.Process(target=_draw, args=(maker, seed, self._queue), daemon=True)
         self._process.start()
         self._scenes: dict[int, list[Learned]] = {SIDE: [], LARGE_SIDE: []}
-        self._fewest, self.drawn = fewest, 0
+        self._fewest, self._shown, self.drawn = fewest, 0, 0
 
-    def batch(self, rng: Random, shown: int, small: int, large: int) -> list[Learned]:
-        """Scenes of one size at random, `small` or `large` of them; takes in new ones as `shown` grows.
+    def batch(self, rng: Random, small: int, large: int) -> list[Learned]:
+        """Scenes of one size at random, `small` or `large` of them; waits where scenes were shown too often.
 
         Raises RuntimeError where the drawing process has ended.
         """
-        while self.drawn < self._fewest or not all(self._scenes.values()):
+        while (
+            self.drawn < self._fewest
+            or self._shown > _MOST_REUSE * self.drawn
+            or not all(self._scenes.values())
+        ):
             self._take(rng, wait=True)
-        while self.drawn < max(shown / REUSE, _SIZE) and self._take(rng, wait=False):
+        while self.drawn < max(self._shown / _REUSE, _SIZE) and self._take(rng, wait=False):
             pass
         is_large = rng.random() < _LARGE_SHARE * small / large
         scenes, count = (self._scenes[LARGE_SIDE], large) if is_large else (self._scenes[SIDE], small)
+        self._shown += count
         return [scenes[int(number)] for number in rng.integers(0, len(scenes), count)]
 
     def _take(self, rng: Random, *, wait: bool) -> bool:

@@ -20,7 +20,7 @@ from tools.train.eye.targets import Scene, targets
 NOTHING = "nothing"
 """The kind of scene without digits."""
 KINDS = (NOTHING, *(layout.__name__ for layout in LAYOUTS))
-_SHARE_OF_NOTHING = 0.25
+_SHARE_OF_NOTHING = 0.36
 _SHARE_CLEAN = 0.15
 """Scenes on plain white paper with nothing else."""
 
@@ -59,9 +59,9 @@ class SceneMaker:
         if not empty and rng.random() < 0.5:
             return
         near = cv2.dilate(canvas.ink, np.ones((15, 15), np.uint8)) > 40 if not empty else None
-        if rng.random() < (0.7 if empty else 0.6):
+        if rng.random() < (0.65 if empty else 0.6):
             self._words(rng, canvas, near, int(rng.integers(4, 60)) if empty else int(rng.integers(1, 9)))
-        if rng.random() < 0.7:
+        if rng.random() < 0.6:
             for _ in range(int(rng.integers(1, 6 if empty else 4))):
                 drawn = figure(rng, canvas.side)
                 if near is None or not (near & (drawn > 40)).any() or rng.random() < 0.1:

@@ -22,6 +22,8 @@ _INK_WEIGHT = 3.0
 """How much more a pixel of ink weighs than one of paper beside it."""
 _FAR_WEIGHT = 0.6
 """What a pixel far from all digits weighs."""
+_NOTHING_WEIGHT = 2.0
+"""How much more all pixels weigh in a scene without digits: what is read there is always wrong."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def targets(canvas: Canvas, grey: Array, contrast: Array) -> Scene:
     strongest = blocks.argmax(2)[..., None]
     owner = np.take_along_axis(owners, strongest, 2)[..., 0]
     owner = np.where(np.take_along_axis(blocks, strongest, 2)[..., 0] > 60, owner, 0)
-    maps = _Maps(half, quarter)
+    maps = _Maps(half, quarter, 1.0 if canvas.areas else _NOTHING_WEIGHT)
     pixels_of = _by_owner(canvas.owner)
     cells_of = _by_owner(owner)
     boxes = []
@@ -120,10 +122,10 @@ def _counts(box: tuple[int, int, int, int], visible: float, ink: Array, contrast
 
 
 class _Maps:
-    def __init__(self, half: int, quarter: int) -> None:
-        self.ink_weight: Array = np.full((half, half), _FAR_WEIGHT, np.float32)
+    def __init__(self, half: int, quarter: int, weight: float) -> None:
+        self.ink_weight: Array = np.full((half, half), _FAR_WEIGHT * weight, np.float32)
         self.heat: Array = np.zeros((quarter, quarter), np.float32)
-        self.heat_weight: Array = np.ones((quarter, quarter), np.float32)
+        self.heat_weight: Array = np.full((quarter, quarter), weight, np.float32)
         self.offset: Array = np.zeros((3, quarter, quarter), np.float32)
         self.offset_weight: Array = np.zeros((quarter, quarter), np.float32)
 
