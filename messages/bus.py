@@ -19,6 +19,7 @@ from messages.errors import CannotStart
 from messages.lock import OwnerLock
 from messages.message import (
     MAX_MESSAGE_BYTES,
+    AnyMessage,
     MalformedMessage,
     Message,
     decode,
@@ -106,7 +107,7 @@ class Publisher:
         for kind in Kind:
             open_to_group(socket_path(runtime, service, kind.value))
 
-    def publish(self, name: str, message: Message) -> Message:
+    def publish(self, name: str, message: AnyMessage) -> AnyMessage:
         """Stamp and send; returns the message as sent. Never blocks. Raises KeyError for a foreign topic."""
         row = self._topics[name]
         if not isinstance(message, row.message):

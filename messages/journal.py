@@ -173,6 +173,26 @@ class Journal:
         finally:
             reader.close()
 
+    def remember(self, name: str, value: str) -> None:
+        """Keep a text beside the entries, for the next process; a disk that refuses it keeps the old one."""
+        if self._database is None:
+            return
+        try:
+            with self._database as database:
+                set_fact(database, name, value)
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def remembered(self, name: str) -> str:
+        """What `remember` kept last under this name; empty where there is none."""
+        if self._database is None:
+            return ""
+        try:
+            return facts_of(self._database).get(name, "")
+        except sqlite3.Error as error:
+            self._failed(error)
+            return ""
+
     def __len__(self) -> int:
         if self._database is None:
             return 0

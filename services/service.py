@@ -30,7 +30,7 @@ from messages.disk import is_held_back
 from messages.errors import CannotStart
 from messages.health import HEALTH, Heartbeat, JournalCursor, ServiceState
 from messages.journal import BACKLOG, Journal
-from messages.message import Message
+from messages.message import AnyMessage
 from messages.rpc.server import CommandServer
 from messages.topics import Topic
 from services.config import Section, Settings
@@ -174,7 +174,7 @@ class Service(Loop):
         except Exception as error:
             self._item_failed(what, error)
 
-    def publish(self, topic: str, message: Message) -> Message:
+    def publish(self, topic: str, message: AnyMessage) -> AnyMessage:
         """Stamp and send; a journalled topic is written to the journal first. Returns what was sent."""
         return self.publisher.publish(topic, message)
 

@@ -14,7 +14,7 @@ from messages.bus import socket_path
 from messages.command import CommandRefused
 from messages.errors import CannotStart, ErrorCode
 from messages.health import Heartbeat
-from messages.message import MalformedMessage, decode, new_ulid
+from messages.message import new_ulid
 from messages.recognizer_commands import (
     BoxReading,
     RecognizerAdopt,
@@ -26,12 +26,13 @@ from messages.recognizer_commands import (
 )
 from messages.ring import FrameGone, RingReader
 from messages.rpc.server import DeferredReply
-from messages.vision import READING, READING_EVENT, READING_IMAGE, FrameReady, Reading, ReadingEvent
+from messages.vision import READING, READING_EVENT, READING_IMAGE, FrameReady, Reading
 from models.refusal import Reason, Refusal
 from models.store_reader import PREFIX
 from services.config import Recognizer
 from services.log import fields
 from services.recognizer.crash_guard import STEADY_AFTER_S, TRIES, CrashGuard
+from services.recognizer.open_events import OpenEvents
 from services.service import Service
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 FACTORY_BUNDLE = Path(models.__file__).parent / "factory"
 IDLE_AFTER_S = 3.0
 TICK_S = 0.1
-_EVENTS_LOOKED_BACK = 1000
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,10 @@ class RecognizerService(Service):
         self._ring = RingReader(socket_path(self.runtime, "capture", "ring"))
         self._heard_at = time.monotonic()
         self._capture_off = ""
-        self._end_interrupted_events()
+        assert self.journal is not None
+        self._open_events = OpenEvents(self.journal)
+        for event in self._open_events.interrupted():
+            self._open_events.note(self.publish("reading.event", event))
         self.subscribe({"frame": self._on_frame})
         self.every(TICK_S, self._tick)
         gc.collect()
@@ -292,30 +295,13 @@ class RecognizerService(Service):
             event_id = self._event_ids[event.track_id]
             if event.kind == "end":
                 del self._event_ids[event.track_id]
-            self.publish("reading.event", event_of(event, event_id, frame, info, end_reason))
+            told = event_of(event, event_id, frame, info, end_reason)
+            self._open_events.note(self.publish("reading.event", told))
             about = fields(event=event_id, frame=frame.frame_id, model=f"{info.name} {info.version}")
             log.info("%s %s, %.0f %% sure", event.kind, event.text, 100 * event.confidence, extra=about)
             self.metrics.count(f"events_{event.kind}")
             if event.kind == "new" and pixels is not None:
                 self.publish("reading.image", image_of(event, event_id, pixels))
-
-    def _end_interrupted_events(self) -> None:
-        """End what a killed predecessor left open: whoever heard `new` will hear `end`."""
-        assert self.journal is not None
-        opened: dict[str, ReadingEvent] = {}
-        for entry in self.journal.tail("reading.event", _EVENTS_LOOKED_BACK):
-            try:
-                event = decode(ReadingEvent, entry.payload)
-            except MalformedMessage as error:  # of another version of smartcar
-                log.warning("an old event can't be read and is left as it is: %s", error)
-                continue
-            if event.phase == "end":
-                opened.pop(event.event_id, None)
-            else:
-                opened[event.event_id] = event
-        for event in opened.values():
-            ended = event.model_copy(update={"phase": "end", "end_reason": "interrupted"})
-            self.publish("reading.event", ended)
 
     # given boxes
 
