@@ -42,7 +42,7 @@ test-train-quick: ## the part of test-train that CI runs
 
 test-train: ## run the tests that need TensorFlow, in .venv-train (about 2 GB)
 	@sh tools/setup.sh train
-	@.venv-train/bin/python -m pytest $(or $(PYTEST_ARGS),tests/tools/train tests/models/importing/test_keras_oracle.py)
+	@.venv-train/bin/python -m pytest $(or $(PYTEST_ARGS),tests/tools/train tests/models/importing/test_keras_oracle.py tests/models/importing/test_tensorflow_oracle.py)
 
 test-eye: ## run the tests that need PyTorch, in .venv-eye (about 2 GB)
 	@sh tools/setup.sh eye

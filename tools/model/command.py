@@ -136,7 +136,9 @@ def remove(model: Model, json: Json = False, config: Config = None) -> None:
 
 @app.command()
 def bundle(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help=".h5, .keras or .tflite.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help=".h5, .keras, .tflite, or a SavedModel's folder or zip.")
+    ],
     output: Annotated[
         Path, typer.Argument(metavar="BUNDLE", help="A new folder, or a file that ends in .zip.")
     ],

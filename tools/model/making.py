@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,9 +17,11 @@ from models.bundle.bundle import Bundle
 from models.bundle.keys import PublicKey, SigningKey
 from models.bundle.keys import verify as verify_signature
 from models.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE, GoldenTerms, Manifest
-from models.importing.isolated import import_file, prove
+from models.importing.convention import told
+from models.importing.isolated import prove
 from models.refusal import Reason, Refusal
 from models.store_reader import FACTORY_FOLDER
+from tools.model.by_tensorflow import take
 from tools.terminal.output import as_dict, print_json, say
 from tools.terminal.problems import Problem
 
@@ -28,9 +29,6 @@ LATENCY_MS = 100.0
 """Five digits on the slowest machine we support."""
 MARGIN = 0.02
 """What a car may find less than was found here: it rounds otherwise."""
-_NEEDS_TENSORFLOW = frozenset(
-    {Reason.CUSTOM_CODE, Reason.UNSUPPORTED_LAYER, Reason.UNSUPPORTED_SETTING, Reason.UNSUPPORTED_LAYOUT}
-)
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ def make(model: Path, output: Path, description: Description, key: Path | None, 
     if output.exists():
         raise Problem(f"{output} is there already; give another name")
     signing = SigningKey.load(key) if key is not None else None
-    imported, proof = _imported(model)
-    bundle = _described(imported, description, proof)
+    taken = take(model, Bundle.load(FACTORY_FOLDER))
+    bundle, proof = _described(taken.bundle, description, taken.proof), taken.proof
     if signing is not None:
         bundle = replace(bundle, signature=signing.sign(bundle.raw_manifest))
     prove(bundle)
@@ -109,35 +107,6 @@ def show_key(path: Path, comment: str) -> int:
     return 0
 
 
-def _imported(model: Path) -> tuple[Bundle, Proof]:
-    """The model as a car would take it; where the car can't read it, converted by TensorFlow before."""
-    golden = Bundle.load(FACTORY_FOLDER)
-    with tempfile.TemporaryDirectory(prefix="smartcar-bundle-") as name:
-        folder = Path(name) / "bundle"
-        folder.mkdir()
-        try:
-            imported = import_file(model, folder, golden=golden)
-        except Refusal as refusal:
-            if refusal.reason not in _NEEDS_TENSORFLOW:
-                raise
-            converted = Path(name) / f"{model.stem}.tflite"
-            converted.write_bytes(_converted(model, refusal))
-            imported = import_file(converted, folder, golden=golden)
-        return imported.bundle, imported.proof
-
-
-def _converted(model: Path, refusal: Refusal) -> bytes:
-    try:
-        import keras
-    except ImportError:
-        raise Problem(
-            f"{refusal} Converting it needs TensorFlow, which is not installed here: sh tools/setup.sh train"
-        ) from None
-    from tools.train.export import convert
-
-    return convert(keras.models.load_model(model, compile=False, safe_mode=True), "float32")
-
-
 def _described(bundle: Bundle, description: Description, proof: Proof) -> Bundle:
     floor = description.accuracy
     if floor is None:
@@ -185,6 +154,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _tell(bundle: Bundle, proof: Proof, where: Path, *, json: bool, signer: PublicKey | None = None) -> None:
     manifest = bundle.manifest
+    notes = told(manifest.input, manifest.labels)
     if json:
         print_json(
             as_dict(
@@ -194,12 +164,15 @@ def _tell(bundle: Bundle, proof: Proof, where: Path, *, json: bool, signer: Publ
                 signed_by=signer.fingerprint if signer is not None else None,
                 accuracy=proof.accuracy,
                 latency_ms=proof.latency_ms,
+                notes=list(notes),
             )
         )
         return
     say(f"{where}: {manifest.name} {manifest.version}, release {manifest.release}, for {manifest.target}")
     say(f"digest {bundle.digest}")
     say(f"{proof.accuracy:.1%} of {proof.digits} golden digits, five in {proof.latency_ms:.2f} ms")
+    if notes:
+        say(f"takes {', '.join(notes)}")
     if signer is not None:
         say(f"signed by {signer.fingerprint} {signer.comment}".rstrip())
     elif bundle.signature is None:

@@ -71,8 +71,8 @@ def test_what_is_no_model_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "broken.tflite").write_bytes(b"nothing")
     (tmp_path / "broken.h5").write_bytes(b"nothing")
     for name, problem in (
-        ("notes.txt", "no model"),
-        ("broken.tflite", "can't be run"),
+        ("notes.txt", r"is no \.h5, \.keras or \.tflite"),
+        ("broken.tflite", r"is no \.h5, \.keras or \.tflite"),
         ("no.h5", "No such file"),
     ):
         with pytest.raises(Problem, match=problem):
