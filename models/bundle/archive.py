@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from messages.text import file_name
 from models.bundle import zipped
 from models.bundle.bundle import REQUIRED_FILES, Bundle, read_regular
 from models.bundle.manifest import MAX_SIGNATURE_BYTES, SIGNATURE_FILE
@@ -26,4 +27,4 @@ def unpack(content: bytes, name: str = "archive") -> Bundle:
 def read_archive(path: str | os.PathLike[str]) -> Bundle:
     """The bundle in the zip at `path`, a regular file. Raises Refusal."""
     path = Path(path)
-    return unpack(read_regular(path, MAX_ARCHIVE_BYTES), path.name)
+    return unpack(read_regular(path, MAX_ARCHIVE_BYTES), file_name(path))

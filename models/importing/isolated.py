@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from messages import durable
+from messages.text import file_name
 from models.bundle import zipped
 from models.bundle.acceptance import Proof, Terms
 from models.bundle.bundle import Bundle
@@ -95,7 +96,7 @@ def import_file(
         before = os.fstat(descriptor)
         job = {
             "task": "convert",
-            "name": path.name,
+            "name": file_name(path),
             "saved": before.st_mtime,
             "labels": list(labels),
             "golden": base64.b64encode(golden.golden_bytes).decode(),
@@ -106,7 +107,7 @@ def import_file(
         after = os.fstat(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise Refusal(
-            Reason.CHANGED, f"{path.name} changed while it was read; wait until the copy is finished."
+            Reason.CHANGED, f"{file_name(path)} changed while it was read; wait until the copy is finished."
         )
     files = {
         MANIFEST_FILE: str(answer.get("manifest")).encode(),
@@ -162,24 +163,27 @@ def prove(
 def _opened(path: Path) -> Iterator[int]:
     """A regular file of a model's size, open for reading; no link is followed, no pipe waited on."""
     if path.is_symlink():
-        raise Refusal(Reason.NOT_A_FILE, f"{path.name} is a link; put the file itself there.")
+        raise Refusal(Reason.NOT_A_FILE, f"{file_name(path)} is a link; put the file itself there.")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise Refusal(Reason.MISSING, f"{path.name} is not there any more; copy it again.") from None
+        raise Refusal(Reason.MISSING, f"{file_name(path)} is not there any more; copy it again.") from None
     except OSError as error:
-        raise Refusal(Reason.UNREADABLE, f"{path.name} can't be read: {error.strerror}.") from None
+        raise Refusal(Reason.UNREADABLE, f"{file_name(path)} can't be read: {error.strerror}.") from None
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             refuse_folder(path)
         if not stat.S_ISREG(status.st_mode):
-            raise Refusal(Reason.NOT_A_FILE, f"{path.name} is no regular file; put the model itself there.")
+            raise Refusal(
+                Reason.NOT_A_FILE, f"{file_name(path)} is no regular file; put the model itself there."
+            )
         if status.st_size == 0:
-            raise Refusal(Reason.EMPTY, f"{path.name} is empty; copy it again.")
+            raise Refusal(Reason.EMPTY, f"{file_name(path)} is empty; copy it again.")
         if status.st_size > MAX_SOURCE_BYTES:
             raise Refusal(
-                Reason.TOO_LARGE, f"{path.name} has {status.st_size} bytes; {MAX_SOURCE_BYTES} are allowed."
+                Reason.TOO_LARGE,
+                f"{file_name(path)} has {status.st_size} bytes; {MAX_SOURCE_BYTES} are allowed.",
             )
         yield descriptor
     finally:

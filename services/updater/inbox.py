@@ -1,7 +1,7 @@
 """The data folder: which files in it are models, whole, and new.
 
 inbox = Inbox(Path("/var/lib/smartcar/data"), time.monotonic)
-for arrival in inbox.look(state.now.files): ...    # from the second look on, once a file stood still
+    arrival = inbox.look(state.now.files)    # from the second look on, once a file stood still
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Inbox:
         self._before: dict[str, FileStamp] = {}
         self._retries = Retries(clock)
 
-    def look(self, known: Mapping[str, FileStamp]) -> list[Arrival]:
-        """What has come, the oldest first: as at the last look, and not as in `known`. Raises OSError."""
+    def look(self, known: Mapping[str, FileStamp]) -> Arrival | None:
+        """The oldest that has come: as at the last look, and not as in `known`. Raises OSError."""
         found: dict[str, FileStamp] = {}
         paths: dict[str, Path] = {}
         try:
@@ -75,12 +75,10 @@ class Inbox:
         self._retries.come_due()
         gone = [name for name in known if name not in found]
         kept = {name: stamp for name, stamp in known.items() if name in found or name in gone[-MOST_GONE:]}
-        whole = [
-            Arrival(paths[name], name, found[name], {**kept, name: found[name]})
-            for name in still
-            if self._retries.waiting(name) is None and not _is_being_written(paths[name])
-        ]
-        return sorted(whole, key=lambda arrival: arrival.stamp.changed_ns)
+        for name in sorted(still, key=lambda name: found[name].changed_ns):
+            if self._retries.waiting(name) is None and not _is_being_written(paths[name]):
+                return Arrival(paths[name], name, found[name], {**kept, name: found[name]})
+        return None
 
     def postpone(self, path: Path, refusal: Refusal) -> None:
         """The file could not be taken for now; it comes again later, by itself."""

@@ -220,7 +220,7 @@ class UpdaterService(Service):
 
     def _look(self) -> None:
         try:
-            arrivals = self._inbox.look(self._changes.state.now.files)
+            arrival = self._inbox.look(self._changes.state.now.files)
         except OSError as error:
             self._inbox_problem = (
                 f"the data folder {self._inbox.folder} can't be read ({error.strerror}); "
@@ -228,9 +228,9 @@ class UpdaterService(Service):
             )
         else:
             self._inbox_problem = ""
-            if arrivals and self._going and self._changes.change is None:
+            if arrival is not None and self._going and self._changes.change is None:
                 with self.item("inbox"):
-                    self._take(arrivals[0])
+                    self._take(arrival)
         self._advance()
         self._report_state()
 

@@ -196,10 +196,12 @@ class StateFile:
         before = self.now
         self.write(**changed)
         if self.problem:
-            refusal = self.refusal(self.problem)
+            refusal, coming = self.refusal(self.problem), self.now
             self.now = before
             self.flush()  # the disk may have taken the new one, and failed after that
-            raise refusal
+            if not (self.problem and self._holds(coming)):
+                raise refusal
+            self.now = coming  # it can't be undone: so it is done
 
     def refusal(self, problem: str) -> Refusal:
         """Why no model can be changed."""
@@ -218,6 +220,12 @@ class StateFile:
             self.problem = why_not(self._path, error)
         else:
             self.problem = ""
+
+    def _holds(self, state: UpdaterState) -> bool:
+        try:
+            return self._path.read_bytes() == state.model_dump_json().encode()
+        except OSError:
+            return False
 
     def _read(self) -> UpdaterState:
         try:

@@ -47,16 +47,17 @@ class Recognizer:
         root: Path,
         crashing: Collection[str] = (),
         failing: Collection[str] = (),
-        unusable: Collection[str] = (),
     ) -> None:
         self.present = True
         self.deaf = False
         """It answers nothing for now, as a busy machine's, and takes nothing."""
+        self.fixed = False
+        """Its model stands in the settings."""
         self.calls: deque[Callable[[], None]] = deque()
         self.crashes = 0
         self._memory = root / "recognizer.json"
         self._store = root / "models"
-        self._crashing, self._failing, self._unusable = crashing, failing, unusable
+        self._crashing, self._failing, self.unusable = crashing, failing, set[str]()
 
     @property
     def reading(self) -> str:
@@ -70,6 +71,11 @@ class Recognizer:
         boot_id = self._now()["boot_id"]
         return beat.model_copy(update={"boot_id": boot_id, "monotonic_ns": round(seconds * 1e9)})
 
+    def fall_back(self, digest: str) -> None:
+        """It reads with that model instead, since the active one fails at pictures."""
+        self.unusable = {*self.unusable, self._now()["active"]}
+        self._keep(self._now() | {"active": digest})
+
     def restart(self) -> None:
         """Whatever it had in mind is gone."""
         self._memory.unlink(missing_ok=True)
@@ -78,6 +84,8 @@ class Recognizer:
         """As its command socket: the answer is among the `calls`."""
         if self.deaf:
             reply = Reply.refused("", "no-answer", "it is busy")
+        elif self.fixed:
+            reply = Reply.refused("", "fixed", "the model is set by recognizer.bundle")
         elif isinstance(command, RecognizerTry):
             reply = self._try(command)
         elif isinstance(command, RecognizerAdopt):
@@ -113,7 +121,7 @@ class Recognizer:
 
     def _adopt(self, digest: str) -> Reply:
         durable.fault_point("adopt")
-        if digest in self._unusable:
+        if digest in self.unusable:
             return Reply.refused("", "unusable", "it failed at a picture.")
         bundle = Bundle.load(bundle_folder(self._store, digest))
         self._keep(self._now() | {"active": bundle.digest, "trial": "", "inferences": 0})
@@ -181,12 +189,11 @@ class Car:
         *,
         crashing: Collection[str] = (),
         failing: Collection[str] = (),
-        unusable: Collection[str] = (),
         worker: type[Worker] = Worker,
     ) -> None:
         self.store = Store(root / "models")
         self.state = StateFile(root / "ledger.json")
-        self.recognizer = Recognizer(root, crashing, failing, unusable)
+        self.recognizer = Recognizer(root, crashing, failing)
         self.calls = self.recognizer.calls
         self.told: list[ModelProgress] = []
         self.seconds = 0.0
