@@ -17,7 +17,16 @@ from messages.command import Command, Reply
 from messages.command import Result as CommandResult
 from messages.errors import UserError
 from messages.message import new_boot_id
-from messages.model_commands import ModelChunk, ModelInstall, ModelOffer, ModelPin, ModelRollback, ModelUnpin
+from messages.model_commands import (
+    ModelChunk,
+    ModelInstall,
+    ModelList,
+    ModelOffer,
+    ModelPin,
+    ModelRollback,
+    ModelUnpin,
+    ModelUpload,
+)
 from messages.offers import ModelWanted, Offer, StandingOffer, chunk_topic, offer_topic
 from messages.rpc.server import DeferredReply
 from models.bundle.acceptance import Proof
@@ -308,6 +317,8 @@ class FollowingCar(Car):
             ModelRollback: self.handlers.rollback,
             ModelPin: self.handlers.pin,
             ModelUnpin: self.handlers.unpin,
+            ModelUpload: self.handlers.upload,
+            ModelList: self.handlers.models,
         }
         try:
             outcome = handlers[type(command)](command)

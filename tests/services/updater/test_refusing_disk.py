@@ -174,7 +174,7 @@ def test_a_file_that_could_not_be_read_is_taken_another_time(
 
         failing.setattr("tests.services.updater.simulation.read_archive", unreadable)
         arrival = inbox.look(car.state.now.files)
-    assert arrival is not None
+        assert arrival is not None
         car.changes.begin(
             Change(id="1", origin="inbox", file="one.zip", path=escaped(path)), files=arrival.files
         )

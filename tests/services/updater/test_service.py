@@ -13,6 +13,7 @@ from messages.model_commands import (
     ModelRollback,
     ModelUnpin,
 )
+from messages.text import file_name
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
@@ -83,6 +84,17 @@ def test_what_is_no_model_is_refused_with_its_reason_and_reading_goes_on(car: Ca
     reply = car.ask(ModelImport(id="by-hand", name="hand.h5", content=COURSE.read_bytes()[:20_000]))
     assert reply.status == "ok"
     assert car.end("hand.h5").reason == "damaged"
+
+
+def test_a_file_whose_name_is_no_utf_8_is_taken_like_any_other(car: Car) -> None:
+    """As a Korean zip is unpacked on Linux."""
+    name = os.fsdecode("모델.h5".encode("cp949"))
+    shutil.copy(COURSE, car.inbox / name)
+    told = file_name(name)
+    assert car.end(told).step == "active"
+    car.kill("updater")
+    car.start("updater")
+    assert car.models().history[-1].file == told, "and after a restart it is known"
 
 
 def test_a_file_that_is_still_being_copied_is_waited_for(car: Car) -> None:
