@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +108,25 @@ def test_what_does_not_stand_out_is_left_open() -> None:
 def test_data_without_pen_strokes_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"pendigits-orig\.tra is missing"):
         Ink(tmp_path)
+
+
+def test_the_drawing_process_ends_when_the_training_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.tools.train.eye_pool_process", str(small_data(tmp_path / "data"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None
+        drawing = int(training.stdout.readline())
+        training.kill()
+    deadline = time.monotonic() + 90
+    while _runs(drawing):
+        assert time.monotonic() < deadline, "it goes on drawing for nobody"
+        time.sleep(0.1)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _one_bar(x: int) -> Scene:

@@ -77,6 +77,7 @@ class Pool:
 
 
 def _draw(maker: SceneMaker, seed: int, scenes: Any) -> None:
+    scenes.cancel_join_thread()  # what is drawn is not waited for at the end
     choose = np.random.default_rng(seed)
     parent = multiprocessing.parent_process()
     while True:
@@ -85,7 +86,7 @@ def _draw(maker: SceneMaker, seed: int, scenes: Any) -> None:
         scene = maker.scene(LARGE_SIDE if large else SIDE, kind).learned()
         while True:  # the learner may have been killed: nothing takes the scene then
             try:
-                scenes.put(scene, timeout=5)
+                scenes.put(scene, timeout=1)
                 break
             except queue.Full:
                 if parent is None or not parent.is_alive():
