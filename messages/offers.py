@@ -90,12 +90,12 @@ SHARED_TOPICS: tuple[SharedTopic, ...] = (
 class ModelWanted(Message):
     """What the updater wants from MQTT now; the bridge subscribes to just that, and hands it over."""
 
-    offers: tuple[OfferName, ...] = ()
+    offers: Annotated[tuple[OfferName, ...], Field(max_length=256)] = ()
     """Names whose offer it wants to see."""
-    name: str = ""
-    digest: str = ""
+    name: OfferName | Literal[""] = ""
+    digest: Digest | Literal[""] = ""
     """Whose chunks it wants; empty: none."""
-    chunks: tuple[int, ...] = ()
+    chunks: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=64)] = ()
     round: int = 0
     """In another round the same chunks are wanted again: those that came before were lost."""
 

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from messages.command import Command, Reply
+from messages.errors import ErrorCode
 from messages.model_commands import ModelChunk, ModelOffer
-from messages.offers import (
-    MAX_CHUNK_BYTES,
-    MAX_OFFER_BYTES,
-    ROOT,
-    ModelWanted,
-    chunk_topic,
-    offer_topic,
-)
+from messages.offers import MAX_CHUNK_BYTES, MAX_OFFER_BYTES, ROOT, ModelWanted, chunk_topic, offer_topic
 from messages.rpc.clients import Ask
 from services.bridge import reason_codes
 from services.bridge.rate_limit import TokenBucket
@@ -28,10 +23,10 @@ from services.metrics import Metrics
 DEADLINE_S = 5.0
 OFFERS_AT_ONCE, OFFERS_PER_SECOND = 5, 1.0
 """Not more of a name are handed over: the newest is enough."""
-_NOT_HEARD = frozenset({"no-answer", "busy", "malformed-reply"})
+_NOT_HEARD = frozenset({ErrorCode.NO_ANSWER, ErrorCode.BUSY, ErrorCode.MALFORMED_REPLY})
 
 
-class Session(Protocol):
+class Subscriptions(Protocol):
     """What is asked of the MQTT session."""
 
     @property
@@ -43,33 +38,40 @@ class Session(Protocol):
 
 
 class OfferSubscriber:
-    """Belongs to the bridge's loop."""
+    """Belongs to the bridge's loop. `ask` hands a command to the updater; `clock` gives seconds."""
 
     def __init__(
-        self, session: Session, ask: Ask, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+        self, session: Subscriptions, ask: Ask, metrics: Metrics, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self.problem = ""
         self._session, self._ask, self._metrics, self._clock = session, ask, metrics, clock
         self._wanted = ModelWanted()
+        self._offers: dict[str, Callable[[bytes], Command]] = {}
+        self._chunks: dict[str, Callable[[bytes], Command]] = {}
+        """What is wanted: by topic, the command that hands it over."""
         self._subscribed: set[str] = set()
         self._came: set[str] = set()
         """Topics of chunks that came in this round."""
         self._waiting: dict[str, bytes] = {}
         """By topic: what the updater is to have. The newest offer of a name is enough."""
         self._asking: set[str] = set()
-        self._let: dict[str, TokenBucket] = {}
+        self._limits: dict[str, TokenBucket] = {}
         """By topic of an offer."""
-        self.problem = ""
 
     def want(self, wanted: ModelWanted) -> None:
         """The updater wants this now."""
         before, self._wanted = self._wanted, wanted
+        self._offers = {offer_topic(name): partial(_offer, name) for name in wanted.offers}
+        self._chunks = {
+            chunk_topic(wanted.name, wanted.digest, number): partial(_chunk, wanted.digest, number)
+            for number in wanted.chunks
+        }
         if wanted.boot_id != before.boot_id:  # it knows nothing of what was brought before
-            self._let.clear()
+            self._limits.clear()
             self._leave(self._subscribed)
-        elif (wanted.digest, wanted.round) != (before.digest, before.round):
-            self._leave({topic for topic in self._subscribed if topic not in self._offer_topics})
         if (wanted.boot_id, wanted.digest, wanted.round) != (before.boot_id, before.digest, before.round):
             self._came.clear()
+            self._leave(self._subscribed - set(self._offers))
         self._follow()
 
     def session_up(self) -> None:
@@ -96,7 +98,7 @@ class OfferSubscriber:
 
     def message_came(self, topic: str, payload: bytes) -> None:
         """A message below ROOT."""
-        if topic in self._offer_topics:
+        if topic in self._offers:
             self._waiting[topic] = payload[: MAX_OFFER_BYTES + 1]
         elif topic in self._chunks and topic not in self._came:
             self._came.add(topic)
@@ -112,33 +114,17 @@ class OfferSubscriber:
         for topic in tuple(self._waiting):
             self._hand_over(topic)
 
-    # how it is done
-
-    @property
-    def _offer_topics(self) -> dict[str, str]:
-        return {offer_topic(name): name for name in self._wanted.offers}
-
-    @property
-    def _chunks(self) -> dict[str, int]:
-        wanted = self._wanted
-        return {chunk_topic(wanted.name, wanted.digest, number): number for number in wanted.chunks}
-
     def _follow(self) -> None:
         """Subscribe to what is wanted, and to nothing else."""
         if not self._session.is_up:
             return
-        target = set(self._offer_topics) | (set(self._chunks) - self._came)
+        target = set(self._offers) | (set(self._chunks) - self._came)
         self._leave(self._subscribed - target)
         for topic in sorted(target - self._subscribed):
             self._session.subscribe(topic)
         self._subscribed = target
-        self._waiting = {topic: each for topic, each in self._waiting.items() if topic in self._known()}
-
-    def _bucket(self) -> TokenBucket:
-        return TokenBucket(OFFERS_AT_ONCE, OFFERS_PER_SECOND, self._clock)
-
-    def _known(self) -> set[str]:
-        return set(self._offer_topics) | set(self._chunks)
+        wanted = self._offers | self._chunks
+        self._waiting = {topic: each for topic, each in self._waiting.items() if topic in wanted}
 
     def _leave(self, topics: set[str]) -> None:
         for topic in topics:
@@ -148,21 +134,15 @@ class OfferSubscriber:
     def _hand_over(self, topic: str) -> None:
         """One at a time of a topic."""
         payload = self._waiting.get(topic)
-        if payload is None or topic in self._asking:
+        command = (self._offers | self._chunks).get(topic)
+        if payload is None or command is None or topic in self._asking:
             return
-        offers, chunks = self._offer_topics, self._chunks
-        command: Command
-        if topic in offers:
-            if not self._let.setdefault(topic, self._bucket()).take():
+        if topic in self._offers:
+            limit = TokenBucket(OFFERS_AT_ONCE, OFFERS_PER_SECOND, self._clock)
+            if not self._limits.setdefault(topic, limit).take():
                 return
-            command = ModelOffer(name=offers[topic], content=payload)
-        elif topic in chunks:
-            command = ModelChunk(digest=self._wanted.digest, number=chunks[topic], content=payload)
-        else:
-            del self._waiting[topic]
-            return
         self._asking.add(topic)
-        self._ask(command, lambda reply: self._answered(topic, payload, reply), DEADLINE_S)
+        self._ask(command(payload), partial(self._answered, topic, payload), DEADLINE_S)
 
     def _answered(self, topic: str, payload: bytes, reply: Reply) -> None:
         self._asking.discard(topic)
@@ -170,3 +150,11 @@ class OfferSubscriber:
             return  # with the next tick
         if self._waiting.get(topic) is payload:
             del self._waiting[topic]
+
+
+def _offer(name: str, content: bytes) -> Command:
+    return ModelOffer(name=name, content=content)
+
+
+def _chunk(digest: str, number: int, content: bytes) -> Command:
+    return ModelChunk(digest=digest, number=number, content=content)
