@@ -7,21 +7,21 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
+
+from paho.mqtt.client import MQTTMessage
 
 from messages.command import COMMANDS, Command, CommandRefused, Door, Reply, parse_command, verbs
 from messages.errors import ErrorCode
 from messages.rpc.clients import Ask
-from services.bridge.documents import COMMAND, REPLY
+from services.bridge.documents import COMMAND, REPLY, is_topic
 from services.bridge.rate_limit import TokenBucket
 from services.metrics import Metrics
 
 DEADLINE_S = 5.0
 BURST = 20
 PER_SECOND = 10.0
-LONGEST_TOPIC = 256
 _ID = re.compile(r"[\x21-\x7e]{1,64}")
-_TOPIC = re.compile(rf"[^+#\x00\ud800-\udfff]{{1,{LONGEST_TOPIC}}}")
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,7 @@ class ReplyAddress:
     """Where an answer goes: a topic below the car's prefix, and what tells the asker which one it is."""
 
     topic: str
-    correlation: bytes | None = None
-
-
-class Incoming(Protocol):
-    """What is looked at in a message of paho's."""
-
-    @property
-    def topic(self) -> str: ...
-
-    payload: Any
-    retain: bool
-    properties: Any
+    correlation: bytes = b""
 
 
 class CommandGateway:
@@ -68,10 +57,10 @@ class CommandGateway:
         self._commands = TokenBucket(BURST, PER_SECOND)
         self._complaints = TokenBucket(BURST, PER_SECOND)
 
-    def handle(self, message: Incoming) -> None:
+    def handle(self, message: MQTTMessage) -> None:
         """Take a message that came below `cmd/`. Whatever it is, it is answered or counted, and no more."""
         levels = message.topic.removeprefix(self._prefix).split("/")
-        if len(levels) != 3 or len(message.topic) > LONGEST_TOPIC:
+        if len(levels) != 3 or not is_topic(message.topic):
             self._metrics.count(f"refused.{ErrorCode.MALFORMED}")
             return
         _, service, name = levels
@@ -95,7 +84,7 @@ class CommandGateway:
         self._metrics.count("commands")
         self._ask(command, lambda reply: self._answer(address, reply), DEADLINE_S)
 
-    def _check_retained(self, message: Incoming) -> None:
+    def _check_retained(self, message: MQTTMessage) -> None:
         if message.retain:
             raise CommandRefused(
                 ErrorCode.RETAINED,
@@ -118,9 +107,9 @@ class CommandGateway:
     def _reply_address(self, default: str, properties: Any) -> ReplyAddress:
         """Where the asker wants its answer, if that is below this car's replies; else `default`."""
         wanted = getattr(properties, "ResponseTopic", None)
-        correlation = getattr(properties, "CorrelationData", None)
+        correlation = getattr(properties, "CorrelationData", b"")
         below = f"{self._prefix}{REPLY}/"
-        if isinstance(wanted, str) and wanted.startswith(below) and _TOPIC.fullmatch(wanted):
+        if isinstance(wanted, str) and wanted.startswith(below) and is_topic(wanted):
             return ReplyAddress(wanted.removeprefix(self._prefix), correlation)
         return ReplyAddress(default, correlation)
 

@@ -77,6 +77,7 @@ class Connection:
         self._unanswered: dict[int, int | str] = {}
         """By message id, oldest first: the handle of a message, or the pattern of a subscription."""
         self._waiting_since: float | None = None
+        self._network_is_slow = False
         self._accepted = False
         self._why_ended: ConnectionProblem | None = None
         self._leaving = False
@@ -91,19 +92,13 @@ class Connection:
         return True
 
     def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        qos: int = 1,
-        *,
-        retain: bool = False,
-        correlation: bytes | None = None,
+        self, topic: str, payload: bytes, qos: int = 1, *, retain: bool = False, correlation: bytes = b""
     ) -> int | None:
         """Send a message; returns the handle of its acknowledgement, or None where there is no connection."""
         if self._client is None:
             return None
         properties = None
-        if correlation is not None and self._mqtt.protocol == "5":
+        if correlation and self._mqtt.protocol == "5":
             properties = _properties(PacketTypes.PUBLISH)
             properties.CorrelationData = correlation
         self._handles += 1
@@ -225,11 +220,12 @@ class Connection:
 
     def _check(self) -> None:
         """Raises ConnectionProblem for a broker that reads on but answers nothing."""
-        since, client = self._waiting_since, self._client
-        if since is None or client is None:
+        since, was_slow = self._waiting_since, self._network_is_slow
+        self._network_is_slow = self._client is not None and self._client.want_write()
+        if since is None:
             return
-        if client.want_write():
-            self._waiting_since = time.monotonic()  # the network is slow: not all has left yet
+        if self._network_is_slow and was_slow:  # not just a ping: not all has left yet
+            self._waiting_since = time.monotonic()
         elif time.monotonic() - since > UNANSWERED_S:
             raise connection_problem.acknowledges_nothing(self._mqtt, UNANSWERED_S)
 

@@ -8,12 +8,13 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from messages.models import ModelState
 from services import board
 from services.bridge import reason_codes
+from services.bridge.documents import is_topic
 from services.bridge.homeassistant import birth_topic, device, device_topic, on_offer
+from services.bridge.session import Publish
 from services.config import Settings
 
 BIRTH = b"online"
@@ -25,12 +26,6 @@ STRIKES = 2
 REFUSED_S = 24 * 3600.0
 
 log = logging.getLogger(__name__)
-
-
-class Publish(Protocol):
-    """Hands a payload to the session; its handle, or None where there is no session."""
-
-    def __call__(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> int | None: ...
 
 
 class Discovery:
@@ -144,7 +139,8 @@ class Discovery:
             before = self._kept.read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
             return
-        if before != self._topic and before.endswith(f"/device/smartcar-{self._settings.car.name}/config"):
+        ours = before.endswith(f"/device/smartcar-{self._settings.car.name}/config")
+        if ours and before != self._topic and is_topic(before):
             self._taken_back = self._publish(before, b"", 1, retain=True)
 
     def _forget(self) -> None:

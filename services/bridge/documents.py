@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,12 +23,19 @@ METRICS = "metrics"
 COMMAND = "cmd"
 REPLY = "reply"
 
+_TOPIC = re.compile(r"[^+#\x00\ud800-\udfff]{1,256}")
+
 CarState = Literal["starting", "ready", "degraded", "stopped", "lost"]
 
 
 def car_prefix(car: str) -> str:
     """What all topics of a car begin with."""
     return f"smartcar/{car}/"
+
+
+def is_topic(text: str) -> bool:
+    """Whether this may be published on: no wildcard, no surrogate, at most 256 characters."""
+    return _TOPIC.fullmatch(text) is not None
 
 
 class Document(BaseModel):

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from messages.journal_file import Entry
 from messages.message import Message
@@ -17,6 +16,7 @@ from services.bridge.connection import Limits
 from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.cursor_store import CursorStore
 from services.bridge.journal_consumer import PAGE, InFlightMessage, JournalConsumer
+from services.bridge.session import Publish
 from services.bridge.status_publisher import HEADER_BYTES
 from services.metrics import Metrics
 
@@ -26,12 +26,6 @@ SUSPECT_BYTES = 8 << 10
 """No broker's limit is lower; an entry below it isn't given up because the connection breaks."""
 
 log = logging.getLogger(__name__)
-
-
-class Publish(Protocol):
-    """Hands a payload to the session; its handle, or None where there is no session."""
-
-    def __call__(self, topic: str, payload: bytes, qos: int) -> int | None: ...
 
 
 @dataclass(frozen=True)

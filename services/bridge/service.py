@@ -59,8 +59,8 @@ class BridgeService(Service):
         self._reason_now = ""
         self._problems: dict[str, str] = {}
         """What is wrong, in a sentence, by where it was noticed."""
-        self._broker_has_answered = False
-        """In this session."""
+        self._broker_is_mute = False
+        """It has acknowledged nothing in this session, or did not in the last."""
         self.details.update(
             broker=connection_problem.where(mqtt), protocol=mqtt.protocol, topics=f"{self.prefix}#"
         )
@@ -111,8 +111,10 @@ class BridgeService(Service):
     # from the session
 
     def session_up(self, session_id: str, limits: Limits) -> None:
-        self._problems.pop("connection", None)
+        if not self._broker_is_mute:
+            self._problems.pop("connection", None)
         self._problems.pop("subscription", None)
+        self._broker_is_mute = True
         self._judge_self()
         self._parts.session.subscribe(self._status_topic)
         if self.settings.mqtt.commands:
@@ -127,7 +129,9 @@ class BridgeService(Service):
 
     def _broker_answers(self) -> None:
         """The session has proved good: what breaks from now on is not the broker's start-up."""
-        self._broker_has_answered = True
+        self._broker_is_mute = False
+        self._problems.pop("connection", None)
+        self._judge_self()
         self._parts.outbox.open(self._limits)
         self._parts.discovery.session_up()
         if self._parts.discovery.birth_topic:
@@ -135,7 +139,6 @@ class BridgeService(Service):
 
     def session_down(self, why: ConnectionProblem) -> None:
         self._problems["connection"] = why.reason
-        self._broker_has_answered = False
         self._parts.reporter.session_down()
         self._parts.offers.session_down()
         self._parts.outbox.close(why)
@@ -146,7 +149,7 @@ class BridgeService(Service):
         self._parts.publisher.acknowledged(handle, code)
         self._parts.discovery.acknowledged(handle, code)
         self._parts.outbox.acknowledged(handle, code)
-        if not self._broker_has_answered:
+        if self._broker_is_mute:
             self._broker_answers()
 
     def subscription_answered(self, pattern: str, code: int) -> None:
@@ -174,14 +177,14 @@ class BridgeService(Service):
                 self._parts.discovery.birth(bytes(message.payload), retained=message.retain)
 
     def _compare_status(self, message: MQTTMessage) -> None:
-        """Notice a late will of an earlier session, and another bridge under the name of this car."""
+        """Notice a late will of an earlier session, a stranger's word, and another bridge of this name."""
         try:
             status = CarStatus.model_validate_json(bytes(message.payload))
         except ValidationError:
-            return
+            status = CarStatus(state="lost", session="")
         if status.session == self._parts.session.session_id:
             return
-        if status.state == "lost" and not message.retain:
+        if not message.retain:
             self._parts.publisher.contradicted(documents.STATUS)
         if self._parts.duplicates.must_yield(status, retained=message.retain):
             self._parts.session.give_way(self._name_in_use())
@@ -247,4 +250,4 @@ class BridgeService(Service):
         if self._reason_now:
             self.report("degraded", self._reason_now)
         else:
-            self.report("ready" if self._parts.session.is_up else "starting")
+            self.report("ready" if self._parts.session.is_up and not self._broker_is_mute else "starting")

@@ -43,6 +43,12 @@ class SessionListener(Protocol):
     def message_came(self, message: MQTTMessage) -> None: ...
 
 
+class Publish(Protocol):
+    """Sends a message; gives the handle of its acknowledgement, or None where there is no session."""
+
+    def __call__(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> int | None: ...
+
+
 class Backoff:
     """How long to wait before the next attempt: doubling, bounded, and not all cars at once."""
 
@@ -130,13 +136,7 @@ class Session:
             pass  # a listener may end it
 
     def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        qos: int = 1,
-        *,
-        retain: bool = False,
-        correlation: bytes | None = None,
+        self, topic: str, payload: bytes, qos: int = 1, *, retain: bool = False, correlation: bytes = b""
     ) -> int | None:
         """Send a message; returns the handle of its acknowledgement, or None where there is no session."""
         if self._connection is None or self._up_since is None:

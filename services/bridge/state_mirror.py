@@ -17,7 +17,7 @@ IMAGES = "image/"
 """Mirrors below this topic are pictures, which `mqtt.images` switches."""
 
 
-class Publish(Protocol):
+class PublishState(Protocol):
     """Publishes a payload on a topic below the car's prefix."""
 
     def __call__(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> object: ...
@@ -59,7 +59,7 @@ class _Track:
 class StateMirror:
     """Decides for each message on the bus whether it goes to MQTT, now, later or not at all."""
 
-    def __init__(self, publish: Publish, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, publish: PublishState, clock: Callable[[], float] = time.monotonic) -> None:
         self._publish = publish
         self._clock = clock
         self._tracks: dict[str, _Track] = {}

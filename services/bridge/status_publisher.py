@@ -125,9 +125,8 @@ class StatusPublisher:
             self._settle(topic, level)
 
     def contradicted(self, topic: str) -> None:
-        """Something else was seen on `topic`: ours is sent again."""
+        """Something else was seen on `topic`: `settle` sends ours again."""
         self._retained[topic].stands = None
-        self.settle()
 
     def problem(self) -> str:
         """What the broker refuses, and the remedy, in a sentence; empty where it refuses nothing."""

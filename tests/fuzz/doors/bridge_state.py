@@ -60,10 +60,13 @@ class BridgeStateDoor(Door):
 
     def _announced(self, chance: random.Random) -> None:
         path = self._folder / "announced"
-        path.write_bytes(hostile.document(chance, {}) or b"homeassistant/device/smartcar-car/config")
+        prefix = chance.choice((hostile.document(chance, {}), b"homeassistant", b"+", b"a\0", b"x" * 70_000))
+        path.write_bytes(prefix + chance.choice((b"", b"/device/smartcar-car/config")))
         said: list[str] = []
 
         def publish(topic: str, payload: bytes, qos: int, *, retain: bool = False) -> int:
+            if not topic or len(topic) > 65_535 or set(topic) & set("+#\0"):
+                raise ValueError("paho publishes no such topic")
             said.append(topic)
             return len(said)
 
@@ -103,7 +106,7 @@ class BridgeStateDoor(Door):
             consumer.has_gone(entry)
             consumer.settle(consumer.take(entry))
         consumer.close()
-        outbox = Outbox({"recognizer": path}, cursors, "car/", lambda *_: 1, Metrics())
+        outbox = Outbox({"recognizer": path}, cursors, "car/", lambda *_, **__: 1, Metrics())
         outbox.wake()
         outbox.shut()
         json.dumps(cursors.saved)

@@ -228,9 +228,11 @@ class Bridge:
         for key, value in settings.items():
             self._environment[f"SMARTCAR_MQTT__{key.upper()}"] = str(value)
 
-    def start(self) -> Bridge:
+    def start(self, program: str = "") -> Bridge:
+        """`program`: run in place of `python -m services`."""
+        how = ("-c", program) if program else ("-m", "services")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "services", "bridge"], cwd=REPOSITORY, env=self._environment
+            [sys.executable, *how, "bridge"], cwd=REPOSITORY, env=self._environment
         )
         return self
 

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from messages.message import new_ulid
 from services.bridge.connection_problem import from_disconnect, name_in_use
 from services.bridge.session import Backoff
 from services.config import Mqtt
@@ -265,18 +264,52 @@ def test_the_will_says_lost_and_a_clean_stop_says_stopped(
         assert json.loads(late.wait("status", lambda each: each.retain).payload)["state"] == "stopped"
 
 
-def test_the_will_of_an_earlier_session_that_comes_late_is_corrected(
+CRASHES = """
+from services.bridge.service import BridgeService
+def crash(self):
+    if self.state == "ready":
+        raise RuntimeError("a fault of its own")
+BridgeService._save = crash
+from services.__main__ import main
+main()
+"""
+
+
+def test_a_bridge_that_crashes_is_lost_and_not_stopped(
     make_mosquitto: MakeMosquitto, make_bridge: MakeBridge
+) -> None:
+    broker = make_mosquitto()
+    bridge = make_bridge(port=broker.port)
+    bridge.wait("ready")
+    bridge.kill()
+    with Client(broker.port).subscribe("status") as client:
+        bridge.start(CRASHES)
+        assert bridge.ended() != 0
+        lost = client.wait("status", lambda each: not each.retain and b'"lost"' in each.payload)
+        states = [json.loads(each.payload)["state"] for each in client.inbox.on("status")]
+        assert "stopped" not in states
+        assert states[-1] == "lost"
+        assert json.loads(lost.payload)["session"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [json.dumps({"state": "lost", "session": "01" + "A" * 24}), "", "junk", b"\xff", '{"state": "odd"}'],
+)
+def test_the_late_will_of_an_earlier_session_and_a_stranger_s_word_are_corrected(
+    make_mosquitto: MakeMosquitto, make_bridge: MakeBridge, payload: str | bytes
 ) -> None:
     broker = make_mosquitto()
     with Client(broker.port).subscribe("status") as client:
         make_bridge(port=broker.port).wait("ready")
-        ours = json.loads(client.wait("status").payload)["session"]
-        came = len(client.inbox.on("status"))
-        client.publish("status", json.dumps({"state": "lost", "session": new_ulid()}), retain=True)
-        wait_for(lambda: len(client.inbox.on("status")) >= came + 2)
-        corrected = json.loads(client.inbox.on("status")[-1].payload)
-        assert (corrected["session"], corrected["state"]) == (ours, "starting")
+        ours = json.loads(client.wait("status").payload)["session"].encode()
+        client.publish("status", payload, retain=True)
+        false = payload if isinstance(payload, bytes) else payload.encode()
+        wait_for(lambda: false in [each.payload for each in client.inbox.on("status")])
+        wait_for(lambda: ours in client.inbox.on("status")[-1].payload)
+        assert json.loads(client.inbox.on("status")[-1].payload)["state"] in ("starting", "degraded")
+    with Client(broker.port).subscribe("status") as late:
+        assert ours in late.wait("status").payload
 
 
 def test_a_second_bridge_is_refused_and_the_first_one_named(

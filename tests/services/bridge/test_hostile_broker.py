@@ -163,10 +163,10 @@ class Listener:
 class Line:
     """A connection to a broker, whose news are read by `wait_for`."""
 
-    def __init__(self, port: int, protocol: str = "5") -> None:
+    def __init__(self, port: int, **settings: object) -> None:
         self.news = threading.Event()
         self.listener = Listener()
-        mqtt = Mqtt.model_validate({"host": "127.0.0.1", "port": port, "protocol": protocol})
+        mqtt = Mqtt.model_validate({"host": "127.0.0.1", "port": port, **settings})
         self.connection = Connection(mqtt, "line", will=("will", b""), wake=self.news.set)
         wait_for(lambda: self.read().up)
 
@@ -191,6 +191,14 @@ def test_a_broker_that_acknowledges_nothing_ends_the_session(
 ) -> None:
     monkeypatch.setattr(connection, "UNANSWERED_S", 0.2)
     broker.answer = lambda topic, payload: NO_ANSWER
+    line.connection.publish("a", b"1")
+    wait_for(lambda: line.happened("has acknowledged nothing"))
+
+
+def test_answers_to_pings_are_no_acknowledgement(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "UNANSWERED_S", 2.5)
+    broker.answer = lambda topic, payload: NO_ANSWER
+    line = Line(broker.port, keepalive=2)
     line.connection.publish("a", b"1")
     wait_for(lambda: line.happened("has acknowledged nothing"))
 
@@ -224,7 +232,7 @@ def test_a_broker_that_is_slow_but_answers_in_order_is_waited_for(
 def test_a_packet_beyond_what_a_command_may_have_ends_the_session_before_it_is_read(
     broker: FakeBroker, protocol: str
 ) -> None:
-    line = Line(broker.port, protocol)
+    line = Line(broker.port, protocol=protocol)
     broker.send_raw(b"\x30\xff\xff\xff\x7f" + b"\0\1a" + b"x" * 1000)  # 256 MiB are to follow
     wait_for(lambda: line.happened("sent a packet of 268435455 bytes"))
 

@@ -43,8 +43,8 @@ class Rig:
             clock=lambda: self.now,
         )
 
-    def _publish(self, topic: str, payload: bytes, qos: int) -> int:
-        assert (topic, qos) == ("smartcar/car/event/reading", 1)
+    def _publish(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> int:
+        assert (topic, qos, retain) == ("smartcar/car/event/reading", 1, False)
         self.sent.append(payload)
         return len(self.sent)
 
