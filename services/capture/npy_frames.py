@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ class NpyFrames:
             }.get(version)
             if read_header is None:
                 raise ValueError(f"version {version} of the format is not known")
-            shape, in_columns, dtype = read_header(self._file)
+            shape, in_columns, dtype = _header(read_header, self._file)
             if len(shape) != 4 or not all(shape) or shape[3] != 3 or dtype != np.uint8 or in_columns:
                 raise ValueError(f"it holds {dtype} {shape}; wanted is uint8 (count, height, width, 3)")
             if shape[1] * shape[2] > MAX_FRAME_PIXELS:
@@ -56,3 +58,13 @@ class NpyFrames:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _header(read: Callable[[BinaryIO], Any], file: BinaryIO) -> Any:
+    """What `read` finds. Raises ValueError, also where it lets its parser's errors through."""
+    try:
+        return read(file)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(f"its header can't be read ({type(error).__name__})") from error

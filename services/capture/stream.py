@@ -85,7 +85,7 @@ class MotionJpeg(Source):
             raise SourceError(
                 f"nothing comes from the stream {self._address}; does its server hang? It is opened anew"
             ) from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
             raise SourceError(f"the stream {self._address} broke off ({error}); it is opened anew") from error
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ def _request(url: str) -> http.client.HTTPResponse:
         raise SourceError(
             f"the stream {address} can't be opened: {_refusal(error.code, error.reason)}"
         ) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
         raise SourceError(
             f"the stream {address} can't be opened; is its server up, and the address right? "
             f"({_reason(error)})"

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from messages import durable
 from messages.disk import make_private, why_not
-from messages.pad import BRUSH, Brush, PadStroke
+from messages.pad import (
+    BRUSH,
+    MAX_CANVAS_BYTES,
+    MAX_CANVAS_POINTS,
+    Author,
+    Brush,
+    PadStroke,
+    Points,
+)
 
-MAX_FILE_BYTES = 256 << 10
+MAX_REVISION = 1 << 53
+MAX_FILE_BYTES = MAX_CANVAS_BYTES
+"""A canvas takes no more strokes than fit into a PadCanvas, which says the same and more."""
 
 log = logging.getLogger(__name__)
+
+
+class _CheckedStroke(PadStroke):
+    """A stroke that the pad itself may have written."""
+
+    id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x20-\x7e]+$")]
+    author: Author
+    brush: Brush
+    points: Annotated[Points, Field(min_length=1)]
 
 
 class Kept(BaseModel):
@@ -24,10 +44,24 @@ class Kept(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    revision: int = Field(default=0, ge=0)
+    revision: int = Field(default=0, ge=0, le=MAX_REVISION)
     brush: Brush = BRUSH
     automatic: bool = True
     strokes: tuple[PadStroke, ...] = ()
+
+
+class _CheckedCanvas(Kept):
+    """The content of a file, which anyone may have written."""
+
+    strokes: tuple[_CheckedStroke, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> _CheckedCanvas:
+        if len({stroke.id for stroke in self.strokes}) < len(self.strokes):
+            raise ValueError("two strokes have the same id")
+        if sum(len(stroke.points) for stroke in self.strokes) > MAX_CANVAS_POINTS:
+            raise ValueError(f"it has more than {MAX_CANVAS_POINTS} points")
+        return self
 
 
 class CanvasStore:
@@ -60,7 +94,7 @@ class CanvasStore:
         try:
             if len(content) > MAX_FILE_BYTES:
                 raise ValueError("it is too large")
-            return Kept.model_validate_json(content)
+            return _CheckedCanvas.model_validate_json(content)
         except ValueError as error:
             problem = "it is damaged" if isinstance(error, ValidationError) else str(error)
             self._is_unread = True
@@ -80,7 +114,6 @@ class CanvasStore:
         self._thread.shutdown()
 
     def _write(self, kept: Kept) -> None:
-        fresh = self.path.with_name(f".{self.path.name}.new")
         try:
             make_private(self.path.parent)
             if self._is_unread:
@@ -88,12 +121,7 @@ class CanvasStore:
                 self.path.rename(aside)
                 self._is_unread = False
                 log.warning("the canvas that could not be read is kept as %s", aside)
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(kept.model_dump_json().encode())
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self.path)
+            durable.replace_file(self.path, kept.model_dump_json().encode())
         except OSError as error:
             self._done(f"the canvas can't be kept, and a restart would lose it: {why_not(self.path, error)}")
         else:
