@@ -1,7 +1,7 @@
 """`smartcar bench fleet`: a model published to many cars on one Mosquitto, and what that asks of the broker.
 
-The cars are simulated (tools.fleet.simulated): their bridges, updaters and sessions are real, so is every
-byte on MQTT. They share this machine's processor with the broker, which real cars don't.
+The cars are simulated (tools.fleet.simulated_cars): their bridges, updaters and sessions are real, and so
+is every byte on MQTT. They share this machine's processor with the broker, which real cars don't.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from models.store_reader import FACTORY_FOLDER
 from services.config import Models, Mqtt
 from tools.bench.mosquitto import Mosquitto, mosquitto, processor_s
 from tools.bench.report import Figure, percentile
-from tools.fleet.herd import Herd, Orders, herd, numbered
-from tools.fleet.roster import PATTERNS, Roster
-from tools.publish.link import Link, Received
+from tools.fleet.fleet_state import PATTERNS, FleetState
+from tools.fleet.simulated_fleet import SimulatedFleet, SimulationSettings, numbered, simulated_fleet
+from tools.publish.mqtt_client import MqttClient, Received
 from tools.publish.publication import Publication, look
 from tools.publish.signing import release_of
 from tools.terminal.problems import Problem
@@ -90,13 +90,13 @@ class _Bench:
         self._size, self._root, self._broker = size, root, broker
         self._mqtt = Mqtt(host="127.0.0.1", port=broker.port)
         self._key = SigningKey.generate()
-        self._roster = Roster()
+        self._fleet = FleetState()
         self._bytes = dict.fromkeys(_COUNTERS, 0)
         self._times = _Times()
         self._digest = ""
 
     def figures(self, megabytes: float, rest_s: float) -> list[Figure]:
-        orders = Orders(
+        settings = SimulationSettings(
             cars=numbered(self._size),
             root=str(self._root),
             mqtt=self._mqtt,
@@ -107,18 +107,18 @@ class _Bench:
         bundle = release_of(_of_size(megabytes), self._key, release=1)
         publication = Publication(bundle, heard=self._hear)
         self._digest = publication.digest
-        with Link.open([self._mqtt]) as link:
-            shelf = look(link, NAME, (*PATTERNS, *_COUNTERS), self._hear)
-            hear = lambda: publication.hear(link, shelf, 0.05)  # noqa: E731
+        with MqttClient.open([self._mqtt]) as client:
+            shelf = look(client, NAME, (*PATTERNS, *_COUNTERS), self._hear)
+            hear = lambda: publication.hear(client, shelf, 0.05)  # noqa: E731
             started = time.monotonic()
-            with herd(orders) as cars:
+            with simulated_fleet(settings) as cars:
                 self._until(hear, self._all_ready, READY_WITHIN_S, "are ready")
                 ready_s = time.monotonic() - started
                 rest = self._used(hear, cars)
                 self._until(hear, lambda: time.monotonic() - rest.at > rest_s, rest_s + 5, "")
                 before = self._used(hear, cars)
                 began = time.monotonic()
-                publication.put(link, shelf)
+                publication.put(client, shelf)
                 everyone = lambda: len(self._times.active) == self._size  # noqa: E731
                 self._until(hear, everyone, TAKEN_WITHIN_S, "have taken it")
                 after = self._used(hear, cars)
@@ -128,7 +128,7 @@ class _Bench:
         if came.topic in self._bytes:
             self._bytes[came.topic] = int(came.payload)
             return
-        car = self._roster.take(came.topic, came.payload, came.retained)
+        car = self._fleet.take(came.topic, came.payload, came.retained)
         if car is None or not self._digest:
             return
         now, progress = time.monotonic(), car.progress
@@ -138,7 +138,7 @@ class _Bench:
             self._times.active.setdefault(car.name, now)
 
     def _all_ready(self) -> bool:
-        cars = self._roster.cars.values()
+        cars = self._fleet.cars.values()
         return sum(car.status is not None and car.status.state == "ready" for car in cars) == self._size
 
     def _until(self, hear: Callable[[], None], fits: Callable[[], bool], within_s: float, what: str) -> None:
@@ -146,13 +146,13 @@ class _Bench:
         while not fits():
             hear()
             if time.monotonic() > deadline:
-                ready, taken = len(self._roster.cars), len(self._times.active)
+                ready, taken = len(self._fleet.cars), len(self._times.active)
                 raise Problem(
                     f"not all of {self._size} cars {what} within {within_s:g} s ({ready} known, {taken} with "
                     f"the model); this machine may be too small for so many: give fewer with --cars"
                 )
 
-    def _used(self, hear: Callable[[], None], cars: Herd) -> _Used:
+    def _used(self, hear: Callable[[], None], cars: SimulatedFleet) -> _Used:
         at = time.monotonic()
         broker_s = self._broker.processor_s
         cars_s = sum(processor_s(pid) for pid in cars.pids)

@@ -10,8 +10,8 @@ from services.bridge.documents import CarStatus, car_prefix
 from services.bridge.homeassistant import device_topic
 from services.config import Car, Mqtt, Settings
 from tools.install.broker import CAR_PASSWORD
-from tools.publish.broker import Access, broker_of
-from tools.publish.link import Link, LinkLost
+from tools.publish.broker import BrokerLogin, broker_of
+from tools.publish.mqtt_client import ConnectionLost, MqttClient
 from tools.terminal.output import say
 from tools.terminal.problems import Problem
 
@@ -26,21 +26,21 @@ def forget(settings: Settings, car: str = "", *, force: bool = False) -> int:
     name = car or settings.car.name
     whose = _settings_of(name, settings)
     try:
-        with Link.open(broker_of(None, _access(settings.mqtt), settings.mqtt)) as link:
-            standing = _standing(link, car_prefix(name))
+        with MqttClient.open(broker_of(None, _access(settings.mqtt), settings.mqtt)) as client:
+            standing = _standing(client, car_prefix(name))
             _check_away(name, standing.get(car_prefix(name) + documents.STATUS, b""), force=force)
-            cleared = link.publish(((topic, b"") for topic in standing), retain=True)
-    except LinkLost as error:
+            cleared = client.publish(((topic, b"") for topic in standing), retain=True)
+    except ConnectionLost as error:
         raise Problem(f"{error}; try again") from None
     say(f"{name} is off the broker: {cleared} topics cleared.{_forget_device(whose)}")
     return 0
 
 
-def _access(mqtt: Mqtt) -> Access:
+def _access(mqtt: Mqtt) -> BrokerLogin:
     """Of an installed car the password lies where systemd takes it from."""
     if mqtt.username and mqtt.password_file is None and CAR_PASSWORD.exists():
-        return Access(password_file=CAR_PASSWORD)
-    return Access()
+        return BrokerLogin(password_file=CAR_PASSWORD)
+    return BrokerLogin()
 
 
 def _settings_of(name: str, settings: Settings) -> Settings:
@@ -54,10 +54,10 @@ def _settings_of(name: str, settings: Settings) -> Settings:
     )
 
 
-def _standing(link: Link, prefix: str) -> dict[str, bytes]:
-    """What is retained below `prefix`. Raises Problem, LinkLost."""
+def _standing(client: MqttClient, prefix: str) -> dict[str, bytes]:
+    """What is retained below `prefix`. Raises Problem, ConnectionLost."""
     found = {}
-    for message in link.retained(f"{prefix}forgetting/{new_ulid()}", f"{prefix}#"):
+    for message in client.retained(f"{prefix}forgetting/{new_ulid()}", f"{prefix}#"):
         if message.retained and message.payload:
             found[message.topic] = message.payload
     return found
@@ -79,8 +79,8 @@ def _forget_device(settings: Settings) -> str:
     """On a connection of its own: some brokers close it over a topic that this user may not publish."""
     topic = device_topic(settings)
     try:
-        with Link.open(broker_of(None, _access(settings.mqtt), settings.mqtt)) as link:
-            link.publish([(topic, b"")], retain=True)
-    except (Problem, LinkLost):
+        with MqttClient.open(broker_of(None, _access(settings.mqtt), settings.mqtt)) as client:
+            client.publish([(topic, b"")], retain=True)
+    except (Problem, ConnectionLost):
         return f" Home Assistant was not told: this user may not publish {topic}."
     return " Home Assistant forgets it."

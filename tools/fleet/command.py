@@ -85,12 +85,12 @@ def rollout(
 
     Interrupted, it goes on with the same command: the offer on the broker says how far it was.
     """
-    from tools.fleet.health import Terms
-    from tools.fleet.rollout import Wish, roll_out
+    from tools.fleet.health import RolloutTerms
+    from tools.fleet.rollout import RolloutOptions, roll_out
 
-    wish = Wish(
+    options = RolloutOptions(
         waves=waves,
-        terms=Terms(settle_s=settle, patience_s=patience, grace_s=grace),
+        terms=RolloutTerms(settle_s=settle, patience_s=patience, grace_s=grace),
         max_failures=max_failures,
         roll_back=rollback,
         cars=tuple(filter(None, (each.strip() for each in cars.split(",")))),
@@ -99,4 +99,4 @@ def rollout(
         url=url,
         payload=payload,
     )
-    problems.finish(roll_out(subject, ways(), wish, json=json))
+    problems.finish(roll_out(subject, ways(), options, json=json))

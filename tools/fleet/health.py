@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from messages.message import Part
 from models.refusal import Reason
-from tools.fleet.roster import Car
+from tools.fleet.fleet_state import FleetCar
 
 AFTER_S = 2.5
 """`metrics` that came sooner count frames of before: each beat counts those of the last second."""
@@ -20,7 +20,7 @@ _TRIES_AGAIN = frozenset({Reason.NOT_YET, Reason.BUSY, Reason.INCOMPLETE, Reason
 """The car goes on by itself."""
 
 
-class Verdict(StrEnum):
+class CarHealth(StrEnum):
     """Of one car. `off` and `left_out` speak neither for the model nor against it."""
 
     OFF = "off"
@@ -32,10 +32,10 @@ class Verdict(StrEnum):
     FAILED = "failed"
 
 
-PENDING = frozenset({Verdict.WAITING, Verdict.TAKING, Verdict.SETTLING})
+PENDING = frozenset({CarHealth.WAITING, CarHealth.TAKING, CarHealth.SETTLING})
 
 
-class Before(Part):
+class Baseline(Part):
     """How a car was when it was let have the model. `hertz`: frames read a second, None where unknown."""
 
     state: str = "ready"
@@ -44,7 +44,7 @@ class Before(Part):
 
 
 @dataclass(frozen=True)
-class Look:
+class CarCondition:
     """A car at one moment. `bridge` and `recognizer` name the runs of these processes."""
 
     on: bool
@@ -63,8 +63,8 @@ class Look:
     recognizer: str = ""
 
     @classmethod
-    def at(cls, car: Car, digest: str, now: float, listening_since: float) -> Look:
-        """The car as the roster has it."""
+    def at(cls, car: FleetCar, digest: str, now: float, listening_since: float) -> CarCondition:
+        """The car as the fleet has it."""
         state = car.state(now, listening_since)
         if car.away or state == "silent" or car.model is None or car.status is None:
             return cls(on=False, state=state)
@@ -85,13 +85,13 @@ class Look:
             recognizer=car.recognizer.boot_id if car.recognizer is not None else "",
         )
 
-    def before(self) -> Before:
-        """What a later look is compared with."""
-        return Before(state=self.state, digest=self.active, hertz=self.hertz)
+    def before(self) -> Baseline:
+        """What a later condition is compared with."""
+        return Baseline(state=self.state, digest=self.active, hertz=self.hertz)
 
 
 @dataclass(frozen=True)
-class Terms:
+class RolloutTerms:
     """A car must be well for `settle_s` seconds, and take the model within `patience_s` while it is on.
 
     One that isn't well may become so within `grace_s`: a little more than from `metrics` to `metrics`.
@@ -102,15 +102,15 @@ class Terms:
     grace_s: float = 12.0
 
 
-class Watch:
+class HealthMonitor:
     """On one car, from when it was let have the model. `judge` is called again and again, time going on."""
 
-    def __init__(self, digest: str, before: Before, terms: Terms) -> None:
-        self.verdict, self.reason = Verdict.WAITING, ""
+    def __init__(self, digest: str, before: Baseline, terms: RolloutTerms) -> None:
+        self.verdict, self.reason = CarHealth.WAITING, ""
         self._digest, self._before, self._terms = digest, before, terms
         self._on_s = 0.0
         self._last_judged: float | None = None
-        self._taken: Look | None = None
+        self._taken: CarCondition | None = None
         self._taken_at = 0.0
         self._well_since: float | None = None
         self._ill_since: float | None = None
@@ -118,90 +118,90 @@ class Watch:
         self._has_read = self._proven = False
         """It has read with the model, on trial at least; it was well with it."""
 
-    def judge(self, look: Look, now: float) -> Verdict:
+    def judge(self, condition: CarCondition, now: float) -> CarHealth:
         """How it does now. Once failed is failed."""
         passed_s = 0.0 if self._last_judged is None else now - self._last_judged
         self._last_judged = now
-        if self.verdict is Verdict.FAILED:
+        if self.verdict is CarHealth.FAILED:
             return self.verdict
         self.reason = ""
-        if not look.on:
-            self.verdict = self._without_a_word(look, now)
+        if not condition.on:
+            self.verdict = self._without_a_word(condition, now)
             return self.verdict
         self._lost_since = None
-        if look.active == self._digest:
-            self.verdict = self._with_it(look, now)
+        if condition.active == self._digest:
+            self.verdict = self._with_it(condition, now)
         else:
             self._on_s += passed_s
-            self.verdict = self._without_it(look)
-        self._has_read = look.on_trial or self._taken is not None
-        self._proven = self._proven or self.verdict is Verdict.HEALTHY
+            self.verdict = self._without_it(condition)
+        self._has_read = condition.on_trial or self._taken is not None
+        self._proven = self._proven or self.verdict is CarHealth.HEALTHY
         return self.verdict
 
-    def _without_a_word(self, look: Look, now: float) -> Verdict:
+    def _without_a_word(self, condition: CarCondition, now: float) -> CarHealth:
         """A car that is switched off says goodbye; one lost with a new model may have been hung by it."""
         self._well_since = self._ill_since = None
-        if look.state == "stopped" or self._proven or not self._has_read:
-            return Verdict.OFF
+        if condition.state == "stopped" or self._proven or not self._has_read:
+            return CarHealth.OFF
         self._lost_since = now if self._lost_since is None else self._lost_since
         if now - self._lost_since > self._terms.patience_s:
             return self._fail(
                 f"it was lost with it, and did not come back within {self._terms.patience_s:g} s"
             )
         self.reason = "it was lost with it; does it come back?"
-        return Verdict.SETTLING
+        return CarHealth.SETTLING
 
-    def _without_it(self, look: Look) -> Verdict:
+    def _without_it(self, condition: CarCondition) -> CarHealth:
         if self._taken is not None:
-            return self._fail(f"it went back to {look.title}")
-        if look.refusal in _LEAVES_IT:
-            self.reason = f"{look.refusal}: {look.sentence}"
-            return Verdict.LEFT_OUT
-        if look.refusal and look.refusal not in _TRIES_AGAIN:
-            return self._fail(f"{look.refusal}: {look.sentence}")
+            return self._fail(f"it went back to {condition.title}")
+        if condition.refusal in _LEAVES_IT:
+            self.reason = f"{condition.refusal}: {condition.sentence}"
+            return CarHealth.LEFT_OUT
+        if condition.refusal and condition.refusal not in _TRIES_AGAIN:
+            return self._fail(f"{condition.refusal}: {condition.sentence}")
         if self._on_s > self._terms.patience_s:
-            why = f"; {look.sentence}" if look.sentence else ""
+            why = f"; {condition.sentence}" if condition.sentence else ""
             return self._fail(f"it did not take it within {self._terms.patience_s:g} s{why}")
-        return Verdict.TAKING if look.under_way else Verdict.WAITING
+        return CarHealth.TAKING if condition.under_way else CarHealth.WAITING
 
-    def _with_it(self, look: Look, now: float) -> Verdict:
+    def _with_it(self, condition: CarCondition, now: float) -> CarHealth:
         taken = self._taken
-        if taken is None or taken.bridge != look.bridge:  # or the whole car was started anew
-            self._taken, self._taken_at = look, now
+        if taken is None or taken.bridge != condition.bridge:  # or the whole car was started anew
+            self._taken, self._taken_at = condition, now
             self._well_since = self._ill_since = None
-        elif taken.recognizer != look.recognizer:
+        elif taken.recognizer != condition.recognizer:
             return self._fail("its recognizer ended since it reads with it, and was started again")
-        if illness := self._illness(look):
+        if illness := self._illness(condition):
             self._well_since = None
             self._ill_since = now if self._ill_since is None else self._ill_since
             if now - self._ill_since >= self._terms.grace_s:
                 return self._fail(illness)
             self.reason = illness
-            return Verdict.SETTLING
+            return CarHealth.SETTLING
         self._ill_since = None
-        if look.state == "starting":
+        if condition.state == "starting":
             self._well_since = None
-            return Verdict.SETTLING
+            return CarHealth.SETTLING
         self._well_since = now if self._well_since is None else self._well_since
         settled = now - self._well_since >= self._terms.settle_s
-        return Verdict.HEALTHY if settled and self._has_shown_readings(look) else Verdict.SETTLING
+        return CarHealth.HEALTHY if settled and self._has_shown_readings(condition) else CarHealth.SETTLING
 
-    def _illness(self, look: Look) -> str:
+    def _illness(self, condition: CarCondition) -> str:
         """What is worse than before."""
         before = self._before
-        if before.state == "ready" and look.state not in ("ready", "starting"):
-            return f"it is {look.state}: {look.reason}"
-        now, then = look.hertz, before.hertz
-        if now is not None and then and self._counts_again(look) and now < then * SLOW:
+        if before.state == "ready" and condition.state not in ("ready", "starting"):
+            return f"it is {condition.state}: {condition.reason}"
+        now, then = condition.hertz, before.hertz
+        if now is not None and then and self._counts_again(condition) and now < then * SLOW:
             return f"it reads {now:g} frames a second, {then:g} before"
         return ""
 
-    def _has_shown_readings(self, look: Look) -> bool:
-        return not self._before.hertz or self._counts_again(look)
+    def _has_shown_readings(self, condition: CarCondition) -> bool:
+        return not self._before.hertz or self._counts_again(condition)
 
-    def _counts_again(self, look: Look) -> bool:
-        return look.hertz_at > self._taken_at + AFTER_S
+    def _counts_again(self, condition: CarCondition) -> bool:
+        return condition.hertz_at > self._taken_at + AFTER_S
 
-    def _fail(self, reason: str) -> Verdict:
+    def _fail(self, reason: str) -> CarHealth:
         self.reason = reason
-        return Verdict.FAILED
+        return CarHealth.FAILED

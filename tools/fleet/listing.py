@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from messages.offers import ROOT
 from messages.text import printable
 from messages.vision import ModelInfo
-from tools.fleet.roster import PATTERNS, Car, Roster
-from tools.publish.link import Link, LinkLost
+from tools.fleet.fleet_state import PATTERNS, FleetCar, FleetState
+from tools.publish.mqtt_client import ConnectionLost, MqttClient
 from tools.publish.publication import new_marker
 from tools.terminal.broker_options import Ways
 from tools.terminal.output import console, print_json, print_table, say, table
@@ -50,7 +50,7 @@ class Row:
     temperature_c: float | None
 
 
-def row(car: Car, now: float, listening_since: float) -> Row:
+def row(car: FleetCar, now: float, listening_since: float) -> Row:
     """What is shown of a car."""
     status, info, model = car.status, car.info, car.model
     last = car.last_word
@@ -71,11 +71,11 @@ def row(car: Car, now: float, listening_since: float) -> Row:
     )
 
 
-def rows(roster: Roster) -> list[Row]:
+def rows(fleet: FleetState) -> list[Row]:
     """All cars, car10 after car9."""
-    now = roster.clock()
-    cars = sorted(roster.cars.values(), key=lambda car: in_order(car.name))
-    return [row(car, now, roster.listening_since) for car in cars]
+    now = fleet.clock()
+    cars = sorted(fleet.cars.values(), key=lambda car: in_order(car.name))
+    return [row(car, now, fleet.listening_since) for car in cars]
 
 
 def in_order(name: str) -> tuple[list[int | str], str]:
@@ -89,81 +89,81 @@ def show(ways: Ways, *, listen_s: float, json: bool) -> int:
 
     Returns 0 only where there are cars and all of them are ready.
     """
-    roster, complete = Roster(), False
+    fleet, complete = FleetState(), False
     try:
-        with Link.open(ways) as link:
-            complete = gather(link, roster, listen_s)
+        with MqttClient.open(ways) as client:
+            complete = gather(client, fleet, listen_s)
             if not complete:
                 warn(
                     f"the broker did not say within {listen_s:g} s that these are all cars; listen longer "
                     f"(--listen), or let this user publish below {ROOT} (the broker's ACL)"
                 )
-    except LinkLost as lost:
+    except ConnectionLost as lost:
         warn(f"{lost}; this is what was heard until then")
-    found = rows(roster)
+    found = rows(fleet)
     if json:
         for each in found:
             print_json(asdict(each))
     else:
         if found:
             print_table(_HEADINGS, map(_cells, found), styles=_STYLES)
-        for note in _notes(roster, found):
+        for note in _notes(fleet, found):
             say(note)
     return 0 if complete and found and all(each.state in WELL for each in found) else 1
 
 
-def gather(link: Link, roster: Roster, listen_s: float) -> bool:
+def gather(client: MqttClient, fleet: FleetState, listen_s: float) -> bool:
     """Until what is retained has come and all cars that say they are on were heard, or the time is over.
 
     Returns whether all that is retained has come: so says a message of ours that the broker passes on last.
     """
-    deadline = roster.clock() + listen_s
+    deadline = fleet.clock() + listen_s
     marker = new_marker("fleet")
-    link.subscribe(marker, *PATTERNS)
-    link.publish([(marker, b"")], retain=False)
+    client.subscribe(marker, *PATTERNS)
+    client.publish([(marker, b"")], retain=False)
     complete = False
-    while (now := roster.clock()) < deadline and (not complete or roster.unheard()):
-        if (message := link.received(deadline - now)) is None:
+    while (now := fleet.clock()) < deadline and (not complete or fleet.unheard()):
+        if (message := client.received(deadline - now)) is None:
             continue
         if message.topic == marker:
             complete = True
         else:
-            roster.take(message.topic, message.payload, message.retained)
+            fleet.take(message.topic, message.payload, message.retained)
     return complete
 
 
 def watch(ways: Ways, *, json: bool) -> int:
     """Show the cars until Ctrl-C: a table that is kept up to date, or a line a change."""
-    roster = Roster()
+    fleet = FleetState()
     live = sys.stdout.isatty() and not json
     try:
         with _LiveTable() if live else _Changes(json) as show_now:
             while True:
-                _watch_once(ways, roster, show_now)
+                _watch_once(ways, fleet, show_now)
     except KeyboardInterrupt:
         return 0
 
 
-def _watch_once(ways: Ways, roster: Roster, show_now: Callable[[list[Row], list[str]], None]) -> None:
+def _watch_once(ways: Ways, fleet: FleetState, show_now: Callable[[list[Row], list[str]], None]) -> None:
     """Until the connection is lost; then the next call tries again."""
     trouble: list[str] = []
     try:
-        with Link.open(ways) as link:
-            roster.listening_since = roster.clock()
-            link.subscribe(*PATTERNS)
-            due = roster.clock() + QUIET_S
+        with MqttClient.open(ways) as client:
+            fleet.listening_since = fleet.clock()
+            client.subscribe(*PATTERNS)
+            due = fleet.clock() + QUIET_S
             while True:
-                came = link.received(REDRAW_S)
+                came = client.received(REDRAW_S)
                 if came is not None:
-                    roster.take(came.topic, came.payload, came.retained)
-                if roster.clock() >= due:
-                    found = rows(roster)
-                    show_now(found, _notes(roster, found))
-                    due = roster.clock() + REDRAW_S
-    except LinkLost as lost:
+                    fleet.take(came.topic, came.payload, came.retained)
+                if fleet.clock() >= due:
+                    found = rows(fleet)
+                    show_now(found, _notes(fleet, found))
+                    due = fleet.clock() + REDRAW_S
+    except ConnectionLost as lost:
         trouble = [f"{lost}; it is tried again"]
-    found = rows(roster)
-    show_now(found, trouble + _notes(roster, found))
+    found = rows(fleet)
+    show_now(found, trouble + _notes(fleet, found))
     time.sleep(AGAIN_S)
 
 
@@ -221,7 +221,7 @@ class _Changes:
                 say(f"{gone}  removed")
 
 
-def _notes(roster: Roster, found: list[Row]) -> list[str]:
+def _notes(fleet: FleetState, found: list[Row]) -> list[str]:
     notes = []
     if not found:
         notes.append("no car has said anything on this broker; see mqtt.host in the cars' settings")
@@ -231,12 +231,12 @@ def _notes(roster: Roster, found: list[Row]) -> list[str]:
             f"not heard yet: {len(unheard)} of {len(found)} cars, shown as they left word; "
             f"a car that is on is heard within {LISTEN_S:g} s (--listen)"
         )
-    if ignored := sum(roster.ignored.values()):
+    if ignored := sum(fleet.ignored.values()):
         notes.append(f"ignored: {ignored} messages that could not be read")
     return notes
 
 
-def _offers(car: Car) -> tuple[str, ...]:
+def _offers(car: FleetCar) -> tuple[str, ...]:
     """How each offer that the car knows of stands there."""
     if car.model is None:
         return ()

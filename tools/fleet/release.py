@@ -12,9 +12,9 @@ from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
 from models.bundle.manifest import MAX_FILE_BYTES
 from models.bundle.payload import bundle_of, payload_of
-from tools.fleet.memory import RolloutOffer, fetch_bundle, standing_release
+from tools.fleet.rollout_note import RolloutOffer, fetch_bundle, standing_release
 from tools.model.making import read_bundle
-from tools.publish.link import Link, Received
+from tools.publish.mqtt_client import MqttClient, Received
 from tools.publish.publication import look
 from tools.publish.signing import next_release, release_of, reported_releases
 from tools.terminal.problems import Problem
@@ -31,38 +31,38 @@ class Release:
     """As the broker takes them."""
 
 
-def release_for(link: Link, subject: str, key: Path | None, url: str | None = None) -> Release:
-    """`subject` is a path, or the name of an offer that stands. Raises Problem, Refusal, LinkLost."""
+def release_for(client: MqttClient, subject: str, key: Path | None, url: str | None = None) -> Release:
+    """`subject` is a path, or the name of an offer that stands. Raises Problem, Refusal, ConnectionLost."""
     path = Path(subject)
     if url is not None and key is None:
         raise Problem("what is signed can't be changed: give --key to sign it with its URL")
     if not path.exists():
-        found = standing_release(link, subject) if _is_name(subject) else None
+        found = standing_release(client, subject) if _is_name(subject) else None
         if found is None:
             _nothing(subject)
-        return _resumed(link, found[0], found[1])
+        return _resumed(client, found[0], found[1])
     bundle = read_bundle(path)
-    found = standing_release(link, bundle.manifest.name)
+    found = standing_release(client, bundle.manifest.name)
     if found is not None and _is_same(found[1], bundle):
         offer = found[0]
         resigned = bundle_of(offer.manifest, offer.signature, payload_of(bundle), path)
-        return _resumed(link, offer, resigned)
+        return _resumed(client, offer, resigned)
     if bundle.manifest.has_expired(datetime.now(UTC)):
         raise Problem(f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it")
     if key is not None:
         signing = SigningKey.load(key)
         messages: list[Received] = []
-        retained = look(link, bundle.manifest.name, ("smartcar/+/state/model",), messages.append)
+        retained = look(client, bundle.manifest.name, ("smartcar/+/state/model",), messages.append)
         reported = reported_releases(bundle.manifest.name, messages)
         number = next_release((retained.standing, retained.withdrawn), reported, signing)
         bundle = release_of(bundle, signing, release=max(bundle.manifest.release, number), url=url)
     return Release(bundle, previous=found)
 
 
-def _resumed(link: Link, offer: RolloutOffer, bundle: Bundle) -> Release:
+def _resumed(client: MqttClient, offer: RolloutOffer, bundle: Bundle) -> Release:
     """A rollout that has begun, with what it replaces where that is still whole on the broker."""
     former = offer.rollout.former if offer.rollout is not None else None
-    whole = fetch_bundle(link, former) if former is not None else None
+    whole = fetch_bundle(client, former) if former is not None else None
     return Release(bundle, offer, (former, whole) if former is not None and whole is not None else None)
 
 

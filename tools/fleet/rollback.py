@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from messages.command import Reply
 from messages.message import new_ulid
-from tools.fleet.health import Before, Look
-from tools.fleet.roster import Car, Roster
-from tools.fleet.saying import Saying
-from tools.publish.link import Link, Received
+from tools.fleet.fleet_state import FleetCar, FleetState
+from tools.fleet.health import Baseline, CarCondition
+from tools.fleet.rollout_messages import RolloutMessages
+from tools.publish.mqtt_client import MqttClient, Received
 
 REPLIES = "smartcar/+/reply/model/+"
 ASK_AGAIN_S = 10.0
@@ -29,17 +29,17 @@ class Rollback:
     def __init__(
         self,
         digest: str,
-        before: Mapping[str, Before],
+        before: Mapping[str, Baseline],
         to_go_back: Iterable[str],
-        roster: Roster,
-        saying: Saying,
+        fleet: FleetState,
+        messages: RolloutMessages,
     ) -> None:
         self.back: set[str] = set()
         """Cars that went back."""
         self.left: dict[str, str] = {}
         """Cars that still have it, or are still pinned, and why."""
-        self._digest, self._before, self._roster, self._saying = digest, before, roster, saying
-        self._began = roster.clock()
+        self._digest, self._before, self._fleet, self._messages = digest, before, fleet, messages
+        self._began = fleet.clock()
         self._to_go_back = set(to_go_back)
         self._asked: dict[tuple[str, str], float] = {}
         self._ids: dict[str, str] = {}
@@ -59,43 +59,45 @@ class Rollback:
             self.left[car] = f"{reply.error.code}: {reply.error.message}"
         return True
 
-    def step(self, link: Link) -> bool:
-        """Whether nothing is left to do. Raises LinkLost."""
-        now = self._roster.clock()
+    def step(self, client: MqttClient) -> bool:
+        """Whether nothing is left to do. Raises ConnectionLost."""
+        now = self._fleet.clock()
         over = now - self._began > WITHIN_S
         pending = False
-        for car in self._roster.cars.values():
+        for car in self._fleet.cars.values():
             if not self._is_concerned(car) or car.name in self.left:
                 continue
             assert car.model is not None
-            look = Look.at(car, self._digest, now, self._roster.listening_since)
-            if look.active == self._digest or (not look.on and car.model.active.digest == self._digest):
-                if not look.on:
+            condition = CarCondition.at(car, self._digest, now, self._fleet.listening_since)
+            if condition.active == self._digest or (
+                not condition.on and car.model.active.digest == self._digest
+            ):
+                if not condition.on:
                     continue
                 self._to_go_back.add(car.name)
-                self._ask_back(link, car, now)
+                self._ask_back(client, car, now)
                 pending = True
-            elif look.on and self._is_on_its_way(car):
+            elif condition.on and self._is_on_its_way(car):
                 pending = True  # on trial: it has to end first
-            elif look.on and car.name in self._to_go_back and car.name not in self._freed:
-                self._went_back(link, car, now)
+            elif condition.on and car.name in self._to_go_back and car.name not in self._freed:
+                self._went_back(client, car, now)
                 pending = pending or car.name not in self._freed
         if pending and not over:
             return False
         for name in self.back - self._freed:
             self.left.setdefault(name, "it went back, but is pinned still")
-        for car in self._roster.cars.values():
+        for car in self._fleet.cars.values():
             if self._is_concerned(car) and car.model and car.model.active.digest == self._digest:
-                away = car.away or car.state(now, self._roster.listening_since) == "silent"
+                away = car.away or car.state(now, self._fleet.listening_since) == "silent"
                 self.left.setdefault(car.name, "it is off" if away else "it has not gone back in time")
         return True
 
-    def _is_concerned(self, car: Car) -> bool:
+    def _is_concerned(self, car: FleetCar) -> bool:
         """Whether it got the model by the rollout."""
         before = self._before.get(car.name)
         return car.model is not None and before is not None and before.digest != self._digest
 
-    def _is_on_its_way(self, car: Car) -> bool:
+    def _is_on_its_way(self, car: FleetCar) -> bool:
         assert car.model is not None
         trial = car.model.trial is not None and car.model.trial.digest == self._digest
         own = car.progress is not None and car.progress.change == car.model.change
@@ -104,26 +106,26 @@ class Rollback:
             and car.progress.model.digest == self._digest
         )  # fmt: skip
 
-    def _ask_back(self, link: Link, car: Car, now: float) -> None:
+    def _ask_back(self, client: MqttClient, car: FleetCar, now: float) -> None:
         assert car.model is not None
-        previous, before = car.model.previous, self._before.get(car.name, Before()).digest
+        previous, before = car.model.previous, self._before.get(car.name, Baseline()).digest
         if before and before != self._digest and (previous is None or previous.digest != before):
-            self._ask(link, car, "activate", now, model=before)
+            self._ask(client, car, "activate", now, model=before)
         else:
-            self._ask(link, car, "rollback", now)
+            self._ask(client, car, "rollback", now)
 
-    def _went_back(self, link: Link, car: Car, now: float) -> None:
+    def _went_back(self, client: MqttClient, car: FleetCar, now: float) -> None:
         """A rollback pins; it wasn't pinned before, so it follows again."""
         assert car.model is not None
         if car.name not in self.back:
             self.back.add(car.name)
-            self._saying.back(car.name)
+            self._messages.back(car.name)
         if car.model.pinned:
-            self._ask(link, car, "unpin", now)
+            self._ask(client, car, "unpin", now)
         else:
             self._freed.add(car.name)
 
-    def _ask(self, link: Link, car: Car, verb: str, now: float, **arguments: str) -> None:
+    def _ask(self, client: MqttClient, car: FleetCar, verb: str, now: float, **arguments: str) -> None:
         kind = "unpin" if verb == "unpin" else "rollback"
         if now - self._asked.get((car.name, kind), float("-inf")) < ASK_AGAIN_S:
             return
@@ -131,4 +133,4 @@ class Rollback:
         command_id = new_ulid()
         self._ids[command_id] = car.name
         content = json.dumps({"id": command_id, **arguments}).encode()
-        link.publish([(f"smartcar/{car.name}/cmd/model/{verb}", content)], retain=False)
+        client.publish([(f"smartcar/{car.name}/cmd/model/{verb}", content)], retain=False)

@@ -14,17 +14,17 @@ from pathlib import Path
 
 from messages.offers import Offer
 from services.config import Mqtt
-from tools.fleet.health import Before, Look, Terms, Verdict, Watch
+from tools.fleet.fleet_state import PATTERNS, FleetCar, FleetState
+from tools.fleet.health import Baseline, CarCondition, CarHealth, HealthMonitor, RolloutTerms
 from tools.fleet.listing import in_order
-from tools.fleet.memory import RolloutOffer
 from tools.fleet.plan import Done, Situation, Stop, Wait, Wave, Widen, decide, parse_waves
 from tools.fleet.release import Release, release_for, write_payload
 from tools.fleet.rollback import REPLIES, Rollback
-from tools.fleet.roster import PATTERNS, Car, Roster
-from tools.fleet.saying import Saying
-from tools.publish.link import Link, LinkLost, Received
+from tools.fleet.rollout_messages import RolloutMessages
+from tools.fleet.rollout_note import RolloutOffer
+from tools.publish.mqtt_client import ConnectionLost, MqttClient, Received
 from tools.publish.publication import Publication, largest_chunk, look, note_withdrawn, withdraw
-from tools.publish.retained import RetainedModel
+from tools.publish.retained_model import RetainedModel
 from tools.terminal.problems import Problem
 
 LISTEN_S = 12.0
@@ -36,11 +36,11 @@ RETRY_S = 600.0
 
 
 @dataclass(frozen=True)
-class Wish:
+class RolloutOptions:
     """What the command line says."""
 
     waves: str = "1,5,all"
-    terms: Terms = field(default_factory=Terms)
+    terms: RolloutTerms = field(default_factory=RolloutTerms)
     max_failures: int = 0
     roll_back: bool = False
     cars: tuple[str, ...] = ()
@@ -54,42 +54,42 @@ class Wish:
     """Where that file is to be written."""
 
 
-def roll_out(subject: str, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> int:
+def roll_out(subject: str, ways: Sequence[Mqtt], options: RolloutOptions, *, json: bool) -> int:
     """`subject` is a bundle, or the name of an offer that stands. Returns 0 where it came to its end."""
-    saying = Saying(json=json)
-    waves = parse_waves(wish.waves)
-    _check_names(wish)
+    messages = RolloutMessages(json=json)
+    waves = parse_waves(options.waves)
+    _check_names(options)
     try:
-        with Link.open(ways) as link:
-            release = release_for(link, subject, wish.key, wish.url)
-            release = replace(release, chunk_bytes=largest_chunk(link))
-    except LinkLost as error:
+        with MqttClient.open(ways) as client:
+            release = release_for(client, subject, options.key, options.url)
+            release = replace(release, chunk_bytes=largest_chunk(client))
+    except ConnectionLost as error:
         raise Problem(f"{error}; try again") from None
-    if wish.payload is not None:
-        write_payload(wish.payload, release.bundle)
-    rollout = _Rollout(release, waves, wish, saying)
+    if options.payload is not None:
+        write_payload(options.payload, release.bundle)
+    rollout = _Rollout(release, waves, options, messages)
     lost_at: float | None = None
     while True:
         try:
-            with Link.open(ways) as link:
+            with MqttClient.open(ways) as client:
                 lost_at = None
-                return rollout.run(link)
+                return rollout.run(client)
         except KeyboardInterrupt:
-            saying.interrupted(subject)
+            messages.interrupted(subject)
             raise
-        except LinkLost as error:
+        except ConnectionLost as error:
             lost_at, why = time.monotonic(), str(error)
         except Problem as error:
             if lost_at is None or time.monotonic() - lost_at > RETRY_S:
                 raise
             why = str(error)
-        saying.trouble(f"{why}; trying again")
+        messages.trouble(f"{why}; trying again")
         time.sleep(AGAIN_S)
 
 
-def _check_names(wish: Wish) -> None:
+def _check_names(options: RolloutOptions) -> None:
     """Raises Problem: cars could not read the offer."""
-    for name in (*wish.cars, *filter(None, [wish.group])):
+    for name in (*options.cars, *filter(None, [options.group])):
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}", name, re.ASCII) is None:
             raise Problem(f"{name!r} is no name that a car or a group can have")
 
@@ -97,8 +97,10 @@ def _check_names(wish: Wish) -> None:
 class _Rollout:
     """One rollout, over as many connections as it takes."""
 
-    def __init__(self, release: Release, waves: tuple[Wave, ...], wish: Wish, saying: Saying) -> None:
-        self._waves, self._wish, self._saying = waves, wish, saying
+    def __init__(
+        self, release: Release, waves: tuple[Wave, ...], options: RolloutOptions, messages: RolloutMessages
+    ) -> None:
+        self._waves, self._options, self._messages = waves, options, messages
         self._previous = release.previous
         self._name, self._digest = release.bundle.manifest.name, release.bundle.digest
         self._target = release.bundle.manifest.target
@@ -115,104 +117,104 @@ class _Rollout:
         )
         self._publication.offer = self._offer
         note = self._offer.rollout
-        self._before: dict[str, Before] = dict(note.before) if note is not None else {}
+        self._before: dict[str, Baseline] = dict(note.before) if note is not None else {}
         self._giving_up = note.rolling_back if note is not None else False
         self._placed = standing is not None
-        self._roster = Roster()
-        self._watches: dict[str, Watch] = {}
+        self._fleet = FleetState()
+        self._monitors: dict[str, HealthMonitor] = {}
         self._rollback: Rollback | None = None
         self._unproven_since: float | None = None
-        saying.begins(release.bundle.manifest, resumed=self._placed, cars=self._offer.cars)
+        messages.begins(release.bundle.manifest, resumed=self._placed, cars=self._offer.cars)
 
-    def run(self, link: Link) -> int:
-        """Raises LinkLost, Problem: another offer stands."""
-        self._roster.listening_since = self._roster.clock()
-        retained = look(link, self._name, (*PATTERNS, REPLIES), self._hear)
+    def run(self, client: MqttClient) -> int:
+        """Raises ConnectionLost, Problem: another offer stands."""
+        self._fleet.listening_since = self._fleet.clock()
+        retained = look(client, self._name, (*PATTERNS, REPLIES), self._hear)
         if self._placed and retained.standing is None:
-            self._publication.put(link, retained)  # the broker has lost its memory
-        self._listen(link, retained)
+            self._publication.put(client, retained)  # the broker has lost its memory
+        self._listen(client, retained)
         if self._giving_up:
-            return self._roll_back(link, retained)
+            return self._roll_back(client, retained)
         self._warn_of_absent()
         while True:
-            self._publication.hear(link, retained, LOOK_S)
+            self._publication.hear(client, retained, LOOK_S)
             if self._placed and self._publication.superseded(retained):
                 raise Problem(f"another offer of {self._name} stands now, or none: somebody else decided")
             verdicts = self._judge()
-            action = decide(self._situation(verdicts), self._waves, self._wish.max_failures)
+            action = decide(self._situation(verdicts), self._waves, self._options.max_failures)
             if isinstance(action, Widen):
-                self._widen(link, retained, action)
+                self._widen(client, retained, action)
             elif isinstance(action, Stop):
                 why = f"{', '.join(action.failed)} failed"
-                return self._give_up(link, retained, why)
+                return self._give_up(client, retained, why)
             elif isinstance(action, Done):
-                self._forget_former(link, retained)
-                self._saying.ends("done", verdicts, self._reasons())
+                self._forget_former(client, retained)
+                self._messages.ends("done", verdicts, self._reasons())
                 return 0
             elif (problem := self._waits_in_vain(action)) is not None:
-                return self._give_up(link, retained, problem)
+                return self._give_up(client, retained, problem)
 
     # looking
 
     def _hear(self, came: Received) -> None:
         if self._rollback is not None and self._rollback.heard(came):
             return
-        self._roster.take(came.topic, came.payload, came.retained)
+        self._fleet.take(came.topic, came.payload, came.retained)
 
-    def _listen(self, link: Link, retained: RetainedModel) -> None:
+    def _listen(self, client: MqttClient, retained: RetainedModel) -> None:
         """Until all cars that say they are on were heard."""
-        deadline = self._roster.clock() + LISTEN_S
-        self._publication.hear(link, retained, LOOK_S)
-        while self._roster.unheard() and self._roster.clock() < deadline:
-            self._publication.hear(link, retained, LOOK_S)
+        deadline = self._fleet.clock() + LISTEN_S
+        self._publication.hear(client, retained, LOOK_S)
+        while self._fleet.unheard() and self._fleet.clock() < deadline:
+            self._publication.hear(client, retained, LOOK_S)
 
-    def _look(self, car: Car) -> Look:
-        return Look.at(car, self._digest, self._roster.clock(), self._roster.listening_since)
+    def _condition(self, car: FleetCar) -> CarCondition:
+        return CarCondition.at(car, self._digest, self._fleet.clock(), self._fleet.listening_since)
 
     @property
-    def _chosen(self) -> list[Car]:
+    def _chosen(self) -> list[FleetCar]:
         """Cars that it is for, in their order."""
-        found = [car for car in self._roster.cars.values() if self._is_chosen(car)]
-        order = {name: place for place, name in enumerate(self._wish.cars)}
+        found = [car for car in self._fleet.cars.values() if self._is_chosen(car)]
+        order = {name: place for place, name in enumerate(self._options.cars)}
         return sorted(found, key=lambda car: (order.get(car.name, 0), in_order(car.name)))
 
-    def _is_chosen(self, car: Car) -> bool:
+    def _is_chosen(self, car: FleetCar) -> bool:
         if car.model is None or self._name not in car.model.follows:
             return False
         groups = car.info.groups if car.info is not None else ()
         if self._target not in ("all", car.name, *groups):
             return False
-        if self._wish.cars:
-            return car.name in self._wish.cars
-        return not self._wish.group or self._wish.group in groups
+        if self._options.cars:
+            return car.name in self._options.cars
+        return not self._options.group or self._options.group in groups
 
     @property
     def _everyone(self) -> tuple[str, ...] | None:
         """Whom the last wave names."""
-        if self._wish.cars:
-            return self._wish.cars
-        return (self._wish.group,) if self._wish.group else None
+        if self._options.cars:
+            return self._options.cars
+        return (self._options.group,) if self._options.group else None
 
-    def _judge(self) -> dict[str, Verdict]:
+    def _judge(self) -> dict[str, CarHealth]:
         """How each car does that may have it."""
-        released, now = self._offer.cars, self._roster.clock()
+        released, now = self._offer.cars, self._fleet.clock()
         everyone = released is None or released == self._everyone
         verdicts = {}
         for car in self._chosen:
             if not self._placed or not (everyone or car.name in (released or ())):
                 continue
-            look = self._look(car)
-            if look.on and look.active != self._digest:
-                self._before.setdefault(car.name, look.before())
-            if car.name not in self._watches:
-                before = self._before.get(car.name, Before())
-                self._watches[car.name] = Watch(self._digest, before, self._wish.terms)
-            watch = self._watches[car.name]
-            verdicts[car.name] = watch.judge(look, now)
-            self._saying.car(car.name, watch.verdict, watch.reason)
+            condition = self._condition(car)
+            if condition.on and condition.active != self._digest:
+                self._before.setdefault(car.name, condition.before())
+            if car.name not in self._monitors:
+                before = self._before.get(car.name, Baseline())
+                self._monitors[car.name] = HealthMonitor(self._digest, before, self._options.terms)
+            monitor = self._monitors[car.name]
+            verdicts[car.name] = monitor.judge(condition, now)
+            self._messages.car(car.name, monitor.verdict, monitor.reason)
         return verdicts
 
-    def _situation(self, verdicts: dict[str, Verdict]) -> Situation:
+    def _situation(self, verdicts: dict[str, CarHealth]) -> Situation:
         chosen, released = self._chosen, self._offer.cars
         candidates = tuple(
             car.name
@@ -221,46 +223,46 @@ class _Rollout:
         )
         return Situation(released, verdicts, candidates, self._everyone, len(chosen))
 
-    def _could_be_next(self, car: Car) -> bool:
-        return self._look(car).on and car.model is not None and not car.model.pinned
+    def _could_be_next(self, car: FleetCar) -> bool:
+        return self._condition(car).on and car.model is not None and not car.model.pinned
 
     def _waits_in_vain(self, action: Wait) -> str | None:
         """Nobody can show how the model does: that may change, but not for ever."""
-        now = self._roster.clock()
+        now = self._fleet.clock()
         if not action.unproven:
             self._unproven_since = None
         elif self._unproven_since is None:
             self._unproven_since = now
-            self._saying.trouble("no car that is on can show how it does; waiting for one")
-        elif now - self._unproven_since > self._wish.terms.patience_s:
+            self._messages.trouble("no car that is on can show how it does; waiting for one")
+        elif now - self._unproven_since > self._options.terms.patience_s:
             return "no car that is on could show how it does"
         return None
 
     def _reasons(self) -> dict[str, str]:
-        return {name: watch.reason for name, watch in self._watches.items() if watch.reason}
+        return {name: monitor.reason for name, monitor in self._monitors.items() if monitor.reason}
 
     def _warn_of_absent(self) -> None:
         known = {car.name for car in self._chosen}
-        missing = [name for name in self._wish.cars if name not in known]
+        missing = [name for name in self._options.cars if name not in known]
         if missing:
-            self._saying.trouble(
+            self._messages.trouble(
                 f"{', '.join(missing)}: not known here, or not following {self._name} (models.follow)"
             )
 
     # doing
 
-    def _widen(self, link: Link, retained: RetainedModel, action: Widen) -> None:
+    def _widen(self, client: MqttClient, retained: RetainedModel, action: Widen) -> None:
         for car in self._chosen:
             if car.name not in self._before and (action.cars is None or car.name in action.new):
-                seen = self._look(car)
+                seen = self._condition(car)
                 if seen.on:
                     self._before[car.name] = seen.before()
-        self._offer_to(link, retained, action.cars)
-        self._saying.wave(action.new, everyone=action.cars == self._everyone)
+        self._offer_to(client, retained, action.cars)
+        self._messages.wave(action.new, everyone=action.cars == self._everyone)
 
     def _offer_to(
         self,
-        link: Link,
+        client: MqttClient,
         retained: RetainedModel,
         cars: tuple[str, ...] | None,
         back: tuple[str, ...] | None = None,
@@ -268,10 +270,10 @@ class _Rollout:
         noted = self._offer.noted(self._before, self._former, back)
         if self._placed:
             self._publication.offer = noted
-            self._publication.widen(link, retained, cars)
+            self._publication.widen(client, retained, cars)
         else:
             self._publication.offer = noted.model_copy(update={"cars": cars})
-            self._publication.put(link, retained)
+            self._publication.put(client, retained)
             self._placed = True
         assert isinstance(self._publication.offer, RolloutOffer)
         self._offer = self._publication.offer
@@ -283,46 +285,46 @@ class _Rollout:
             return None
         return Offer.model_validate(self._previous[0].model_dump())
 
-    def _forget_former(self, link: Link, retained: RetainedModel) -> None:
+    def _forget_former(self, client: MqttClient, retained: RetainedModel) -> None:
         """The rollout has ended: the chunks of what stood before are nobody's any more."""
         self._publication.keep = ""
-        self._publication.clear_outdated(link, retained)
+        self._publication.clear_outdated(client, retained)
 
-    def _give_up(self, link: Link, retained: RetainedModel, why: str) -> int:
-        self._saying.stops(why, self._reasons())
-        if self._wish.roll_back:
-            return self._roll_back(link, retained)
+    def _give_up(self, client: MqttClient, retained: RetainedModel, why: str) -> int:
+        self._messages.stops(why, self._reasons())
+        if self._options.roll_back:
+            return self._roll_back(client, retained)
         verdicts = self._judge()
-        well = {name for name, verdict in verdicts.items() if verdict is not Verdict.FAILED}
-        kept = tuple(car.name for car in self._chosen if self._look(car).active == self._digest)
+        well = {name for name, verdict in verdicts.items() if verdict is not CarHealth.FAILED}
+        kept = tuple(car.name for car in self._chosen if self._condition(car).active == self._digest)
         kept = tuple(name for name in kept if name in well)
         if kept:
-            self._offer_to(link, retained, kept)
-            self._forget_former(link, retained)
+            self._offer_to(client, retained, kept)
+            self._forget_former(client, retained)
         else:
-            withdraw(link, self._name)
-        self._saying.ends("stopped", verdicts, self._reasons())
+            withdraw(client, self._name)
+        self._messages.ends("stopped", verdicts, self._reasons())
         return 1
 
-    def _roll_back(self, link: Link, retained: RetainedModel) -> int:
+    def _roll_back(self, client: MqttClient, retained: RetainedModel) -> int:
         """Nobody takes it any more, who has it goes back, then the offer goes."""
         if not self._giving_up and self._placed:
-            have = (car for car in self._chosen if self._look(car).active == self._digest)
-            self._offer_to(link, retained, (), tuple(car.name for car in have if car.name in self._before))
+            have = (car for car in self._chosen if self._condition(car).active == self._digest)
+            self._offer_to(client, retained, (), tuple(car.name for car in have if car.name in self._before))
         self._giving_up = True
         if self._rollback is None:
             back = self._offer.rollout.back if self._offer.rollout is not None else ()
-            self._rollback = Rollback(self._digest, self._before, back, self._roster, self._saying)
-        while not self._rollback.step(link):
-            self._publication.hear(link, retained, LOOK_S)
+            self._rollback = Rollback(self._digest, self._before, back, self._fleet, self._messages)
+        while not self._rollback.step(client):
+            self._publication.hear(client, retained, LOOK_S)
             if self._publication.superseded(retained):
                 raise Problem(f"another offer of {self._name} stands now, or none: somebody else decided")
         if self._previous is not None:
             offer, bundle = self._previous
-            note_withdrawn(link, retained, self._offer)
+            note_withdrawn(client, retained, self._offer)
             former = Publication(bundle, cars=offer.cars, chunk_bytes=offer.chunk_bytes)
-            former.put(link, retained)
+            former.put(client, retained)
         else:
-            withdraw(link, self._name)
-        self._saying.rolled_back(self._rollback.back, self._rollback.left, restored=self._previous)
+            withdraw(client, self._name)
+        self._messages.rolled_back(self._rollback.back, self._rollback.left, restored=self._previous)
         return 1

@@ -238,11 +238,11 @@ def publish(
     if (bundle is None) == (withdraw is None):
         problems.stop("give a BUNDLE, or --withdraw NAME", exit_code=2)
     if bundle is None:
-        problems.finish(publishing.take_back(withdraw or "", ways(), json=json))
+        problems.finish(publishing.withdraw_release(withdraw or "", ways(), json=json))
         return
     until = expires.replace(tzinfo=UTC) if expires is not None else None
-    wish = publishing.Wish(key, to, release, until, url, payload, wait, chunk_kib << 10)
-    problems.finish(publishing.publish(bundle, ways(), wish, json=json))
+    options = publishing.PublishOptions(key, to, release, until, url, payload, wait, chunk_kib << 10)
+    problems.finish(publishing.publish(bundle, ways(), options, json=json))
 
 
 @app.command()

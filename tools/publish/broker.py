@@ -17,7 +17,7 @@ PORT, TLS_PORT = 1883, 8883
 
 
 @dataclass(frozen=True)
-class Access:
+class BrokerLogin:
     """How to get in, as far as the command line says it."""
 
     username: str | None = None
@@ -29,7 +29,7 @@ class Access:
     """None: MQTT 5, and 3.1.1 where the broker doesn't speak it."""
 
 
-def broker_of(address: str | None, access: Access, settings: Mqtt) -> tuple[Mqtt, ...]:
+def broker_of(address: str | None, access: BrokerLogin, settings: Mqtt) -> tuple[Mqtt, ...]:
     """How to reach it, the ways to try in their order. Raises Problem.
 
     `address` is `host`, `host:port`, `mqtt://…` or `mqtts://…`; without it the settings' broker is meant.

@@ -15,10 +15,10 @@ from models.bundle.payload import payload_of
 from models.refusal import Reason
 from services.config import Mqtt
 from tools.model.making import read_bundle
-from tools.publish.answers import PATTERNS, Answer, Answers
-from tools.publish.link import Link, LinkLost, Received
+from tools.publish.mqtt_client import ConnectionLost, MqttClient, Received
 from tools.publish.publication import Publication, largest_chunk, look, withdraw
-from tools.publish.retained import RetainedModel
+from tools.publish.responses import PATTERNS, CarResponse, CarResponses
+from tools.publish.retained_model import RetainedModel
 from tools.publish.signing import next_release, release_of, reported_releases
 from tools.terminal.output import print_json, say
 from tools.terminal.problems import Problem
@@ -32,7 +32,7 @@ MOST_BREAKS = 4
 
 
 @dataclass(frozen=True)
-class Wish:
+class PublishOptions:
     """What the command line says of the release; None: as the bundle has it."""
 
     key: Path | None = None
@@ -46,21 +46,21 @@ class Wish:
     chunk_bytes: int = MAX_CHUNK_BYTES
 
 
-def publish(path: Path, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> int:
+def publish(path: Path, ways: Sequence[Mqtt], options: PublishOptions, *, json: bool) -> int:
     """Returns 0 where every connected follower that it is for reads with it."""
     bundle = read_bundle(path)
-    key = SigningKey.load(wish.key) if wish.key is not None else None
-    if key is None and (wish.target or wish.release is not None or wish.expires or wish.url):
+    key = SigningKey.load(options.key) if options.key is not None else None
+    if key is None and (options.target or options.release is not None or options.expires or options.url):
         raise Problem("what is signed can't be changed: give --key to sign it anew")
-    session = _Session(bundle, key, wish, json=json)
+    session = _Session(bundle, key, options, json=json)
     lost_at: float | None = None
     breaks = 0
     while True:
         before = session.progress
         try:
-            with Link.open(ways) as link:
-                return session.run(link)
-        except LinkLost as error:
+            with MqttClient.open(ways) as client:
+                return session.run(client)
+        except ConnectionLost as error:
             lost_at, why = time.monotonic(), str(error)
             breaks = 0 if session.progress > before else breaks + 1
             if breaks >= MOST_BREAKS:
@@ -76,10 +76,10 @@ def publish(path: Path, ways: Sequence[Mqtt], wish: Wish, *, json: bool) -> int:
         time.sleep(1.0)
 
 
-def take_back(name: str, ways: Sequence[Mqtt], *, json: bool) -> int:
+def withdraw_release(name: str, ways: Sequence[Mqtt], *, json: bool) -> int:
     """Withdraw what stands of a name."""
-    with Link.open(ways) as link:
-        cleared = withdraw(link, name)
+    with MqttClient.open(ways) as client:
+        cleared = withdraw(client, name)
     if json:
         print_json({"withdrawn": name, "topics": cleared})
     else:
@@ -90,10 +90,12 @@ def take_back(name: str, ways: Sequence[Mqtt], *, json: bool) -> int:
 class _Session:
     """One publication, over as many connections as it takes."""
 
-    def __init__(self, bundle: Bundle, key: SigningKey | None, wish: Wish, *, json: bool) -> None:
-        self._bundle, self._key, self._wish, self._json = bundle, key, wish, json
+    def __init__(
+        self, bundle: Bundle, key: SigningKey | None, options: PublishOptions, *, json: bool
+    ) -> None:
+        self._bundle, self._key, self._options, self._json = bundle, key, options, json
         self._early: list[Received] = []
-        self._answers: Answers | None = None
+        self._responses: CarResponses | None = None
         self._publication: Publication | None = None
         self._told: dict[str, tuple[object, ...]] = {}
         self._since = 0.0
@@ -106,35 +108,35 @@ class _Session:
         if not self._json:
             say(sentence)
 
-    def run(self, link: Link) -> int:
-        """Raises LinkLost, Problem."""
+    def run(self, client: MqttClient) -> int:
+        """Raises ConnectionLost, Problem."""
         self.is_connected = True
         try:
-            return self._run(link)
-        except LinkLost:
+            return self._run(client)
+        except ConnectionLost:
             self.is_connected = False
             raise
 
-    def _run(self, link: Link) -> int:
-        retained = look(link, self._bundle.manifest.name, PATTERNS, self._hear)
-        publication = self._publication or self._prepare(retained, largest_chunk(link))
+    def _run(self, client: MqttClient) -> int:
+        retained = look(client, self._bundle.manifest.name, PATTERNS, self._hear)
+        publication = self._publication or self._prepare(retained, largest_chunk(client))
         placed = len([digest for digest, _ in retained.chunks if digest == publication.digest])
         if placed > self._most_placed:
             self._most_placed = placed
             self.progress += 1
-        publication.put(link, retained)
+        publication.put(client, retained)
         self.progress += 1
         manifest = publication.bundle.manifest
         self.say(
             f"{manifest.name} {manifest.version}, release {manifest.release}, for {manifest.target}: "
             f"offered on {ROOT}{manifest.name}/offer as {publication.digest[:12]}"
         )
-        return self._watch(link, retained, publication)
+        return self._watch(client, retained, publication)
 
     def _prepare(self, retained: RetainedModel, chunk_bytes: int) -> Publication:
-        bundle, wish = self._bundle, self._wish
+        bundle, options = self._bundle, self._options
         if self._key is not None:
-            release = wish.release
+            release = options.release
             if release is None:
                 release = max(
                     bundle.manifest.release,
@@ -145,62 +147,67 @@ class _Session:
                     ),
                 )
             bundle = release_of(
-                bundle, self._key, release=release, target=wish.target, expires=wish.expires, url=wish.url
+                bundle,
+                self._key,
+                release=release,
+                target=options.target,
+                expires=options.expires,
+                url=options.url,
             )
         if bundle.manifest.has_expired(datetime.now(UTC)):
             raise Problem(
                 f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it"
             )
-        if wish.payload is not None:
-            _write(wish.payload, payload_of(bundle))
+        if options.payload is not None:
+            _write(options.payload, payload_of(bundle))
         self._publication = Publication(
-            bundle, chunk_bytes=min(chunk_bytes, wish.chunk_bytes), heard=self._hear
+            bundle, chunk_bytes=min(chunk_bytes, options.chunk_bytes), heard=self._hear
         )
-        self._answers = Answers(bundle.manifest.name, bundle.digest)
+        self._responses = CarResponses(bundle.manifest.name, bundle.digest)
         early, self._early = self._early, []
         for came in early:
-            self._answers.take(came)
+            self._responses.take(came)
         self._since = time.monotonic()
         return self._publication
 
     def _hear(self, came: Received) -> None:
-        if self._answers is None:
+        if self._responses is None:
             self._early.append(came)
-        elif (answer := self._answers.take(came)) is not None:
-            self._show(answer)
+        elif (response := self._responses.take(came)) is not None:
+            self._show(response)
 
-    def _show(self, answer: Answer) -> None:
-        facts = (answer.verdict, answer.step, answer.reason)
-        if not answer.verdict or not answer.follows or self._told.get(answer.car) == facts:
+    def _show(self, response: CarResponse) -> None:
+        facts = (response.verdict, response.step, response.reason)
+        if not response.verdict or not response.follows or self._told.get(response.car) == facts:
             return
-        self._told[answer.car] = facts
+        self._told[response.car] = facts
         if self._json:
-            print_json(_as_dict(answer))
+            print_json(_as_dict(response))
         else:
-            say(f"{answer.car}: {_words(answer)}")
+            say(f"{response.car}: {_words(response)}")
 
-    def _watch(self, link: Link, retained: RetainedModel, publication: Publication) -> int:
-        answers = self._answers
-        assert answers is not None
+    def _watch(self, client: MqttClient, retained: RetainedModel, publication: Publication) -> int:
+        responses = self._responses
+        assert responses is not None
         while True:
-            publication.hear(link, retained, 0.2)
+            publication.hear(client, retained, 0.2)
             passed_s = time.monotonic() - self._since
             if publication.superseded(retained):
                 raise Problem(f"another offer of {publication.name} stands now: somebody else published one")
-            if (not answers.awaited and passed_s > SETTLE_S) or passed_s > self._wish.wait_s:
-                return self._end(answers)
+            if (not responses.awaited and passed_s > SETTLE_S) or passed_s > self._options.wait_s:
+                return self._end(responses)
 
-    def _end(self, answers: Answers) -> int:
-        followers = [each for each in answers.by_car.values() if each.follows]
+    def _end(self, responses: CarResponses) -> int:
+        followers = [each for each in responses.by_car.values() if each.follows]
         here = [each for each in followers if each.here and each.reason != Reason.NOT_FOR_THIS_CAR]
         taken = [each for each in here if each.verdict == "taken"]
-        silent = sorted(each.car for each in answers.awaited)
-        away = sorted(each.car for each in answers.away)
+        silent = sorted(each.car for each in responses.awaited)
+        away = sorted(each.car for each in responses.away)
         if self._json:
             manifest = self._publication.bundle.manifest if self._publication is not None else None
             print_json(
                 {
-                    "digest": answers.digest,
+                    "digest": responses.digest,
                     "release": manifest.release if manifest is not None else None,
                     "taken": sorted(each.car for each in taken),
                     "not_taken": sorted(each.car for each in here if each.verdict == "refused"),
@@ -209,7 +216,7 @@ class _Session:
                 }
             )
         elif not followers:
-            say(f"No car that follows {answers.name} is known here (models.follow of the cars' settings).")
+            say(f"No car that follows {responses.name} is known here (models.follow of the cars' settings).")
         else:
             say(f"{len(taken)} of {len(here)} connected followers read with it now.")
         if silent:
@@ -228,21 +235,21 @@ def _write(path: Path, content: bytes) -> None:
         raise Problem(f"{path} can't be written: {error.strerror}") from None
 
 
-def _as_dict(answer: Answer) -> dict[str, object]:
+def _as_dict(response: CarResponse) -> dict[str, object]:
     return {
-        "car": answer.car,
-        "verdict": answer.verdict,
-        "step": answer.step,
-        "percent": answer.percent,
-        "reason": answer.reason,
-        "sentence": answer.sentence,
+        "car": response.car,
+        "verdict": response.verdict,
+        "step": response.step,
+        "percent": response.percent,
+        "reason": response.reason,
+        "sentence": response.sentence,
     }
 
 
-def _words(answer: Answer) -> str:
-    if answer.verdict == "taken":
+def _words(response: CarResponse) -> str:
+    if response.verdict == "taken":
         return "reads with it"
-    if answer.verdict == "refused":
-        return f"not taken ({answer.reason}): {answer.sentence}"
-    said = f" ({answer.reason}): {answer.sentence}" if answer.reason else ""
-    return f"{answer.step or 'has seen it'}{said}"
+    if response.verdict == "refused":
+        return f"not taken ({response.reason}): {response.sentence}"
+    said = f" ({response.reason}): {response.sentence}" if response.reason else ""
+    return f"{response.step or 'has seen it'}{said}"

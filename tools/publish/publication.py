@@ -30,8 +30,8 @@ from messages.offers import (
 from models.bundle.bundle import Bundle, parse_manifest
 from models.bundle.payload import payload_of, payload_size
 from models.refusal import Refusal
-from tools.publish.link import Link, Received
-from tools.publish.retained import RetainedModel, release_in
+from tools.publish.mqtt_client import MqttClient, Received
+from tools.publish.retained_model import RetainedModel, release_in
 from tools.terminal.problems import Problem
 
 ECHO_S = 10.0
@@ -84,34 +84,34 @@ class Publication:
         self._hashes = {number: hashlib.sha256(part).digest() for number, part in self._chunks.items()}
         self._encoded()  # too large is said before anything is sent
 
-    # steps; each may be done again on another link
+    # steps; each may be done again on another client
 
-    def put(self, link: Link, retained: RetainedModel) -> None:
-        """Have it stand on the broker, whole. `retained` was looked at. Raises LinkLost, Problem."""
-        link.publish(self._missing(retained), retain=True)
-        self._offer(link, retained)
-        self.clear_outdated(link, retained)
+    def put(self, client: MqttClient, retained: RetainedModel) -> None:
+        """Have it stand on the broker, whole. `retained` was looked at. Raises ConnectionLost, Problem."""
+        client.publish(self._missing(retained), retain=True)
+        self._offer(client, retained)
+        self.clear_outdated(client, retained)
 
-    def clear_outdated(self, link: Link, retained: RetainedModel) -> None:
-        """Take away chunks that belong to no offer any more. Raises LinkLost, Problem."""
-        self._hear(link, retained)
-        link.publish(self._outdated(retained), retain=True)
+    def clear_outdated(self, client: MqttClient, retained: RetainedModel) -> None:
+        """Take away chunks that belong to no offer any more. Raises ConnectionLost, Problem."""
+        self._hear(client, retained)
+        client.publish(self._outdated(retained), retain=True)
 
-    def widen(self, link: Link, retained: RetainedModel, cars: tuple[str, ...] | None) -> None:
-        """Let these cars take it now, or all. Raises LinkLost, Problem: another offer stands."""
-        self.hear(link, retained, 0.0)
+    def widen(self, client: MqttClient, retained: RetainedModel, cars: tuple[str, ...] | None) -> None:
+        """Let these cars take it now, or all. Raises ConnectionLost, Problem: another offer stands."""
+        self.hear(client, retained, 0.0)
         if self.superseded(retained):
             raise Problem(f"another offer of {self.name} stands now; it is not widened")
         self.offer = self.offer.model_copy(update={"cars": cars, "published": datetime.now(UTC)})
-        self._offer(link, retained)
+        self._offer(client, retained)
 
-    def hear(self, link: Link, retained: RetainedModel, timeout_s: float) -> None:
+    def hear(self, client: MqttClient, retained: RetainedModel, timeout_s: float) -> None:
         """Take what comes within a time, and put back what others took from the broker meanwhile."""
-        self._hear(link, retained, timeout_s)
+        self._hear(client, retained, timeout_s)
         if not self.superseded(retained):
-            self.tend(link, retained)
+            self.tend(client, retained)
 
-    def tend(self, link: Link, retained: RetainedModel) -> None:
+    def tend(self, client: MqttClient, retained: RetainedModel) -> None:
         """Put back chunks that others cleared or replaced. Raises Problem where that never ends."""
         missing = list(self._missing(retained))
         self._repairs += len(missing)
@@ -122,20 +122,20 @@ class Publication:
             )
         if missing:
             log.warning("%d chunks were cleared or replaced by another, and are put back", len(missing))
-            link.publish(missing, retain=True)
+            client.publish(missing, retain=True)
 
     def superseded(self, retained: RetainedModel) -> bool:
         """Whether another offer stands, or none, since this one did."""
         standing = retained.standing
         return standing is None or standing.digest != self.digest
 
-    def _offer(self, link: Link, retained: RetainedModel) -> None:
+    def _offer(self, client: MqttClient, retained: RetainedModel) -> None:
         """Publish the offer, and wait until the broker passes it on: from then on its order is known."""
         content = self._encoded()
         came: list[bytes] = []
-        link.publish([(offer_topic(self.name), content)], retain=True)
+        client.publish([(offer_topic(self.name), content)], retain=True)
         while content not in came:
-            message = link.received(ECHO_S)  # the chunks come back before it: each gives more time
+            message = client.received(ECHO_S)  # the chunks come back before it: each gives more time
             if message is None:
                 raise Problem("the broker takes the offer but doesn't pass it on; see its ACL")
             if message.topic == offer_topic(self.name):
@@ -171,9 +171,9 @@ class Publication:
             if (digest in before and digest not in since) or orphan or beyond:
                 yield chunk_topic(self.name, digest, number), b""
 
-    def _hear(self, link: Link, retained: RetainedModel, timeout_s: float = 0.0) -> None:
+    def _hear(self, client: MqttClient, retained: RetainedModel, timeout_s: float = 0.0) -> None:
         deadline = time.monotonic() + timeout_s
-        while (came := link.received(deadline - time.monotonic())) is not None:
+        while (came := client.received(deadline - time.monotonic())) is not None:
             self._take(retained, came)
 
     def _take(self, retained: RetainedModel, came: Received) -> None:
@@ -181,69 +181,72 @@ class Publication:
             self._heard(came)
 
 
-def largest_chunk(link: Link) -> int:
+def largest_chunk(client: MqttClient) -> int:
     """How long chunks may be on this broker. Raises Problem where not even an offer would fit."""
-    if link.packet_bytes is None:
+    if client.packet_bytes is None:
         return MAX_CHUNK_BYTES
-    fits = (link.packet_bytes - HEADER_BYTES) // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES
+    fits = (client.packet_bytes - HEADER_BYTES) // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES
     if fits < MIN_CHUNK_BYTES:
         raise Problem(
-            f"the broker takes packets of {link.packet_bytes} bytes: too few for an offer; "
+            f"the broker takes packets of {client.packet_bytes} bytes: too few for an offer; "
             f"let it take more (Mosquitto: max_packet_size)"
         )
     return min(MAX_CHUNK_BYTES, fits)
 
 
 def look(
-    link: Link, name: str, also: tuple[str, ...] = (), heard: Callable[[Received], None] = lambda _: None
+    client: MqttClient,
+    name: str,
+    also: tuple[str, ...] = (),
+    heard: Callable[[Received], None] = lambda _: None,
 ) -> RetainedModel:
-    """What the broker retains of this model; the link hears from then on what changes.
+    """What the broker retains of this model; the client hears from then on what changes.
 
     `also` are further patterns to subscribe to, `heard` gets what comes there. The offer is asked for on its
-    own first: some brokers retain nothing through wildcards. Raises LinkLost, Problem.
+    own first: some brokers retain nothing through wildcards. Raises ConnectionLost, Problem.
     """
     retained = RetainedModel(name)
     for patterns in ((offer_topic(name), withdrawn_topic(name)), (retained.pattern, *also)):
-        for message in link.retained(new_marker(name), *patterns):
+        for message in client.retained(new_marker(name), *patterns):
             if not retained.take(message):
                 heard(message)
     return retained
 
 
-def withdraw(link: Link, name: str) -> int:
+def withdraw(client: MqttClient, name: str) -> int:
     """Take a model's offer and all chunks off the broker; returns how many topics were cleared.
 
     The offer goes first, and what it was stays on a topic of its own: the next release counts on from it.
-    Raises LinkLost, and Problem where something stands again afterwards.
+    Raises ConnectionLost, and Problem where something stands again afterwards.
     """
     retained = RetainedModel(name)
-    for message in link.retained(new_marker(name), offer_topic(name), withdrawn_topic(name)):
+    for message in client.retained(new_marker(name), offer_topic(name), withdrawn_topic(name)):
         retained.take(message)
     cleared: set[str] = set()
 
     def clear(topics: Iterable[str]) -> None:
         fresh = [topic for topic in topics if topic not in cleared]
         cleared.update(fresh)
-        link.publish(((topic, b"") for topic in fresh), retain=True)
+        client.publish(((topic, b"") for topic in fresh), retain=True)
 
     if retained.offer:
-        note_withdrawn(link, retained, retained.standing)
+        note_withdrawn(client, retained, retained.standing)
         clear([offer_topic(name)])
         clear(chunk_topics(retained.standing))  # known from its manifest: they need not be fetched for it
-    retained = look(link, name)
+    retained = look(client, name)
     clear([offer_topic(name)] if retained.offer else [])
     clear(chunk_topic(name, digest, number) for digest, number in sorted(retained.chunks))
-    retained = look(link, name)
+    retained = look(client, name)
     if retained.offer or retained.chunks:
         raise Problem(f"{name} stands on the broker again: somebody else publishes it; withdraw it again")
     return len(cleared)
 
 
-def note_withdrawn(link: Link, retained: RetainedModel, offer: Offer | None) -> None:
+def note_withdrawn(client: MqttClient, retained: RetainedModel, offer: Offer | None) -> None:
     """Leave word of the offer that is being withdrawn, unless a newer one was already."""
     if offer is not None and release_in(offer) > release_in(retained.withdrawn):
         content = Offer.model_validate({**offer.model_dump(), "cars": ()}).encoded()
-        link.publish([(withdrawn_topic(retained.name), content)], retain=True)
+        client.publish([(withdrawn_topic(retained.name), content)], retain=True)
 
 
 def chunk_topics(offer: Offer | None) -> list[str]:
@@ -259,5 +262,5 @@ def chunk_topics(offer: Offer | None) -> list[str]:
 
 
 def new_marker(name: str) -> str:
-    """A topic that nobody else uses, for Link.retained."""
+    """A topic that nobody else uses, for MqttClient.retained."""
     return f"{ROOT}{name}/looking/{new_ulid()}"

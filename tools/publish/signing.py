@@ -14,7 +14,7 @@ from models.bundle.bundle import Bundle, parse_manifest
 from models.bundle.keys import SigningKey, verify_manifest
 from models.bundle.manifest import MANIFEST_FILE
 from models.refusal import Refusal
-from tools.publish.link import Received
+from tools.publish.mqtt_client import Received
 from tools.terminal.problems import warn
 
 MOST_AHEAD = 1000

@@ -60,9 +60,9 @@ def _ways(
 ) -> Ways:
     """The ways that the options lead. Raises Problem, ConfigError."""
     from services.config_file import load
-    from tools.publish.broker import Access, broker_of
+    from tools.publish.broker import BrokerLogin, broker_of
 
-    access = Access(username, password_file, ca_file, cert_file, key_file, protocol)
+    access = BrokerLogin(username, password_file, ca_file, cert_file, key_file, protocol)
     return broker_of(broker, access, load().mqtt)
 
 

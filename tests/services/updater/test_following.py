@@ -25,9 +25,9 @@ from tests.conftest import REPOSITORY, wait_for
 from tests.services.bridge.kit import Client, Mosquitto, find_mosquitto
 from tests.services.updater.conftest import Car
 from tests.services.updater.test_mqtt import answer, ask
-from tools.publish.link import Link
+from tools.publish.mqtt_client import MqttClient
 from tools.publish.publication import Publication, look
-from tools.publish.retained import RetainedModel
+from tools.publish.retained_model import RetainedModel
 from tools.publish.signing import release_of
 
 FOLLOWS = {"MODELS__FOLLOW": '["lab"]'}
@@ -127,7 +127,7 @@ def test_everything_is_killed_in_mid_transfer(follower: Car, broker: Mosquitto, 
     bundle = release_of(follower.bundle("lab"), follower.key, release=2)
     publication = Publication(bundle, chunk_bytes=32 << 10)
     way = Mqtt(host="127.0.0.1", port=broker.port)
-    with Link.open([way]) as link:
+    with MqttClient.open([way]) as link:
         link.publish(list(publication._missing(RetainedModel("lab")))[:2], retain=True)
         link.publish([(offer_topic("lab"), publication.offer.encoded())], retain=True)
         payload = follower.runtime / "state" / "updater" / "fetch" / bundle.digest[:32] / "payload"
@@ -139,7 +139,7 @@ def test_everything_is_killed_in_mid_transfer(follower: Car, broker: Mosquitto, 
     broker.start()
     follower.start("updater", "bridge")
     assert follower.state.active == shipped
-    with Link.open([way]) as link:
+    with MqttClient.open([way]) as link:
         retained = look(link, "lab", (chunk_topic("lab", bundle.digest, 0),))
         Publication(bundle, chunk_bytes=32 << 10).put(link, retained)
         follower.reads_with(bundle.digest)
@@ -154,7 +154,7 @@ def test_one_line_of_json_installs(
     bundle = release_of(follower.bundle("lab"), follower.key, release=3)
     with (
         Client(broker.port, protocol="5") as desk,
-        Link.open([Mqtt(host="127.0.0.1", port=broker.port)]) as link,
+        MqttClient.open([Mqtt(host="127.0.0.1", port=broker.port)]) as link,
     ):
         desk.subscribe()
         assert ask(desk, "pin", "desk-1")["status"] == "ok"

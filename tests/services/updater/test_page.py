@@ -87,7 +87,7 @@ def test_another_model_reads_the_same_strokes_beside_the_active_one(page: Any, c
 def test_what_is_offered_is_shown_with_why_not_and_taken_with_one_click(page: Any, car: Car) -> None:
     from services.config import Mqtt
     from tests.services.bridge.kit import Mosquitto, find_mosquitto
-    from tools.publish.link import Link
+    from tools.publish.mqtt_client import MqttClient
     from tools.publish.publication import Publication, look
     from tools.publish.signing import release_of
 
@@ -104,8 +104,8 @@ def test_what_is_offered_is_shown_with_why_not_and_taken_with_one_click(page: An
     car.start("bridge")
     car.ask(ModelPin())
     bundle = release_of(car.bundle("lab"), car.key, release=2)
-    with Link.open([Mqtt(host="127.0.0.1", port=broker.port)]) as link:
-        Publication(bundle).put(link, look(link, "lab"))
+    with MqttClient.open([Mqtt(host="127.0.0.1", port=broker.port)]) as client:
+        Publication(bundle).put(client, look(client, "lab"))
         offer = page.locator('#models-offers li[data-reason="pinned"]')
         offer.wait_for(timeout=20_000)
         assert f"lab {bundle.manifest.version}, release 2" in offer.inner_text()

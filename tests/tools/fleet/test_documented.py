@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY, wait_for
 from tests.models.making import rewritten
 from tests.services.bridge.kit import Client, Mosquitto, find_mosquitto
 from tests.tools.car import objects, smartcar
-from tools.fleet.herd import Orders, herd
+from tools.fleet.simulated_fleet import SimulationSettings, simulated_fleet
 
 ACCOUNTS = ("teacher", "car1", "car2")
 
@@ -65,7 +65,7 @@ def test_a_classroom_with_accounts(broker: Mosquitto, tmp_path: Path, runtime: P
                 username=car,
                 password_file=tmp_path / f"{car}.password",
             )
-            orders = Orders(
+            settings = SimulationSettings(
                 cars=(car,),
                 root=str(runtime),
                 mqtt=mqtt,
@@ -74,7 +74,7 @@ def test_a_classroom_with_accounts(broker: Mosquitto, tmp_path: Path, runtime: P
                 metrics_s=0.5,
                 hertz=0,
             )
-            running.enter_context(herd(orders))
+            running.enter_context(simulated_fleet(settings))
         options = ("--key", str(tmp_path / "teacher.key"), "--waves", "1,all", "--settle", "0")
         result = smartcar(runtime, "fleet", "rollout", str(tmp_path / "digits.zip"), *teacher, *options)
         end = objects(result.stdout)[-1]
@@ -115,7 +115,7 @@ def test_a_rollout_reaches_cars_behind_the_bridge_of_a_site(tmp_path: Path, runt
         site = Mosquitto(tmp_path, listener=bridge)
         running.callback(site.stop)
         site.start()
-        orders = Orders(
+        settings = SimulationSettings(
             cars=("car1", "car2"),
             root=str(runtime),
             mqtt=Mqtt(host="127.0.0.1", port=site.port),
@@ -124,7 +124,7 @@ def test_a_rollout_reaches_cars_behind_the_bridge_of_a_site(tmp_path: Path, runt
             metrics_s=0.5,
             hertz=0,
         )
-        running.enter_context(herd(orders))
+        running.enter_context(simulated_fleet(settings))
         with Client(upper.port) as onlooker:
             onlooker.client.subscribe("smartcar/+/state/model", 1)
             wait_for(lambda: len({each.topic for each in onlooker.inbox.messages}) == 2, 30)

@@ -21,10 +21,10 @@ from tests.models.making import rewritten
 from tests.services.bridge.kit import Mosquitto, find_mosquitto
 from tests.services.processes import environment
 from tests.tools.car import command, objects
-from tools.fleet.herd import Herd, Orders, herd
-from tools.fleet.memory import standing_release
-from tools.fleet.roster import PATTERNS, Roster
-from tools.publish.link import Link
+from tools.fleet.fleet_state import PATTERNS, FleetState
+from tools.fleet.rollout_note import standing_release
+from tools.fleet.simulated_fleet import SimulatedFleet, SimulationSettings, simulated_fleet
+from tools.publish.mqtt_client import MqttClient
 from tools.publish.publication import look
 
 OPTIONS = ("--settle", "0.5", "--grace", "1.5", "--patience", "30", "--json")
@@ -39,13 +39,13 @@ class Fleet:
         self.key = SigningKey.generate()
         self._key_file = root / "key.pem"
         self.key.save(self._key_file)
-        self._link = Link(self.mqtt)
-        self._roster = Roster()
-        self._link.subscribe(*PATTERNS)
+        self._client = MqttClient(self.mqtt)
+        self._fleet = FleetState()
+        self._client.subscribe(*PATTERNS)
 
-    def orders(self, *cars: str, hertz: int = 0) -> Orders:
+    def settings(self, *cars: str, hertz: int = 0) -> SimulationSettings:
         """Whose frames don't count needn't be waited for."""
-        return Orders(
+        return SimulationSettings(
             cars=cars,
             root=str(self.root),
             mqtt=self.mqtt,
@@ -63,8 +63,8 @@ class Fleet:
         wait_for(so, within_s, what)
 
     def _listen(self) -> None:
-        while (came := self._link.received(0.02)) is not None:
-            self._roster.take(came.topic, came.payload, came.retained)
+        while (came := self._client.received(0.02)) is not None:
+            self._fleet.take(came.topic, came.payload, came.retained)
 
     def wait_ready(self, *cars: str) -> None:
         self.wait(lambda: all(self.state(car) == "ready" for car in cars), f"{cars} to be ready")
@@ -76,13 +76,13 @@ class Fleet:
         self.wait(so, f"{versions}")
 
     def state(self, car: str) -> str:
-        known = self._roster.cars.get(car)
+        known = self._fleet.cars.get(car)
         return known.status.state if known is not None and known.status is not None else ""
 
     def active(self, car: str) -> str:
         """The version of its model; with a mark where it is pinned."""
         self._listen()
-        known = self._roster.cars.get(car)
+        known = self._fleet.cars.get(car)
         if known is None or known.model is None:
             return ""
         return known.model.active.version + (" pinned" if known.model.pinned else "")
@@ -118,27 +118,27 @@ class Fleet:
 
     def send(self, car: str, verb: str) -> None:
         content = json.dumps({"id": f"test-{verb}"}).encode()
-        self._link.publish([(f"smartcar/{car}/cmd/model/{verb}", content)], retain=False)
+        self._client.publish([(f"smartcar/{car}/cmd/model/{verb}", content)], retain=False)
 
     def offer(self) -> dict[str, Any]:
         """What stands on the broker; empty: nothing."""
-        with Link(self.mqtt) as link:
-            link.subscribe("smartcar/models/digits/offer")
-            came = link.received(0.5)
+        with MqttClient(self.mqtt) as client:
+            client.subscribe("smartcar/models/digits/offer")
+            came = client.received(0.5)
         return json.loads(came.payload) if came is not None else {}
 
     def releases(self) -> set[str]:
         """The digests of which chunks stand on the broker."""
-        with Link(self.mqtt) as link:
-            return {digest for digest, _ in look(link, "digits").chunks}
+        with MqttClient(self.mqtt) as client:
+            return {digest for digest, _ in look(client, "digits").chunks}
 
     def is_whole(self) -> bool:
         """Whether the offer that stands has all its chunks."""
-        with Link(self.mqtt) as link:
-            return standing_release(link, "digits") is not None
+        with MqttClient(self.mqtt) as client:
+            return standing_release(client, "digits") is not None
 
     def close(self) -> None:
-        self._link.close()
+        self._client.close()
 
 
 @pytest.fixture
@@ -157,8 +157,8 @@ CARS = ("car1", "car2", "car3", "car10")
 
 
 @pytest.fixture
-def cars(fleet: Fleet) -> Iterator[Herd]:
-    with herd(fleet.orders(*CARS)) as running:
+def cars(fleet: Fleet) -> Iterator[SimulatedFleet]:
+    with simulated_fleet(fleet.settings(*CARS)) as running:
         fleet.wait_ready(*CARS)
         yield running
 
@@ -167,7 +167,7 @@ def waves(said: list[dict[str, Any]]) -> list[list[str]]:
     return [each["cars"] for each in said if each["event"] == "wave"]
 
 
-def test_all_is_well_and_then_a_bad_model_comes(fleet: Fleet, cars: Herd) -> None:
+def test_all_is_well_and_then_a_bad_model_comes(fleet: Fleet, cars: SimulatedFleet) -> None:
     code, said = fleet.rolled_out(fleet.bundle("2.0.0"), "--waves", "1,50%,all")
     assert waves(said) == [["car1"], ["car2"], ["car3", "car10"]]
     assert (code, said[-1]["outcome"]) == (0, "done")
@@ -185,7 +185,7 @@ def test_all_is_well_and_then_a_bad_model_comes(fleet: Fleet, cars: Herd) -> Non
 
 
 def test_a_model_with_which_no_frame_is_read_is_taken_back(fleet: Fleet) -> None:
-    with herd(fleet.orders("car1", "car2", hertz=30)):
+    with simulated_fleet(fleet.settings("car1", "car2", hertz=30)):
         fleet.wait_ready("car1", "car2")
         shipped = fleet.active("car1")
         code, said = fleet.rolled_out(fleet.bundle("2.0.0-blind"), "--rollback", "--waves", "1,all")
@@ -197,8 +197,8 @@ def test_a_model_with_which_no_frame_is_read_is_taken_back(fleet: Fleet) -> None
 
 
 def test_a_car_that_is_off_takes_it_later_and_a_pinned_one_never(fleet: Fleet) -> None:
-    off = Herd(fleet.orders("car1"))
-    with herd(fleet.orders("car2", "car3")):
+    off = SimulatedFleet(fleet.settings("car1"))
+    with simulated_fleet(fleet.settings("car2", "car3")):
         fleet.wait_ready("car1", "car2", "car3")
         off.stop()
         fleet.send("car2", "pin")
@@ -207,12 +207,12 @@ def test_a_car_that_is_off_takes_it_later_and_a_pinned_one_never(fleet: Fleet) -
         assert waves(said) == [["car3"], []]
         end = said[-1]
         assert (code, end["healthy"], end["off"], end["left_out"]) == (0, ["car3"], ["car1"], ["car2"])
-        with herd(fleet.orders("car1")):
+        with simulated_fleet(fleet.settings("car1")):
             fleet.wait_active({"car1": "2.0.0", "car3": "2.0.0"})
             assert fleet.active("car2").endswith("pinned")
 
 
-def test_killed_in_the_middle_it_goes_on_from_the_offer(fleet: Fleet, cars: Herd) -> None:
+def test_killed_in_the_middle_it_goes_on_from_the_offer(fleet: Fleet, cars: SimulatedFleet) -> None:
     rollout = fleet.rollout(fleet.bundle("2.0.0"), "--waves", "1,2,all", "--settle", "3")
     fleet.wait_active({"car1": "2.0.0"})
     rollout.kill()
@@ -232,7 +232,7 @@ def test_killed_in_the_middle_it_goes_on_from_the_offer(fleet: Fleet, cars: Herd
 
 def test_killed_and_gone_on_with_it_still_knows_what_stood_before(fleet: Fleet) -> None:
     """The former offer stands again as it did, with all its chunks; those go once a rollout is done."""
-    with herd(fleet.orders("car1", "car2", hertz=30)):
+    with simulated_fleet(fleet.settings("car1", "car2", hertz=30)):
         fleet.wait_ready("car1", "car2")
         code, _ = fleet.rolled_out(fleet.bundle("2.0.0"), "--waves", "all")
         assert code == 0
@@ -253,7 +253,7 @@ def test_killed_and_gone_on_with_it_still_knows_what_stood_before(fleet: Fleet) 
         assert fleet.releases() == {fleet.offer()["digest"]}
 
 
-def test_chosen_cars_and_a_stop(fleet: Fleet, cars: Herd) -> None:
+def test_chosen_cars_and_a_stop(fleet: Fleet, cars: SimulatedFleet) -> None:
     code, said = fleet.rolled_out(fleet.bundle("2.0.0"), "--waves", "1,all", "--cars", "car10,car2")
     assert waves(said) == [["car10"], ["car2"]]
     assert (code, fleet.offer()["cars"]) == (0, ["car10", "car2"])
@@ -266,7 +266,7 @@ def test_chosen_cars_and_a_stop(fleet: Fleet, cars: Herd) -> None:
 
 
 def test_a_broker_that_dies_and_forgets_all_in_the_middle(fleet: Fleet) -> None:
-    with herd(fleet.orders("car1", "car2")):
+    with simulated_fleet(fleet.settings("car1", "car2")):
         fleet.wait_ready("car1", "car2")
         with fleet.rollout(fleet.bundle("2.0.0"), "--waves", "1,all", "--settle", "4") as rollout:
             fleet.wait_active({"car1": "2.0.0"})
@@ -280,7 +280,7 @@ def test_a_broker_that_dies_and_forgets_all_in_the_middle(fleet: Fleet) -> None:
 
 
 def test_killed_while_cars_go_back_it_sees_that_through(fleet: Fleet) -> None:
-    with herd(fleet.orders("car1", "car2", hertz=30), per_process=1) as running:
+    with simulated_fleet(fleet.settings("car1", "car2", hertz=30), per_process=1) as running:
         fleet.wait_ready("car1", "car2")
         shipped = fleet.active("car1")
         options = ("--waves", "2,all", "--rollback", "--grace", "3")
@@ -298,7 +298,7 @@ def test_killed_while_cars_go_back_it_sees_that_through(fleet: Fleet) -> None:
 
 
 def test_another_publisher_has_the_last_word(fleet: Fleet) -> None:
-    with herd(fleet.orders("car1", "car2")):
+    with simulated_fleet(fleet.settings("car1", "car2")):
         fleet.wait_ready("car1", "car2")
         with fleet.rollout(fleet.bundle("2.0.0"), "--waves", "1,all", "--settle", "60") as first:
             fleet.wait_active({"car1": "2.0.0"})

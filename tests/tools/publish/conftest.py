@@ -12,7 +12,7 @@ from models.bundle.keys import SigningKey
 from services.config import Mqtt
 from tests.models.making import rewritten
 from tests.services.bridge.kit import Mosquitto, find_mosquitto
-from tools.publish.link import Link
+from tools.publish.mqtt_client import MqttClient
 from tools.publish.signing import release_of
 from tools.up.embedded_broker import EmbeddedBroker
 
@@ -40,8 +40,8 @@ def way(request: pytest.FixtureRequest) -> Iterator[Mqtt]:
 
 
 @pytest.fixture
-def link(way: Mqtt) -> Iterator[Link]:
-    with Link.open([way]) as opened:
+def client(way: Mqtt) -> Iterator[MqttClient]:
+    with MqttClient.open([way]) as opened:
         yield opened
 
 

@@ -23,8 +23,8 @@ from tests.services.bridge.test_connection_problem import Authority
 from tests.tools.publish.test_publication import new_name, standing
 from tools.publish import command as publishing
 from tools.publish import publication
-from tools.publish.broker import Access, broker_of
-from tools.publish.link import Link
+from tools.publish.broker import BrokerLogin, broker_of
+from tools.publish.mqtt_client import MqttClient
 from tools.terminal.problems import Problem
 
 
@@ -109,9 +109,9 @@ def test_a_broker_that_forbids_it_is_not_tried_for_ever(
     broker = Mosquitto(tmp_path, f"allow_anonymous true\nacl_file {tmp_path / 'acl'}")
     broker.start()
     monkeypatch.setattr(publication, "ECHO_S", 1.0)
-    ways = broker_of(f"127.0.0.1:{broker.port}", Access(protocol=protocol), Mqtt())
+    ways = broker_of(f"127.0.0.1:{broker.port}", BrokerLogin(protocol=protocol), Mqtt())
     with pytest.raises(Problem, match="ACL"):
-        publishing.publish(signed, ways, publishing.Wish(), json=True)
+        publishing.publish(signed, ways, publishing.PublishOptions(), json=True)
     broker.stop()
 
 
@@ -133,15 +133,15 @@ def test_a_broker_with_tls_and_a_login(signed: Path, tmp_path: Path) -> None:
     (tmp_path / "wrong").write_text("wrong\n")
     ca, address = authority.certificate, f"127.0.0.1:{broker.port}"
     for access, said in (
-        (Access(), "mqtts://"),
-        (Access(ca_file=ca), "give --username and --password-file"),
-        (Access("teacher", tmp_path / "wrong", ca), "refused the login as 'teacher'"),
-        (Access("teacher", tmp_path / "none", ca), "--password-file"),
+        (BrokerLogin(), "mqtts://"),
+        (BrokerLogin(ca_file=ca), "give --username and --password-file"),
+        (BrokerLogin("teacher", tmp_path / "wrong", ca), "refused the login as 'teacher'"),
+        (BrokerLogin("teacher", tmp_path / "none", ca), "--password-file"),
     ):
         with pytest.raises(Problem, match=said):
-            Link.open(broker_of(address, access, Mqtt()))
-    ways = broker_of(address, Access("teacher", tmp_path / "right", ca), Mqtt())
-    assert publishing.publish(signed, ways, publishing.Wish(), json=True) == 0
+            MqttClient.open(broker_of(address, access, Mqtt()))
+    ways = broker_of(address, BrokerLogin("teacher", tmp_path / "right", ca), Mqtt())
+    assert publishing.publish(signed, ways, publishing.PublishOptions(), json=True) == 0
     broker.stop()
 
 
@@ -157,25 +157,25 @@ def test_a_broker_with_tls_and_a_login(signed: Path, tmp_path: Path) -> None:
     ],
 )
 def test_addresses_of_brokers(address: str, host: str, port: int, tls: bool) -> None:
-    first, second = broker_of(address, Access(), Mqtt())
+    first, second = broker_of(address, BrokerLogin(), Mqtt())
     assert (first.host, first.port, first.tls, first.protocol) == (host, port, tls, "5")
     assert second.protocol == "3.1.1"
     assert first.username == ("teacher" if "@" in address else "")
 
 
 def test_a_ca_file_means_tls(tmp_path: Path) -> None:
-    way = broker_of("lab", Access(ca_file=tmp_path / "ca.crt"), Mqtt())[0]
+    way = broker_of("lab", BrokerLogin(ca_file=tmp_path / "ca.crt"), Mqtt())[0]
     assert (way.port, way.tls) == (8883, True)
 
 
 @pytest.mark.parametrize("address", ["http://lab", "lab:99999", "mqtt://teacher:secret@lab", "lab/x", ""])
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(Problem):
-        broker_of(address, Access(), Mqtt())
+        broker_of(address, BrokerLogin(), Mqtt())
 
 
 def test_without_an_address_it_is_the_broker_of_the_settings() -> None:
     settings = Mqtt(host="lab", username="car7", protocol="3.1.1")
-    assert broker_of(None, Access(), settings) == (settings,)
+    assert broker_of(None, BrokerLogin(), settings) == (settings,)
     with pytest.raises(Problem, match=r"mqtt\.host"):
-        broker_of(None, Access(), Mqtt())
+        broker_of(None, BrokerLogin(), Mqtt())

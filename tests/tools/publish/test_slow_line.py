@@ -20,10 +20,10 @@ from tests.tools.publish.slow_line import slow_line
 from tests.tools.publish.test_publication import SMALL, new_name, standing
 from tools.commands.forget import forget
 from tools.fleet import listing
-from tools.fleet.memory import standing_release
+from tools.fleet.rollout_note import standing_release
 from tools.publish import command as publishing
-from tools.publish import link as connection
-from tools.publish.link import Link, LinkLost
+from tools.publish import mqtt_client as connection
+from tools.publish.mqtt_client import ConnectionLost, MqttClient
 from tools.publish.publication import Publication, look, withdraw
 from tools.publish.signing import next_release, reported_releases
 from tools.terminal.problems import Problem
@@ -43,9 +43,9 @@ def way_to(port: int) -> Mqtt:
 
 
 def put(broker: Mosquitto, bundle: Bundle) -> None:
-    with Link.open([way_to(broker.port)]) as link:
+    with MqttClient.open([way_to(broker.port)]) as client:
         publication = Publication(bundle, chunk_bytes=SMALL)
-        publication.put(link, look(link, publication.name))
+        publication.put(client, look(client, publication.name))
 
 
 def test_a_slow_line_is_waited_for(mosquitto: Mosquitto, release: Release, key: SigningKey) -> None:
@@ -55,10 +55,10 @@ def test_a_slow_line_is_waited_for(mosquitto: Mosquitto, release: Release, key: 
     size = sum(entry.size for entry in bundle.manifest.files)
     with (
         slow_line(mosquitto.port, size / (2 * PATIENCE_S)) as port,
-        Link.open([way_to(port)]) as link,
-        Link.open([way_to(port)]) as other,
+        MqttClient.open([way_to(port)]) as client,
+        MqttClient.open([way_to(port)]) as other,
     ):
-        found = look(link, bundle.manifest.name)
+        found = look(client, bundle.manifest.name)
         assert next_release((found.standing,), {}, key) == 8
         assert len(found.chunks) == -(-size // SMALL)
         whole = standing_release(other, bundle.manifest.name)
@@ -69,26 +69,28 @@ def test_a_slow_line_is_waited_for(mosquitto: Mosquitto, release: Release, key: 
 def test_over_a_slow_line_all_is_withdrawn(mosquitto: Mosquitto, release: Release) -> None:
     bundle, orphan = release(name := new_name(), 7), release(new_name())
     put(mosquitto, bundle)
-    with Link.open([way_to(mosquitto.port)]) as link:  # what a publisher left that was killed
-        for topic, part in Publication(orphan, chunk_bytes=SMALL)._missing(look(link, orphan.manifest.name)):
-            link.publish([(topic.replace(orphan.manifest.name, name), part)], retain=True)
-    with slow_line(mosquitto.port, 100_000) as port, Link.open([way_to(port)]) as link:
-        withdraw(link, name)
+    with MqttClient.open([way_to(mosquitto.port)]) as client:  # what a publisher left that was killed
+        for topic, part in Publication(orphan, chunk_bytes=SMALL)._missing(
+            look(client, orphan.manifest.name)
+        ):
+            client.publish([(topic.replace(orphan.manifest.name, name), part)], retain=True)
+    with slow_line(mosquitto.port, 100_000) as port, MqttClient.open([way_to(port)]) as client:
+        withdraw(client, name)
     left = standing(way_to(mosquitto.port), name)
     assert not left.offer
     assert not left.chunks
 
 
-def silent_look(link: Link, name: str) -> None:
-    look(link, name)
+def silent_look(client: MqttClient, name: str) -> None:
+    look(client, name)
 
 
-def silent_withdrawal(link: Link, name: str) -> None:
-    withdraw(link, name)
+def silent_withdrawal(client: MqttClient, name: str) -> None:
+    withdraw(client, name)
 
 
-def silent_release(link: Link, name: str) -> None:
-    standing_release(link, name)
+def silent_release(client: MqttClient, name: str) -> None:
+    standing_release(client, name)
 
 
 @pytest.mark.parametrize(
@@ -96,40 +98,40 @@ def silent_release(link: Link, name: str) -> None:
     [(silent_look, 100_000), (silent_release, 100_000), (silent_withdrawal, 1_000)],
 )
 def test_a_list_that_is_cut_short_is_an_error(
-    mosquitto: Mosquitto, release: Release, listing_of: Callable[[Link, str], None], stop_after: int
+    mosquitto: Mosquitto, release: Release, listing_of: Callable[[MqttClient, str], None], stop_after: int
 ) -> None:
     bundle = release(new_name(), 7)
     put(mosquitto, bundle)
     with (
         slow_line(mosquitto.port, 1e9, stop_after=stop_after) as port,
-        Link.open([way_to(port)]) as link,
-        pytest.raises((Problem, LinkLost), match="nothing"),
+        MqttClient.open([way_to(port)]) as client,
+        pytest.raises((Problem, ConnectionLost), match="nothing"),
     ):
-        listing_of(link, bundle.manifest.name)
+        listing_of(client, bundle.manifest.name)
 
 
 def test_a_cars_topics_are_forgotten_whole_or_not_at_all(
     mosquitto: Mosquitto, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Larger topics than the line gives within what used to be the end: half a second without a message."""
-    with Link.open([way_to(mosquitto.port)]) as link:
+    with MqttClient.open([way_to(mosquitto.port)]) as client:
         topics = [f"smartcar/slowcar/state/large{number}" for number in range(3)]
-        link.publish(((topic, bytes(60_000)) for topic in topics), retain=True)
+        client.publish(((topic, bytes(60_000)) for topic in topics), retain=True)
     with slow_line(mosquitto.port, 60_000) as port:
         assert forget(Settings(car=Car(name="slowcar"), mqtt=way_to(port))) == 0
     assert "3 topics cleared" in capsys.readouterr().out
-    with Link.open([way_to(mosquitto.port)]) as link:
-        left = list(link.retained("smartcar/slowcar/looking/1", "smartcar/slowcar/#"))
+    with MqttClient.open([way_to(mosquitto.port)]) as client:
+        left = list(client.retained("smartcar/slowcar/looking/1", "smartcar/slowcar/#"))
     assert left == []
 
 
 def test_a_fleet_that_was_not_heard_to_its_end_is_not_all_of_it(
     mosquitto: Mosquitto, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Link.open([way_to(mosquitto.port)]) as link:
+    with MqttClient.open([way_to(mosquitto.port)]) as client:
         status = json.dumps({"state": "stopped", "session": "1", "bridge": "1", "reason": "", "services": {}})
         cars = [f"quiet{number}" for number in range(40)]
-        link.publish(((f"smartcar/{car}/status", status.encode()) for car in cars), retain=True)
+        client.publish(((f"smartcar/{car}/status", status.encode()) for car in cars), retain=True)
     with slow_line(mosquitto.port, 1e9, stop_after=1500) as port:
         assert listing.show((way_to(port),), listen_s=4.0, json=True) == 1
     assert "nothing any more" in capsys.readouterr().err
@@ -141,20 +143,22 @@ def test_after_a_withdrawal_the_releases_count_on(
     """What was withdrawn stands signed beside where it stood, and of several the newest."""
     name, ways = new_name(), (way_to(mosquitto.port),)
     put(mosquitto, release(name, 7))
-    publishing.take_back(name, ways, json=True)
+    publishing.withdraw_release(name, ways, json=True)
     gone = standing(ways[0], name)
     assert not gone.offer
     assert gone.withdrawn is not None
     assert parse_manifest(gone.withdrawn.manifest, "here").release == 7
     put(mosquitto, release(name, 2))
-    publishing.take_back(name, ways, json=True)
+    publishing.withdraw_release(name, ways, json=True)
     key.save(tmp_path / "key")
     bundle = release(name)
     bundle_folder = tmp_path / "again"
     bundle_folder.mkdir()
     for file, content in bundle.files().items():
         (bundle_folder / file).write_bytes(content)
-    publishing.publish(bundle_folder, ways, publishing.Wish(key=tmp_path / "key", wait_s=0.0), json=True)
+    publishing.publish(
+        bundle_folder, ways, publishing.PublishOptions(key=tmp_path / "key", wait_s=0.0), json=True
+    )
     offer = standing(ways[0], name).standing
     assert offer is not None
     assert parse_manifest(offer.manifest, "here").release == 8
@@ -173,13 +177,13 @@ def test_the_releases_count_on_from_what_cars_have_had(
         (f"smartcar/{car}/state/model", encode(ModelState(active=active, releases={name: number})))
         for car, number in had.items()
     ]
-    with Link.open([way_to(mosquitto.port)]) as link:
-        link.publish([*states, ("smartcar/odd/state/model", b"{")], retain=True)
+    with MqttClient.open([way_to(mosquitto.port)]) as client:
+        client.publish([*states, ("smartcar/odd/state/model", b"{")], retain=True)
         heard: list[connection.Received] = []
-        found = look(link, name, ("smartcar/+/state/model",), heard.append)
+        found = look(client, name, ("smartcar/+/state/model",), heard.append)
         assert reported_releases(name, heard) == had
         assert next_release((found.standing, found.withdrawn), reported_releases(name, heard), key) == 8
-        link.publish(((topic, b"") for topic, _ in states), retain=True)
+        client.publish(((topic, b"") for topic, _ in states), retain=True)
     assert "liar" in capsys.readouterr().err
     assert next_release((None,), {"car1": 1000}, key) == 0  # nothing is known but that
     assert "--release 1001" in capsys.readouterr().err
@@ -190,12 +194,12 @@ def test_the_word_of_a_withdrawal_can_be_read_as_an_offer_for_nobody(
 ) -> None:
     bundle = release(name := new_name(), 3)
     put(mosquitto, bundle)
-    with Link.open([way_to(mosquitto.port)]) as link:
-        withdraw(link, name)
-    with Link.open([way_to(mosquitto.port)]) as link:
+    with MqttClient.open([way_to(mosquitto.port)]) as client:
+        withdraw(client, name)
+    with MqttClient.open([way_to(mosquitto.port)]) as client:
         left = {
             each.topic: each.payload
-            for each in link.retained(f"{offer_topic(name)}/1", f"smartcar/models/{name}/#")
+            for each in client.retained(f"{offer_topic(name)}/1", f"smartcar/models/{name}/#")
         }
     assert list(left) == [withdrawn_topic(name)]
     word = parse_offer(left[withdrawn_topic(name)])

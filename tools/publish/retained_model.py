@@ -7,7 +7,7 @@ import json
 
 from messages.message import MalformedMessage
 from messages.offers import ROOT, Offer, offer_topic, parse_chunk_topic, parse_offer, withdrawn_topic
-from tools.publish.link import Received
+from tools.publish.mqtt_client import Received
 
 
 class RetainedModel:

@@ -20,7 +20,7 @@ END_WITHIN_S = 30.0
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-class Orders(BaseModel):
+class SimulationSettings(BaseModel):
     """What a process of simulated cars is told on its first line."""
 
     cars: tuple[str, ...]
@@ -37,15 +37,15 @@ class Orders(BaseModel):
     """Frames that each counts a second; 0: as if the camera were paused."""
 
 
-class Herd:
-    """Processes that run the cars of `orders`."""
+class SimulatedFleet:
+    """Processes that run the cars of `settings`."""
 
-    def __init__(self, orders: Orders, per_process: int = PER_PROCESS) -> None:
+    def __init__(self, settings: SimulationSettings, per_process: int = PER_PROCESS) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
-        for first in range(0, len(orders.cars), per_process):
-            part = orders.model_copy(update={"cars": orders.cars[first : first + per_process]})
+        for first in range(0, len(settings.cars), per_process):
+            part = settings.model_copy(update={"cars": settings.cars[first : first + per_process]})
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tools.fleet.simulated"],
+                [sys.executable, "-P", "-m", "tools.fleet.simulated_cars"],
                 env={**os.environ, "PYTHONPATH": str(_ROOT)},
                 stdin=subprocess.PIPE,
             )
@@ -78,9 +78,9 @@ class Herd:
 
 
 @contextmanager
-def herd(orders: Orders, per_process: int = PER_PROCESS) -> Iterator[Herd]:
+def simulated_fleet(settings: SimulationSettings, per_process: int = PER_PROCESS) -> Iterator[SimulatedFleet]:
     """Simulated cars for the length of a block."""
-    running = Herd(orders, per_process)
+    running = SimulatedFleet(settings, per_process)
     try:
         yield running
     finally:
@@ -92,7 +92,7 @@ def numbered(count: int) -> tuple[str, ...]:
     return tuple(f"car{number}" for number in range(1, count + 1))
 
 
-def _tell(pipe: IO[bytes] | None, orders: Orders) -> None:
+def _tell(pipe: IO[bytes] | None, settings: SimulationSettings) -> None:
     assert pipe is not None
-    pipe.write(orders.model_dump_json().encode() + b"\n")
+    pipe.write(settings.model_dump_json().encode() + b"\n")
     pipe.flush()

@@ -29,7 +29,7 @@ IN_FLIGHT = 10
 """Messages unacknowledged at once; every broker takes that."""
 
 
-class LinkLost(Problem):
+class ConnectionLost(Problem):
     """The connection broke; what was not acknowledged may or may not have arrived."""
 
 
@@ -42,10 +42,10 @@ class Received:
     retained: bool
 
 
-class Link:
-    """`with Link.open(ways) as link`: a session that ends with the block, or with the connection.
+class MqttClient:
+    """`with MqttClient.open(ways) as client`: a session that ends with the block, or with the connection.
 
-    Not thread-safe. Methods raise LinkLost once the connection is gone.
+    Not thread-safe. Methods raise ConnectionLost once the connection is gone.
     """
 
     def __init__(self, mqtt: Mqtt) -> None:
@@ -73,7 +73,7 @@ class Link:
             raise why
 
     @classmethod
-    def open(cls, ways: Sequence[Mqtt]) -> Link:
+    def open(cls, ways: Sequence[Mqtt]) -> MqttClient:
         """The first of these ways that leads in. Raises Problem, with why the first did not."""
         first: ConnectionProblem | None = None
         for mqtt in ways:
@@ -83,7 +83,7 @@ class Link:
                 first = first or error
         raise Problem(_in_options(first.reason) if first is not None else "no broker is named")
 
-    def __enter__(self) -> Link:
+    def __enter__(self) -> MqttClient:
         return self
 
     def __exit__(
@@ -107,7 +107,7 @@ class Link:
         self._alive()
         _, message_id = self._client.subscribe([(pattern, 1) for pattern in patterns])
         if message_id is None:
-            raise LinkLost(f"the connection to {connection_problem.where(self.mqtt)} was lost")
+            raise ConnectionLost(f"the connection to {connection_problem.where(self.mqtt)} was lost")
         self._wait(lambda: message_id in self._subscribed)
         for pattern, code in zip(patterns, self._subscribed.pop(message_id), strict=False):
             if is_refusal(code):
@@ -180,12 +180,14 @@ class Link:
             while not condition():
                 self._alive()
                 if time.monotonic() - max(began, self._heard_at) > SILENT_S:
-                    raise LinkLost(f"the broker {connection_problem.where(self.mqtt)} says nothing any more")
+                    raise ConnectionLost(
+                        f"the broker {connection_problem.where(self.mqtt)} says nothing any more"
+                    )
                 self._changed.wait(0.2)
 
     def _alive(self) -> None:
         if self._gone.is_set():
-            raise LinkLost(f"the connection to {connection_problem.where(self.mqtt)} was lost")
+            raise ConnectionLost(f"the connection to {connection_problem.where(self.mqtt)} was lost")
 
     # the network thread
 

@@ -42,7 +42,7 @@ _AWAY = ("lost", "stopped")
 
 
 @dataclass
-class Car:
+class FleetCar:
     """One car, as far as it is known. `heard`: when it last said something while we listened."""
 
     name: str
@@ -92,11 +92,11 @@ class Car:
 
 
 @dataclass
-class Roster:
+class FleetState:
     """Give `take` what comes on PATTERNS. `clock` is CLOCK_MONOTONIC in seconds."""
 
     clock: Callable[[], float] = time.monotonic
-    cars: dict[str, Car] = field(default_factory=dict)
+    cars: dict[str, FleetCar] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     """What could not be read, by what it should have been."""
     listening_since: float = 0.0
@@ -104,7 +104,7 @@ class Roster:
     def __post_init__(self) -> None:
         self.listening_since = self.clock()
 
-    def take(self, topic: str, payload: bytes, retained: bool) -> Car | None:
+    def take(self, topic: str, payload: bytes, retained: bool) -> FleetCar | None:
         """Note a message; the car it is of, or None where it was ignored."""
         found = _TOPIC.fullmatch(topic)
         if found is None:
@@ -118,7 +118,7 @@ class Roster:
         if payload and document is None:
             self.ignored[what] += 1
             return None
-        car = self.cars.setdefault(name, Car(name))
+        car = self.cars.setdefault(name, FleetCar(name))
         if isinstance(document, CarStatus) and self._is_stale(car, document):
             return None
         setattr(car, _FIELDS[what], document)
@@ -131,11 +131,11 @@ class Roster:
             return None
         return car
 
-    def unheard(self) -> list[Car]:
+    def unheard(self) -> list[FleetCar]:
         """Cars that left word that they are on, and have said nothing since we listen."""
         return [car for car in self.cars.values() if not car.away and car.heard is None]
 
-    def _is_stale(self, car: Car, status: CarStatus) -> bool:
+    def _is_stale(self, car: FleetCar, status: CarStatus) -> bool:
         """A will that comes late: the car has connected anew since (sessions sort by their time)."""
         known = max(each.session if each is not None else "" for each in (car.status, car.info))
         return status.state == "lost" and status.session < known

@@ -13,8 +13,8 @@ from messages.offers import MAX_OFFER_BYTES, Offer, offer_topic
 from models.bundle.bundle import Bundle
 from models.bundle.payload import bundle_of
 from models.refusal import Refusal
-from tools.fleet.health import Before
-from tools.publish.link import Link
+from tools.fleet.health import Baseline
+from tools.publish.mqtt_client import MqttClient
 from tools.publish.publication import chunk_topics, new_marker
 
 MAX_REMEMBERED = 1000
@@ -22,10 +22,10 @@ AT_ONCE = 64
 """Chunks that are asked for at once."""
 
 
-class Note(Part):
+class RolloutNote(Part):
     """Beside the offer. Cars don't read it."""
 
-    before: dict[str, Before] = {}
+    before: dict[str, Baseline] = {}
     """How cars were when they were let have the model."""
     rolling_back: bool = False
     """It was given up, and the cars that have it are to go back:"""
@@ -38,14 +38,16 @@ class Note(Part):
 class RolloutOffer(Offer):
     """An offer that is being widened."""
 
-    rollout: Note | None = None
+    rollout: RolloutNote | None = None
 
     def noted(
-        self, before: Mapping[str, Before], former: Offer | None, back: Iterable[str] | None = None
+        self, before: Mapping[str, Baseline], former: Offer | None, back: Iterable[str] | None = None
     ) -> RolloutOffer:
         """The same with another note; with `back` it is one of going back."""
         remembered = dict([*before.items()][:MAX_REMEMBERED])
-        note = Note(before=remembered, rolling_back=back is not None, back=tuple(back or ()), former=former)
+        note = RolloutNote(
+            before=remembered, rolling_back=back is not None, back=tuple(back or ()), former=former
+        )
         return self.model_copy(update={"rollout": note})
 
 
@@ -59,25 +61,25 @@ def read_offer(payload: bytes) -> RolloutOffer | None:
         return None
 
 
-def standing_release(link: Link, name: str) -> tuple[RolloutOffer, Bundle] | None:
+def standing_release(client: MqttClient, name: str) -> tuple[RolloutOffer, Bundle] | None:
     """The offer of that name with its bundle, where both stand whole on the broker; else None.
 
-    What it listens to goes on coming on this link: use one of its own. Raises LinkLost, Problem.
+    What it listens to goes on coming on this client: use one of its own. Raises ConnectionLost, Problem.
     """
     topic = offer_topic(name)
-    stood = {message.topic: message.payload for message in link.retained(new_marker(name), topic)}
+    stood = {message.topic: message.payload for message in client.retained(new_marker(name), topic)}
     offer = read_offer(stood.get(topic, b""))
     if offer is None or offer.name != name:
         return None
-    bundle = fetch_bundle(link, offer)
+    bundle = fetch_bundle(client, offer)
     return (offer, bundle) if bundle is not None else None
 
 
-def fetch_bundle(link: Link, offer: Offer) -> Bundle | None:
+def fetch_bundle(client: MqttClient, offer: Offer) -> Bundle | None:
     """The bundle of an offer, from its chunks on the broker; None where they aren't whole.
 
     Each chunk is asked for by its own topic: some brokers retain nothing through wildcards, and what others
-    left there need not be fetched. Raises LinkLost, Problem.
+    left there need not be fetched. Raises ConnectionLost, Problem.
     """
     if hashlib.sha256(offer.manifest).hexdigest() != offer.digest:
         return None
@@ -86,7 +88,7 @@ def fetch_bundle(link: Link, offer: Offer) -> Bundle | None:
         return None
     stood: dict[str, bytes] = {}
     for first in range(0, len(topics), AT_ONCE):
-        for message in link.retained(new_marker(offer.name), *topics[first : first + AT_ONCE]):
+        for message in client.retained(new_marker(offer.name), *topics[first : first + AT_ONCE]):
             stood[message.topic] = message.payload
     payload = b"".join(stood.get(topic, b"") for topic in topics)
     try:

@@ -12,7 +12,7 @@ from messages.models import ENDED, ModelProgress, ModelState, Step
 from messages.offers import ROOT, offer_change
 from models.refusal import Reason
 from services.bridge.documents import CarStatus
-from tools.publish.link import Received
+from tools.publish.mqtt_client import Received
 
 PATTERNS = ("smartcar/+/status", "smartcar/+/state/model", "smartcar/+/event/model")
 """What to subscribe to."""
@@ -21,18 +21,18 @@ AWAY = frozenset({"lost", "stopped"})
 _AGAIN = frozenset({Reason.INCOMPLETE, Reason.BUSY})
 """Not taken yet, and tried again by the car itself."""
 
-Verdict = Literal["", "pending", "held", "taken", "refused"]
+ResponseState = Literal["", "pending", "held", "taken", "refused"]
 
 
 @dataclass(frozen=True)
-class Answer:
+class CarResponse:
     """What a car makes of the offer. `held`: the offer names other cars, which go first."""
 
     car: str
     here: bool = False
     """Whether it is connected."""
     follows: bool = False
-    verdict: Verdict = ""
+    verdict: ResponseState = ""
     """Empty: nothing was heard of this offer."""
     step: Step | None = None
     """The latest that it told."""
@@ -48,21 +48,21 @@ class Answer:
         return self.verdict in ("held", "taken", "refused")
 
 
-class Answers:
-    """Keeps an answer a car. `take` what comes on PATTERNS; offers of other digests are passed over."""
+class CarResponses:
+    """Keeps one response a car. `take` what comes on PATTERNS; offers of other digests are passed over."""
 
     def __init__(self, name: str, digest: str) -> None:
         self.name, self.digest = name, digest
-        self.by_car: dict[str, Answer] = {}
+        self.by_car: dict[str, CarResponse] = {}
         self._change = offer_change(digest)
 
-    def take(self, came: Received) -> Answer | None:
-        """The car's answer, where the message changed it."""
+    def take(self, came: Received) -> CarResponse | None:
+        """The car's response, where the message changed it."""
         parts = came.topic.split("/")
         if len(parts) < 3 or came.topic.startswith(ROOT):
             return None
         car, topic = parts[1], "/".join(parts[2:])
-        before = self.by_car.get(car, Answer(car))
+        before = self.by_car.get(car, CarResponse(car))
         try:
             after = self._after(before, topic, came.payload)
         except (ValidationError, MalformedMessage):
@@ -71,16 +71,16 @@ class Answers:
         return after if after != before else None
 
     @property
-    def awaited(self) -> list[Answer]:
+    def awaited(self) -> list[CarResponse]:
         """Of the followers that are connected, those whose last word isn't heard."""
         return [each for each in self.by_car.values() if each.here and each.follows and not each.final]
 
     @property
-    def away(self) -> list[Answer]:
+    def away(self) -> list[CarResponse]:
         """Followers that aren't connected: they take the offer when they are back."""
         return [each for each in self.by_car.values() if not each.here and each.follows]
 
-    def _after(self, before: Answer, topic: str, payload: bytes) -> Answer:
+    def _after(self, before: CarResponse, topic: str, payload: bytes) -> CarResponse:
         if topic == "status":
             if not payload:
                 return replace(before, here=False, state="")
@@ -92,7 +92,7 @@ class Answers:
             return self._by_step(before, decode(ModelProgress, payload))
         return before
 
-    def _by_state(self, before: Answer, state: ModelState) -> Answer:
+    def _by_state(self, before: CarResponse, state: ModelState) -> CarResponse:
         now = replace(before, follows=self.name in state.follows)
         if state.active.digest == self.digest:
             return replace(now, verdict="taken", step="active", percent=100, reason="", sentence="")
@@ -101,15 +101,15 @@ class Answers:
             return now
         if not offer.reason:
             return replace(now, verdict="pending", percent=max(offer.percent, now.percent))
-        verdict: Verdict = (
+        verdict: ResponseState = (
             "held" if offer.reason == Reason.NOT_YET else "pending" if offer.reason in _AGAIN else "refused"
         )
         return replace(now, verdict=verdict, reason=offer.reason, sentence=offer.sentence)
 
-    def _by_step(self, before: Answer, step: ModelProgress) -> Answer:
+    def _by_step(self, before: CarResponse, step: ModelProgress) -> CarResponse:
         if step.change != self._change:
             return before
-        verdict: Verdict = "pending"
+        verdict: ResponseState = "pending"
         if step.step == "active":
             verdict = "taken"
         elif step.step in ENDED:

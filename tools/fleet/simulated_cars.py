@@ -1,4 +1,4 @@
-"""Cars without camera, wheels and Raspberry Pi: `python -m tools.fleet.simulated`, told by tools.fleet.herd.
+"""Cars without camera, wheels and Raspberry Pi; tools.fleet.simulated_fleet runs this module for them.
 
 A simulated car is the car's own code: its bridge with its MQTT session, its updater with its store, ledger
 and journal, and the bus between them, each service in a thread instead of a process. Two things stand in for
@@ -36,7 +36,7 @@ from services.catalogue import SERVICES
 from services.config import Car, Models, Paths, Settings
 from services.service import Service
 from services.updater.service import UpdaterService
-from tools.fleet.herd import Orders
+from tools.fleet.simulated_fleet import SimulationSettings
 
 INFERENCES_PER_S = 150
 SIMULATED = ("recognizer", "updater", "bridge")
@@ -114,19 +114,19 @@ def _passes(*_: object, **__: object) -> Proof:
     return Proof(accuracy=0.99, latency_ms=0.3, digits=100)
 
 
-def settings_of(orders: Orders, name: str) -> Settings:
+def settings_of(simulation: SimulationSettings, name: str) -> Settings:
     """How a simulated car is configured."""
-    root = Path(orders.root) / name
+    root = Path(simulation.root) / name
     return Settings(
         car=Car(name=name),
         paths=Paths(runtime=root / "run", state=root / "state"),
-        mqtt=orders.mqtt,
+        mqtt=simulation.mqtt,
         models=Models(
-            follow=orders.follow,
-            trust=orders.trust,
-            groups=orders.groups,
+            follow=simulation.follow,
+            trust=simulation.trust,
+            groups=simulation.groups,
             trial_inferences=10,
-            trial_seconds=orders.trial_s,
+            trial_seconds=simulation.trial_s,
         ),
     )
 
@@ -157,16 +157,16 @@ class _Thread(threading.Thread):
 
 def main() -> None:
     """Run the cars until standard input ends."""
-    orders = Orders.model_validate_json(sys.stdin.readline())
+    simulation = SimulationSettings.model_validate_json(sys.stdin.readline())
     logging.basicConfig(level="ERROR", format="%(threadName)s: %(message)s")
     for name in SERVICES.keys() - set(SIMULATED):
         del SERVICES[name]  # nobody waits for them, nor calls their silence a fault
     importing.prove = _passes
-    status_reporter.METRICS_S = orders.metrics_s
-    SimulatedRecognizer.hertz = orders.hertz
+    status_reporter.METRICS_S = simulation.metrics_s
+    SimulatedRecognizer.hertz = simulation.hertz
     threads = []
-    for name in orders.cars:
-        settings = settings_of(orders, name)
+    for name in simulation.cars:
+        settings = settings_of(simulation, name)
         threads += [_Thread(each, settings) for each in (SimulatedRecognizer, UpdaterService, BridgeService)]
     sys.stdin.read()
     for thread in threads:
