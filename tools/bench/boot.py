@@ -34,7 +34,7 @@ from tools.bench.car import NAME, running_car
 from tools.bench.processes import began_s
 from tools.bench.report import Figure
 from tools.doctor.broker import account, in_force
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.units import TARGET, unit_of
 from tools.observe.snapshot import WELL
 from tools.terminal.problems import Problem
@@ -138,7 +138,7 @@ def _installed_car() -> AbstractContextManager[_Start]:
     if os.geteuid() != 0:
         raise Problem("only root may stop and start the services: sudo smartcar bench boot --installed")
     settings = load()
-    car = Car.find()
+    car = CheckContext.find()
     if not car.installed:
         raise Problem("smartcar is not installed as systemd services here; leave --installed out")
     mqtt = in_force(car)

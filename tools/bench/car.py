@@ -29,7 +29,7 @@ STILL_FRAMES = 30
 
 
 @dataclass(frozen=True)
-class Car:
+class BenchCar:
     """A running car. `environment` is for commands that are to reach it; `began_s` is of time.monotonic()."""
 
     process: subprocess.Popen[bytes]
@@ -58,7 +58,7 @@ class Car:
 @contextmanager
 def running_car(
     hertz: float, width: int = 640, height: int = 480, *, always_in_view: bool = False
-) -> Iterator[Car]:
+) -> Iterator[BenchCar]:
     """A car that looks at frames rendered beforehand: neither decoding nor rendering is measured.
 
     With `always_in_view` the code is there from the first frame on and stays.
@@ -83,7 +83,7 @@ def running_car(
             stderr=subprocess.DEVNULL,
         )
         try:
-            yield Car(process, root / "run", broker_port, environment, began_s)
+            yield BenchCar(process, root / "run", broker_port, environment, began_s)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(20)

@@ -23,7 +23,7 @@ from messages.vision import Reading
 from services.capture.source import Pace
 from services.pad.stroke import fine
 from services.pad.writing import written
-from tools.bench.car import Car, running_car
+from tools.bench.car import BenchCar, running_car
 from tools.bench.report import Figure, percentile
 from tools.terminal.problems import Problem
 
@@ -78,7 +78,7 @@ class _Drawing:
 
 
 def _draw_for(
-    context: zmq.Context[zmq.Socket[bytes]], car: Car, codes: int, viewers: int, page: str | None
+    context: zmq.Context[zmq.Socket[bytes]], car: BenchCar, codes: int, viewers: int, page: str | None
 ) -> _Drawing:
     hand = _Hand(context, car.runtime)
     hand.ask(PadErase())
@@ -223,7 +223,7 @@ def _page(runtime: Path) -> str:
     return socket_path(runtime, "overlay", "address").read_text().split()[0]
 
 
-def _play(car: Car, lines: int) -> float:
+def _play(car: BenchCar, lines: int) -> float:
     """How long the command takes from start to end, in seconds. Raises Problem where it fails."""
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         drawings = [written(f"{seed * 24691 % 100000:05}", seed)[1] for seed in range(100)]

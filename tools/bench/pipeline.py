@@ -12,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from messages.bus import Subscriber
 from messages.message import decode
 from messages.vision import ReadingEvent
-from tools.bench.car import NAME, Car, running_car
+from tools.bench.car import NAME, BenchCar, running_car
 from tools.bench.processes import cpu_seconds, descendants, pss_mb
 from tools.bench.report import Figure, percentile, spread
 
@@ -33,7 +33,7 @@ def measure(seconds: float = 30.0, hertz: float = 30.0, width: int = 640, height
         context.destroy(linger=0)
 
 
-def _observe(context: zmq.Context[zmq.Socket[bytes]], car: Car, seconds: float) -> list[Figure]:
+def _observe(context: zmq.Context[zmq.Socket[bytes]], car: BenchCar, seconds: float) -> list[Figure]:
     subscriber = Subscriber(context, car.runtime, ["reading"], ["recognizer"])
     events = _EventLatencies(car.broker_port)
     latencies: list[float] = []

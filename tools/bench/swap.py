@@ -23,7 +23,7 @@ from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
 from models.bundle.manifest import MANIFEST_FILE
 from models.store_reader import FACTORY_FOLDER
-from tools.bench.car import Car, running_car
+from tools.bench.car import BenchCar, running_car
 from tools.bench.report import Figure, percentile
 from tools.terminal.problems import Problem
 
@@ -87,7 +87,7 @@ class _Listener(threading.Thread):
 class _Bench:
     """Commands in, readings out."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], car: Car, hertz: float) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], car: BenchCar, hertz: float) -> None:
         self._client = CommandClient(context, car.runtime)
         self._frame_ms = 1000 / hertz
         self._recognizer = int((car.runtime / "recognizer" / "lock").read_text())

@@ -15,7 +15,7 @@ from services.bridge.connection_problem import ConnectionProblem, where
 from services.bridge.documents import COMMAND, car_prefix
 from services.bridge.reason_codes import is_refusal
 from services.config import Mqtt
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.finding import Finding, as_error, error, ok, warning
 from tools.doctor.permissions import secret_files
 
@@ -25,7 +25,7 @@ OWN_TOPIC = "doctor"
 """Below the car's prefix; nothing is retained there."""
 
 
-def broker(car: Car) -> Iterator[Finding]:
+def broker(car: CheckContext) -> Iterator[Finding]:
     """With the car's account, under a client id of its own, so that the car's session isn't disturbed."""
     mqtt = in_force(car)
     if mqtt is None:
@@ -53,22 +53,22 @@ def broker(car: Car) -> Iterator[Finding]:
     finally:
         trial.close()
     yield from _judge(trial, mqtt, prefix)
-    if (bridge := car.glance["bridge"]).pid is not None and bridge.state == "degraded":
+    if (bridge := car.snapshot["bridge"]).pid is not None and bridge.state == "degraded":
         yield as_error(f"the bridge: {bridge.reason}")
 
 
-def in_force(car: Car) -> Mqtt | None:
+def in_force(car: CheckContext) -> Mqtt | None:
     """The broker of the settings, else the one that the running bridge talks to; None where there is none."""
     if car.settings.mqtt.host:
         return car.settings.mqtt
-    host, _, port = car.glance.broker.rpartition(":")
+    host, _, port = car.snapshot.broker.rpartition(":")
     if not host:
         return None
-    protocol = car.glance["bridge"].details.get("protocol", "5")
+    protocol = car.snapshot["bridge"].details.get("protocol", "5")
     return Mqtt.model_validate({"host": host.strip("[]"), "port": int(port), "protocol": protocol})
 
 
-def account(car: Car, mqtt: Mqtt) -> Mqtt:
+def account(car: CheckContext, mqtt: Mqtt) -> Mqtt:
     """The same with the password that systemd hands to the bridge of an installed car."""
     if not mqtt.username or mqtt.password_file is not None:
         return mqtt

@@ -21,7 +21,7 @@ from services.catalogue import SERVICES
 from services.config import Settings
 from services.config_file import as_toml
 from services.supervision import FailureNote
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.permissions import secret_files
 from tools.terminal.problems import Problem
 
@@ -37,12 +37,12 @@ _NAMED = re.compile(
 _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 
 
-def write(path: Path, car: Car, found: Sequence[dict[str, str]]) -> None:
+def write(path: Path, car: CheckContext, found: Sequence[dict[str, str]]) -> None:
     """Write the archive `path` (.tar.gz), readable by its owner alone. Raises Problem."""
     redact = Redaction(car)
     files = {
         "doctor.jsonl": "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in found),
-        "status.json": json.dumps(car.glance.as_dict(), ensure_ascii=False, indent=1),
+        "status.json": json.dumps(car.snapshot.as_dict(), ensure_ascii=False, indent=1),
         "settings.toml": as_toml(_harmless(car.settings), explain=False),
         "versions.txt": _versions(),
         "failures.json": json.dumps(_failures(car), ensure_ascii=False, indent=1),
@@ -66,7 +66,7 @@ def write(path: Path, car: Car, found: Sequence[dict[str, str]]) -> None:
 class Redaction:
     """Takes out of a text what this car keeps secret, wherever it stands, and what looks like a secret."""
 
-    def __init__(self, car: Car) -> None:
+    def __init__(self, car: CheckContext) -> None:
         secrets: set[str] = set()
         sources = (car.settings.capture.source, *car.settings.capture.sources.values())
         self._addresses = {
@@ -120,12 +120,12 @@ def _versions() -> str:
     )
 
 
-def _failures(car: Car) -> dict[str, Any]:
+def _failures(car: CheckContext) -> dict[str, Any]:
     notes = {name: FailureNote.read(car.settings.paths.runtime, name) for name in SERVICES}
     return {name: asdict(note) for name, note in notes.items() if note is not None}
 
 
-def _folders(car: Car) -> str:
+def _folders(car: CheckContext) -> str:
     """What lies where: mode, owner, size, age and name, no content."""
     lines = []
     for top in (car.settings.paths.runtime, car.settings.paths.state, car.settings.inbox):

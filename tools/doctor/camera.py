@@ -10,7 +10,7 @@ from services.capture import camera_discovery
 from services.capture.reader_messages import ReaderSettings
 from services.capture.source import DamagedFrame, Source, SourceError
 from services.capture.source_address import public_address
-from tools.doctor.car import Car, may, user_name
+from tools.doctor.context import CheckContext, may, user_name
 from tools.doctor.finding import Finding, as_error, error, ok, warning
 
 FRAMES = 5
@@ -19,9 +19,9 @@ _BLACK = 12
 """Brighter than this, of 255, is at least one pixel of any picture of something."""
 
 
-def camera(car: Car) -> Iterator[Finding]:
+def camera(car: CheckContext) -> Iterator[Finding]:
     """What capture says while it runs, since it holds the camera; else a few frames are taken here."""
-    capture = car.glance["capture"]
+    capture = car.snapshot["capture"]
     if capture.pid is None:
         yield from _try(car)
         return
@@ -36,7 +36,7 @@ def camera(car: Car) -> Iterator[Finding]:
         yield as_error(capture.reason or f"{source} delivers nothing")
 
 
-def _try(car: Car) -> Iterator[Finding]:
+def _try(car: CheckContext) -> Iterator[Finding]:
     from services.capture.open_source import open_source
 
     settings = car.settings.capture
@@ -83,7 +83,7 @@ def _look(source: Source) -> tuple[int, int]:
     return count, brightest
 
 
-def _forbidden(car: Car, spec: str) -> Finding | None:
+def _forbidden(car: CheckContext, spec: str) -> Finding | None:
     """Whether the services' user may not use what this one may. Installed, its unit lets capture do so."""
     device = camera_discovery.device_of(spec)
     if device is None or car.installed or may(car.service_user, device, os.R_OK | os.W_OK):

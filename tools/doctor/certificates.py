@@ -13,14 +13,14 @@ from services.bridge.connection_problem import from_error, where
 from services.bridge.paho_client import trusting
 from services.config import Mqtt
 from tools.doctor.broker import in_force
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.finding import Finding, as_error, error, ok, warning
 
 SOON = timedelta(days=30)
 _TIMEOUT_S = 5.0
 
 
-def certificates(car: Car) -> Iterator[Finding]:
+def certificates(car: CheckContext) -> Iterator[Finding]:
     """For how long each is valid."""
     mqtt = in_force(car)
     looked_at = 0
@@ -34,7 +34,7 @@ def certificates(car: Car) -> Iterator[Finding]:
         yield ok("neither the broker nor the page uses TLS")
 
 
-def _files(car: Car) -> dict[str, Path]:
+def _files(car: CheckContext) -> dict[str, Path]:
     mqtt = car.settings.mqtt
     named = {
         "the authority of the broker": mqtt.ca_file if mqtt.tls else None,

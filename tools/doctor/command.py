@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.finding import Check, Finding
 from tools.doctor.isolation import run
 from tools.doctor.table import CHECKS
@@ -28,7 +28,7 @@ def show(names: Sequence[str], *, json: bool, bundle: Path | None) -> int:
     unknown = [name for name in names if name not in CHECKS]
     if unknown:
         raise Problem(f"there is no check {unknown[0]}; there are: {', '.join(CHECKS)}")
-    car = Car.find()
+    car = CheckContext.find()
     found: list[dict[str, str]] = []
     for check, findings in run([CHECKS[name] for name in names or CHECKS], lambda check: check.load()(car)):
         for finding in findings:

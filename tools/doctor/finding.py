@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from tools.doctor.car import Car
+    from tools.doctor.context import CheckContext
 
 Level = Literal["ok", "warning", "error"]
 
@@ -52,8 +52,10 @@ class Check:
     function: str
     limit_s: float = 5.0
 
-    def load(self) -> Callable[[Car], Iterable[Finding]]:
+    def load(self) -> Callable[[CheckContext], Iterable[Finding]]:
         """The function; imported only in the process that runs it."""
         module, _, name = self.function.partition(".")
-        function: Callable[[Car], Iterable[Finding]] = getattr(import_module(f"tools.doctor.{module}"), name)
+        function: Callable[[CheckContext], Iterable[Finding]] = getattr(
+            import_module(f"tools.doctor.{module}"), name
+        )
         return function

@@ -16,7 +16,7 @@ import services
 from messages.disk import is_read_only
 from services import board
 from services.board import Throttling
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.finding import Finding, error, ok, warning
 
 _MIB = 1 << 20
@@ -33,7 +33,7 @@ _STRONGER = "use the board's own power supply and a short cable, and feed motors
 # the clock
 
 
-def clock(car: Car) -> Iterator[Finding]:
+def clock(car: CheckContext) -> Iterator[Finding]:
     """Whether the clock was ever set, and whether something keeps it right."""
     now, built = time.time(), _build_time()
     moment = datetime.fromtimestamp(now).astimezone()
@@ -67,7 +67,7 @@ def _synchronised() -> bool:
 # disk and memory
 
 
-def disk(car: Car) -> Iterator[Finding]:
+def disk(car: CheckContext) -> Iterator[Finding]:
     """Where the car writes: room, files, read-only; the runtime folder must be in memory."""
     paths = car.settings.paths
     yield from _room(paths.state, "paths.state", DISK_LOW, DISK_OUT, "remove what is not needed (df -h)")
@@ -131,7 +131,7 @@ def _file_system(folder: Path, root: Path) -> str:
     return kinds[-1] if kinds else ""
 
 
-def memory(car: Car) -> Iterator[Finding]:
+def memory(car: CheckContext) -> Iterator[Finding]:
     """What is available, and whether the kernel had to end a process for want of it."""
     figures = _figures(car.root / "proc/meminfo")
     total, available = figures.get("MemTotal", 0) << 10, figures.get("MemAvailable", 0) << 10
@@ -163,7 +163,7 @@ def _figures(file: Path) -> dict[str, int]:
 # power and heat
 
 
-def power(car: Car) -> Iterator[Finding]:
+def power(car: CheckContext) -> Iterator[Finding]:
     """Temperature, under-voltage, throttling: now, and where the firmware tells, since power on."""
     found = board.read(car.root)
     firmware = _ask_firmware() if car.root == Path("/") else None

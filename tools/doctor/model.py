@@ -11,21 +11,21 @@ from models.bundle.keys import PublicKey
 from models.importing.isolated import prove
 from models.refusal import Refusal
 from models.store_reader import FACTORY_FOLDER
-from tools.doctor.car import Car, may, user_name
+from tools.doctor.context import CheckContext, may, user_name
 from tools.doctor.finding import Finding, error, ok, warning
 
 _LENIENT_MS = 10_000.0
 """The doctor's checks run side by side: what is slow now need not be."""
 
 
-def model(car: Car) -> Iterator[Finding]:
+def model(car: CheckContext) -> Iterator[Finding]:
     """The bundle in force is loaded and proven in a throw-away process, as a new one is."""
     yield from _bundle(car)
     yield from _inbox(car)
     yield from _followed(car)
 
 
-def _bundle(car: Car) -> Iterator[Finding]:
+def _bundle(car: CheckContext) -> Iterator[Finding]:
     folder, what = _in_force(car)
     try:
         bundle = Bundle.load(folder)
@@ -42,7 +42,7 @@ def _bundle(car: Car) -> Iterator[Finding]:
         )
 
 
-def _in_force(car: Car) -> tuple[Path, str]:
+def _in_force(car: CheckContext) -> tuple[Path, str]:
     if (configured := car.settings.recognizer.bundle) is not None:
         return configured, "the model of recognizer.bundle"
     active = car.settings.store / "active"
@@ -51,7 +51,7 @@ def _in_force(car: Car) -> tuple[Path, str]:
     return FACTORY_FOLDER, "the shipped model (no store was made yet)"
 
 
-def _inbox(car: Car) -> Iterator[Finding]:
+def _inbox(car: CheckContext) -> Iterator[Finding]:
     inbox, user = car.settings.inbox, user_name(car.service_user)
     try:
         there = inbox.is_dir()
@@ -77,7 +77,7 @@ def _inbox(car: Car) -> Iterator[Finding]:
         yield ok(f"the data folder {inbox} holds {len(files)} files")
 
 
-def _followed(car: Car) -> Iterator[Finding]:
+def _followed(car: CheckContext) -> Iterator[Finding]:
     """Whether what is published of the names that the car follows could be taken."""
     models, names = car.settings.models, ", ".join(car.settings.models.follow)
     try:

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from messages.bus import socket_path
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.finding import Finding, as_error, error, ok, warning
 
 _TIMEOUT_S = 4.0
 
 
-def page(car: Car) -> Iterator[Finding]:
+def page(car: CheckContext) -> Iterator[Finding]:
     """Asks for it as a browser would, with the token and without."""
-    overlay = car.glance["overlay"]
+    overlay = car.snapshot["overlay"]
     if overlay.pid is None:
         yield from _port(car)
         return
@@ -28,11 +28,11 @@ def page(car: Car) -> Iterator[Finding]:
         yield warning(
             overlay.details["warning"].partition(": ")[0], "use TLS, or a tunnel: overlay.host = '127.0.0.1'"
         )
-    if not car.glance.page:
+    if not car.snapshot.page:
         file = socket_path(car.settings.paths.runtime, "overlay", "address")
         yield warning(f"this user can't read the page's token ({file})", "sudo smartcar doctor page")
         return
-    address = car.glance.page.splitlines()[0]
+    address = car.snapshot.page.splitlines()[0]
     try:
         opened, closed = _status(address), _status(address.partition("?")[0])
     except OSError as problem:
@@ -75,7 +75,7 @@ def _bare(address: str) -> str:
     return address.partition("?")[0]
 
 
-def _port(car: Car) -> Iterator[Finding]:
+def _port(car: CheckContext) -> Iterator[Finding]:
     overlay = car.settings.overlay
     family = socket.AF_INET6 if ":" in overlay.host else socket.AF_INET
     with socket.socket(family) as probe:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from services.catalogue import SERVICES
 from services.config_file import SYSTEM_FILE
-from tools.doctor.car import SERVICE_USER, Car, may, user_name
+from tools.doctor.context import SERVICE_USER, CheckContext, may, user_name
 from tools.doctor.finding import Finding, error, ok, warning
 
 
-def permissions(car: Car) -> Iterator[Finding]:
+def permissions(car: CheckContext) -> Iterator[Finding]:
     """The group smartcar and this user's part in it, the folders, the files that hold secrets."""
     findings = [*_group(car), *_folders(car), *_secrets(car)]
     yield from findings
@@ -22,7 +22,7 @@ def permissions(car: Car) -> Iterator[Finding]:
         yield ok(f"folders and secrets belong to {user_name(car.service_user)}, and to nobody else")
 
 
-def _group(car: Car) -> Iterator[Finding]:
+def _group(car: CheckContext) -> Iterator[Finding]:
     if not car.installed:
         return
     try:
@@ -37,7 +37,7 @@ def _group(car: Car) -> Iterator[Finding]:
         )
 
 
-def _folders(car: Car) -> Iterator[Finding]:
+def _folders(car: CheckContext) -> Iterator[Finding]:
     paths = car.settings.paths
     for folder, setting in ((paths.state, "paths.state"), (paths.runtime, "paths.runtime")):
         try:
@@ -62,7 +62,7 @@ def _folders(car: Car) -> Iterator[Finding]:
             yield warning(f"everybody can look into {folder}", f"chmod o-rwx {folder}")
 
 
-def _secrets(car: Car) -> Iterator[Finding]:
+def _secrets(car: CheckContext) -> Iterator[Finding]:
     for what, path in secret_files(car).items():
         try:
             status = path.stat()
@@ -84,7 +84,7 @@ def _secrets(car: Car) -> Iterator[Finding]:
             )
 
 
-def secret_files(car: Car) -> dict[str, Path]:
+def secret_files(car: CheckContext) -> dict[str, Path]:
     """The files that hold secrets, by what they are: named in the settings, handed over by systemd."""
     settings = car.settings
     wanted = {

@@ -8,26 +8,26 @@ from collections.abc import Iterator
 from messages.journal_reader import JournalReader
 from services.catalogue import TOPICS
 from services.journals import journal_path
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.finding import Finding, as_error, error, ok, warning
 
 MANY_RESTARTS = 3
 MUCH_BACKLOG = 1000
 
 
-def services(car: Car) -> Iterator[Finding]:
+def services(car: CheckContext) -> Iterator[Finding]:
     """The state of each service, in its own words."""
     if not car.running:
         yield from (
             as_error(f"{status.service}: {status.reason}")
-            for status in car.glance.services
+            for status in car.snapshot.services
             if status.state == "failed"
         )
         start = "sudo systemctl start smartcar.target" if car.installed else "smartcar up"
         yield warning("the car doesn't run", f"start it: {start}")
         return
     well = []
-    for status in car.glance.services:
+    for status in car.snapshot.services:
         own = as_error(f"{status.service} is {status.state}: {status.reason or 'it does not run'}")
         if status.state in ("failed", "stopped"):
             yield own
@@ -46,7 +46,7 @@ def services(car: Car) -> Iterator[Finding]:
         yield ok(f"well: {', '.join(well)}")
 
 
-def journals(car: Car) -> Iterator[Finding]:
+def journals(car: CheckContext) -> Iterator[Finding]:
     """Events kept, waiting for the broker, lost."""
     kept = 0
     problems: list[Finding] = []
@@ -66,7 +66,7 @@ def journals(car: Car) -> Iterator[Finding]:
         if not reader.id and os.access(path, os.R_OK):
             keep = f"restart {service}: it keeps {path} aside and begins a new one"
             problems.append(error(f"the journal {path} is damaged", keep))
-    backlog = car.glance.backlog
+    backlog = car.snapshot.backlog
     if backlog >= MUCH_BACKLOG:
         problems.append(
             warning(f"{backlog} events wait for the broker", "see the check broker; they are kept meanwhile")
@@ -76,8 +76,8 @@ def journals(car: Car) -> Iterator[Finding]:
         yield ok(f"{kept} events kept, {backlog} wait for the broker, none lost")
 
 
-def _losses(car: Car, service: str) -> Iterator[Finding]:
-    status = car.glance[service]
+def _losses(car: CheckContext, service: str) -> Iterator[Finding]:
+    status = car.snapshot[service]
     if waiting := status.counters.get("journal_backlog", 0):
         yield warning(
             f"{waiting} events of {service} wait in memory, since its journal takes none",

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from services.config_file import ENV_PREFIX, find_files
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.finding import Finding, error, ok, warning
 
 OLDEST_PYTHON = (3, 11)
@@ -19,7 +19,7 @@ _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*(?:>=\s*(?P<least>[0-9.]
 _INSTALL_AGAIN = "install again: sudo ./install.sh on a car, make setup in the source folder"
 
 
-def configuration(car: Car) -> Iterator[Finding]:
+def configuration(car: CheckContext) -> Iterator[Finding]:
     """Every mistake with its line; a file that anybody could change."""
     for problem in car.problems:
         yield error(problem, "correct that line; smartcar config check looks again")
@@ -36,7 +36,7 @@ def configuration(car: Car) -> Iterator[Finding]:
     yield ok(f"{where}; {len(variables)} from SMARTCAR_… variables" if variables else where)
 
 
-def versions(car: Car) -> Iterator[Finding]:
+def versions(car: CheckContext) -> Iterator[Finding]:
     """Python, 64 bits, packages, the operating system."""
     system = f"{_system(car.root)}, {platform.machine()}, Linux {platform.release()}"
     if sys.maxsize < 1 << 32:

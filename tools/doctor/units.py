@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 from services.catalogue import SERVICES
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.finding import Finding, error, ok, warning
 
 TARGET = "smartcar.target"
@@ -16,7 +16,7 @@ _PROPERTIES = ("Id", "LoadState", "ActiveState", "SubState", "Result", "NRestart
 _TIMEOUT_S = 10.0
 
 
-def units(car: Car) -> Iterator[Finding]:
+def units(car: CheckContext) -> Iterator[Finding]:
     """Installed, enabled, active; failed or often restarted."""
     if not car.installed:
         how = "it runs under smartcar up" if car.running else "smartcar up runs it"

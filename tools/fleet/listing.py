@@ -18,7 +18,7 @@ from tools.publish.publication import new_marker
 from tools.terminal.broker_options import Ways
 from tools.terminal.output import console, print_json, print_table, say, table
 from tools.terminal.problems import warn
-from tools.up.lines import STYLES
+from tools.up.console_log import STYLES
 
 LISTEN_S = 12.0
 """A car that is on says something within ten seconds."""

@@ -13,15 +13,15 @@ from tools.install.versions import previous
 from tools.observe.snapshot import ask
 from tools.terminal.output import print_table, say
 from tools.up.broker import subscribe_command
-from tools.up.lines import STYLES
+from tools.up.console_log import STYLES
 
 
 def show(settings: Settings, login: str | None, data_folder: Path | None) -> None:
     """Print it. `login`: who has to log in anew to use the car."""
-    glance = ask(settings, 3.0)
+    snapshot = ask(settings, 3.0)
     print_table(
         ("service", "state", "about"),
-        ((each.service, each.state, each.reason) for each in glance.services),
+        ((each.service, each.state, each.reason) for each in snapshot.services),
         styles=STYLES,
     )
     address = settings.paths.runtime / "overlay" / "address"

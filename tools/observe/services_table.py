@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from tools.observe.snapshot import Glance, Status
+from tools.observe.snapshot import CarSnapshot, ServiceStatus
 from tools.terminal.output import table
-from tools.up.lines import STYLES
+from tools.up.console_log import STYLES
 
 _NOT_RATES = ("backlog", "journal_backlog")
 _SAID_BELOW = {"address", "model", "broker", "protocol", "topics", "page"}
@@ -18,7 +18,7 @@ _SAID_BELOW = {"address", "model", "broker", "protocol", "topics", "page"}
 @dataclass(frozen=True)
 class _Column:
     heading: str
-    cell: Callable[[Status], str]
+    cell: Callable[[ServiceStatus], str]
     from_width: int = 0
     """Shown in terminals that are this wide."""
 
@@ -39,7 +39,7 @@ _COLUMNS = (
 _FOLDED = {"rates", "latency p50 / p95", "lost", "about"}
 
 
-def services_table(services: Iterable[Status], width: int) -> Table:
+def services_table(services: Iterable[ServiceStatus], width: int) -> Table:
     """One row a service, for a terminal that is so many columns wide."""
     columns = [column for column in _COLUMNS if width >= column.from_width]
     rows = [[column.cell(status) for column in columns] for status in services]
@@ -49,34 +49,35 @@ def services_table(services: Iterable[Status], width: int) -> Table:
     return made
 
 
-def lines(glance: Glance) -> list[str]:
+def lines(snapshot: CarSnapshot) -> list[str]:
     """What stands below the table: reasons, then the car as a whole."""
-    if not glance.running:
+    if not snapshot.running:
         whole = ["nothing runs here; start the car with: smartcar up"]
     else:
         whole = [
-            f"model: {glance.model or 'none'}" + (f", on trial: {glance.trial}" if glance.trial else ""),
-            f"broker: {_broker(glance)}",
-            f"memory: {sum(status.memory_mb for status in glance.running):.0f} MB, "
-            f"processor: {sum(status.processor_percent for status in glance.running):.0f} % of a core",
+            f"model: {snapshot.model or 'none'}"
+            + (f", on trial: {snapshot.trial}" if snapshot.trial else ""),
+            f"broker: {_broker(snapshot)}",
+            f"memory: {sum(status.memory_mb for status in snapshot.running):.0f} MB, "
+            f"processor: {sum(status.processor_percent for status in snapshot.running):.0f} % of a core",
         ]
-    if glance.page:
-        whole.append(f"page: {glance.page}")
-    if board := _board(glance):
+    if snapshot.page:
+        whole.append(f"page: {snapshot.page}")
+    if board := _board(snapshot):
         whole.append(f"board: {board}")
-    return [f"{status.service}: {status.reason}" for status in glance.services if status.reason] + whole
+    return [f"{status.service}: {status.reason}" for status in snapshot.services if status.reason] + whole
 
 
-def _broker(glance: Glance) -> str:
-    if not glance.broker:
+def _broker(snapshot: CarSnapshot) -> str:
+    if not snapshot.broker:
         return "none"
-    bridge = glance["bridge"]
-    about = ", ".join(filter(None, (glance.broker, bridge.details.get("topics", ""))))
-    return about + (f", {glance.backlog} events wait for it" if glance.backlog else "")
+    bridge = snapshot["bridge"]
+    about = ", ".join(filter(None, (snapshot.broker, bridge.details.get("topics", ""))))
+    return about + (f", {snapshot.backlog} events wait for it" if snapshot.backlog else "")
 
 
-def _board(glance: Glance) -> str:
-    board = glance.board
+def _board(snapshot: CarSnapshot) -> str:
+    board = snapshot.board
     return ", ".join(
         filter(
             None,
@@ -90,11 +91,11 @@ def _board(glance: Glance) -> str:
     )
 
 
-def _about(status: Status) -> str:
+def _about(status: ServiceStatus) -> str:
     return ", ".join(f"{key} {value}" for key, value in status.details.items() if key not in _SAID_BELOW)
 
 
-def _rates(status: Status) -> str:
+def _rates(status: ServiceStatus) -> str:
     return ", ".join(
         f"{what} {rate:.3g}/s"
         for what, rate in status.rates.items()
@@ -102,7 +103,7 @@ def _rates(status: Status) -> str:
     )
 
 
-def _latencies(status: Status) -> str:
+def _latencies(status: ServiceStatus) -> str:
     return ", ".join(
         f"{what} {status.latency_ms[f'{what}.p50']:.1f} / {status.latency_ms.get(f'{what}.p95', 0):.1f} ms"
         for what in (key.removesuffix(".p50") for key in status.latency_ms if key.endswith(".p50"))

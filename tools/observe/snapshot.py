@@ -41,7 +41,7 @@ _LOSSES = (
 
 
 @dataclass(frozen=True)
-class Status:
+class ServiceStatus:
     """One service. `pid` is None where it doesn't run."""
 
     service: str
@@ -58,7 +58,7 @@ class Status:
     details: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, service: str, beat: Heartbeat) -> Status:
+    def of(cls, service: str, beat: Heartbeat) -> ServiceStatus:
         """What the service says itself."""
         return cls(
             service, beat.state, beat.reason, beat.pid, beat.uptime_s, beat.restarts,
@@ -76,11 +76,11 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Glance:
+class CarSnapshot:
     """All services in the table's order, and what a person asks about first."""
 
     car: str
-    services: tuple[Status, ...]
+    services: tuple[ServiceStatus, ...]
     model: str
     """What is read with; empty while nothing reads."""
     trial: str
@@ -94,7 +94,7 @@ class Glance:
     """Its whole address, with the token; empty where it isn't ours to read."""
 
     @property
-    def running(self) -> tuple[Status, ...]:
+    def running(self) -> tuple[ServiceStatus, ...]:
         return tuple(status for status in self.services if status.pid is not None)
 
     @property
@@ -102,7 +102,7 @@ class Glance:
         """Whether all services are ready, or off because they have nothing to do."""
         return all(status.state in WELL for status in self.services)
 
-    def __getitem__(self, service: str) -> Status:
+    def __getitem__(self, service: str) -> ServiceStatus:
         return next(status for status in self.services if status.service == service)
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,8 +110,8 @@ class Glance:
         return {key: value for key, value in asdict(self).items() if key != "page"}
 
 
-class Watcher:
-    """Listens to the car's heartbeats; `glance` says how it is by what was heard so far."""
+class SnapshotListener:
+    """Listens to the car\'s heartbeats; `snapshot` says how it is by what was heard so far."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -150,13 +150,13 @@ class Watcher:
         """Whether every service has said how it is over a whole beat."""
         return set(self._beats) >= set(SERVICES) and all(beat.rates for beat in self._beats.values())
 
-    def glance(self) -> Glance:
+    def snapshot(self) -> CarSnapshot:
         """How the car is now."""
         services = {name: self._status(name) for name in SERVICES}
         recognizer, bridge = services["recognizer"], services["bridge"]
         broker = bridge.details.get("broker", "none")
         trial = self._models.trial if self._models is not None else None
-        return Glance(
+        return CarSnapshot(
             car=self._settings.car.name,
             services=tuple(services.values()),
             model=recognizer.details.get("model", ""),
@@ -167,26 +167,26 @@ class Watcher:
             page=_page(self._runtime) if services["overlay"].pid is not None else "",
         )
 
-    def _status(self, service: str) -> Status:
+    def _status(self, service: str) -> ServiceStatus:
         beat = self._beats.get(service)
         if beat is None or beat.state == "stopped" or self._is_silent(beat):
             return absent(self._runtime, service, beat)
-        return Status.of(service, beat)
+        return ServiceStatus.of(service, beat)
 
     def _is_silent(self, beat: Heartbeat) -> bool:
         return time.monotonic() - beat.monotonic_ns / 1e9 > SILENT_AFTER_S
 
 
-def ask(settings: Settings, seconds: float = ASK_S) -> Glance:
+def ask(settings: Settings, seconds: float = ASK_S) -> CarSnapshot:
     """How the car is, heard within `seconds`. Raises Problem."""
-    with Watcher(settings) as watcher:
+    with SnapshotListener(settings) as listener:
         deadline = time.monotonic() + seconds
-        while not watcher.complete and (left_s := deadline - time.monotonic()) > 0:
-            watcher.listen(left_s)
-        return watcher.glance()
+        while not listener.complete and (left_s := deadline - time.monotonic()) > 0:
+            listener.listen(left_s)
+        return listener.snapshot()
 
 
-def absent(runtime: Path, service: str, last: Heartbeat | None = None) -> Status:
+def absent(runtime: Path, service: str, last: Heartbeat | None = None) -> ServiceStatus:
     """A service that isn't heard: it starts, is just ending, hangs, failed, or was never started.
 
     `last` is its last heartbeat, where one was heard: a process that has beaten isn't starting any more.
@@ -195,14 +195,14 @@ def absent(runtime: Path, service: str, last: Heartbeat | None = None) -> Status
     pid = _process(runtime, service)
     has_beaten = last is not None and last.pid == pid
     if pid is not None and not has_beaten and (age_s := _age_s(pid)) < FIRST_BEAT_S:
-        return Status(service, "starting", pid=pid, uptime_s=round(age_s, 1), restarts=restarts)
+        return ServiceStatus(service, "starting", pid=pid, uptime_s=round(age_s, 1), restarts=restarts)
     if pid is not None and not (has_beaten and last is not None and last.state == "stopped"):
         reason = f"process {pid} runs but does not answer; if that stays so, end it: kill -9 {pid}"
-        return Status(service, "failed", reason, restarts=restarts)
+        return ServiceStatus(service, "failed", reason, restarts=restarts)
     note = FailureNote.read(runtime, service)
     if note is not None:
-        return Status(service, "failed", note.reason, restarts=restarts)
-    return Status(service, "stopped", restarts=restarts)
+        return ServiceStatus(service, "failed", note.reason, restarts=restarts)
+    return ServiceStatus(service, "stopped", restarts=restarts)
 
 
 def _process(runtime: Path, service: str) -> int | None:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from services.config import Settings
 from tools.observe.services_table import lines, services_table
-from tools.observe.snapshot import ASK_S, Glance, Watcher
+from tools.observe.snapshot import ASK_S, CarSnapshot, SnapshotListener
 from tools.terminal.output import console, print_json
 
 REFRESH_S = 0.5
@@ -32,54 +32,54 @@ def show(settings: Settings, *, once: bool, json: bool) -> int:
 
     Once only where nobody looks. Returns 0: `smartcar status` is for judging.
     """
-    with Watcher(settings) as watcher:
+    with SnapshotListener(settings) as listener:
         try:
-            _hear(watcher, ASK_S)
+            _hear(listener, ASK_S)
             if json:
-                _report(watcher, once=once)
+                _report(listener, once=once)
             elif once or not sys.stdout.isatty():
                 terminal = console()
-                terminal.print(_picture(watcher.glance(), terminal.width))
+                terminal.print(_picture(listener.snapshot(), terminal.width))
             else:
-                _live(watcher)
+                _live(listener)
         except KeyboardInterrupt:
             pass  # how one ends it
     return 0
 
 
-def _hear(watcher: Watcher, seconds: float) -> None:
+def _hear(listener: SnapshotListener, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while not watcher.complete and (left_s := deadline - time.monotonic()) > 0:
-        watcher.listen(left_s)
+    while not listener.complete and (left_s := deadline - time.monotonic()) > 0:
+        listener.listen(left_s)
 
 
-def _report(watcher: Watcher, *, once: bool) -> None:
+def _report(listener: SnapshotListener, *, once: bool) -> None:
     while True:
-        print_json({"wall_time": datetime.now().astimezone().isoformat(), **watcher.glance().as_dict()})
+        print_json({"wall_time": datetime.now().astimezone().isoformat(), **listener.snapshot().as_dict()})
         if once:
             return
         due = time.monotonic() + REPORT_S
         while (left_s := due - time.monotonic()) > 0:
-            watcher.listen(left_s)
+            listener.listen(left_s)
 
 
-def _live(watcher: Watcher) -> None:
+def _live(listener: SnapshotListener) -> None:
     with _keys() as keyboard, Live(console=console(), screen=True, auto_refresh=False) as live:
         due = 0.0
         while not _ended(keyboard):
             if time.monotonic() >= due:
                 due = time.monotonic() + REFRESH_S
-                live.update(_picture(watcher.glance(), live.console.width, live=True), refresh=True)
-            watcher.listen(due - time.monotonic(), keyboard)
+                live.update(_picture(listener.snapshot(), live.console.width, live=True), refresh=True)
+            listener.listen(due - time.monotonic(), keyboard)
 
 
-def _picture(glance: Glance, width: int, *, live: bool = False) -> Group:
+def _picture(snapshot: CarSnapshot, width: int, *, live: bool = False) -> Group:
     parts: list[RenderableType] = [
-        services_table(glance.services, width),
-        *(Text(line) for line in lines(glance)),
+        services_table(snapshot.services, width),
+        *(Text(line) for line in lines(snapshot)),
     ]
     if live:
-        head = Text.assemble((glance.car, "bold"), f"  {datetime.now():%H:%M:%S}  ", ("q ends", "dim"))
+        head = Text.assemble((snapshot.car, "bold"), f"  {datetime.now():%H:%M:%S}  ", ("q ends", "dim"))
         parts = [head, Text(), *parts]
     return Group(*parts)
 

@@ -169,7 +169,7 @@ def _train_eye(data: str, run: Path | None, minutes: float | None) -> None:
         exported = fit(prepare(data), folder, MINUTES if minutes is None else minutes)
     except DataError as error:
         raise Problem(str(error)) from None
-    print(f"{exported}: the eye. The same command with more --minutes goes on from {folder}.")
+    say(f"{exported}: the eye. The same command with more --minutes goes on from {folder}.")
 
 
 def _need_tensorflow() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 
 from services.config import Settings
+from tools.up.console_log import ConsoleLog
 from tools.up.embedded_broker import DEFAULT_PORT, LOOPBACK, BrokerCannotStart, EmbeddedBroker
-from tools.up.lines import Lines
 
 AGAIN_S = 1.0
 
@@ -14,30 +14,30 @@ AGAIN_S = 1.0
 class Broker:
     """An embedded broker that is started again, on the same ports, should it end."""
 
-    def __init__(self, broker: EmbeddedBroker, lines: Lines) -> None:
+    def __init__(self, broker: EmbeddedBroker, log: ConsoleLog) -> None:
         self._broker = broker
-        self._lines = lines
+        self._log = log
         self.port, self.port_5 = broker.port, broker.port_5
         self._retry_at = 0.0
 
     @classmethod
-    def start(cls, wanted_port: int | None, lines: Lines) -> Broker | None:
+    def start(cls, wanted_port: int | None, log: ConsoleLog) -> Broker | None:
         """Start it on `wanted_port`, else on 1883, else on a free port; None where it can't run at all.
 
         Raises BrokerCannotStart for a `wanted_port` that is taken.
         """
         if wanted_port is not None:
-            return cls(EmbeddedBroker(wanted_port).start(), lines)
+            return cls(EmbeddedBroker(wanted_port).start(), log)
         try:
-            return cls(EmbeddedBroker(DEFAULT_PORT).start(), lines)
+            return cls(EmbeddedBroker(DEFAULT_PORT).start(), log)
         except BrokerCannotStart:
             pass
         try:
-            broker = cls(EmbeddedBroker(0).start(), lines)
+            broker = cls(EmbeddedBroker(0).start(), log)
         except BrokerCannotStart as error:
-            lines.say(f"No MQTT: {error}", "yellow")
+            log.say(f"No MQTT: {error}", "yellow")
             return None
-        lines.say(
+        log.say(
             f"Port {DEFAULT_PORT} is taken, so the embedded broker is on {broker.port}; "
             f'to use the broker that is there, set mqtt.host = "{LOOPBACK}".',
             "yellow",
@@ -60,9 +60,9 @@ class Broker:
         self._broker.stop()
         try:
             self._broker = EmbeddedBroker(self.port, self.port_5).start()
-            self._lines.say("The embedded broker had ended and runs again.", "yellow")
+            self._log.say("The embedded broker had ended and runs again.", "yellow")
         except BrokerCannotStart as error:
-            self._lines.say(str(error), "yellow")
+            self._log.say(str(error), "yellow")
             self._retry_at = now + 10 * AGAIN_S
 
     def stop(self) -> None:

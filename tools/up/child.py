@@ -19,7 +19,7 @@ class Child:
         """Start it. Raises OSError where the system has no process left."""
         path = os.pathsep.join(filter(None, (str(_ROOT), environment.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tools.up.supervised", name, str(os.getpid())],
+            [sys.executable, "-P", "-m", "tools.up.service_process", name, str(os.getpid())],
             env={**environment, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

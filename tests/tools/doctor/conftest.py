@@ -9,27 +9,27 @@ from typing import Any
 import pytest
 
 from services.config import Settings
-from tools.doctor.car import Car
+from tools.doctor.context import CheckContext
 from tools.doctor.finding import Finding
 from tools.doctor.table import CHECKS
 from tools.observe.snapshot import ask
 
-MakeCar = Callable[..., Car]
+MakeCar = Callable[..., CheckContext]
 
 
 @pytest.fixture
 def make_car(runtime: Path) -> MakeCar:
     """A car that doesn't run; `root` stands for the machine's files, sections of the settings as keywords."""
 
-    def make(root: Path = Path("/"), **sections: dict[str, Any]) -> Car:
+    def make(root: Path = Path("/"), **sections: dict[str, Any]) -> CheckContext:
         paths = {"runtime": runtime / "run", "state": runtime / "state"}
         settings = Settings.model_validate({"paths": paths, "car": {"name": "testcar"}, **sections})
-        return Car(settings, ask(settings, 0.0), root=root)
+        return CheckContext(settings, ask(settings, 0.0), root=root)
 
     return make
 
 
-def found(check: str, car: Car) -> list[Finding]:
+def found(check: str, car: CheckContext) -> list[Finding]:
     """What that check finds."""
     return list(CHECKS[check].load()(car))
 

@@ -21,8 +21,8 @@ from tests.tools.publish.test_publication import SMALL, new_name, standing
 from tools.commands.forget import forget
 from tools.fleet import listing
 from tools.fleet.rollout_note import standing_release
-from tools.publish import command as publishing
 from tools.publish import mqtt_client as connection
+from tools.publish import publishing
 from tools.publish.mqtt_client import ConnectionLost, MqttClient
 from tools.publish.publication import Publication, look, withdraw
 from tools.publish.signing import next_release, reported_releases

@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 from tools.terminal import output
 from tools.terminal.output import console, print_document, print_json, print_table, say
 from tools.terminal.problems import Problem, guarded, stop, warn
-from tools.up.lines import Lines
+from tools.up.console_log import ConsoleLog
 
 HOSTILE = "a\x1b]0;owned\x07b\x1b[2Jc\rd\x9be\u202ef\u2028g\udce4h\x00i"
 """Escape sequences of both kinds, a carriage return, a turned direction, a lone surrogate."""
@@ -73,7 +73,7 @@ def _shows_it_live(text: str) -> None:
 
 
 def _is_a_line_of_up(text: str) -> None:
-    lines = Lines(quiet=False, verbose=True)
+    lines = ConsoleLog(quiet=False, verbose=True)
     lines.say(text)
     lines.state("capture", "degraded", text)
     lines.log("capture", text)
@@ -116,7 +116,7 @@ def _name(called: ast.expr) -> str:
 
 
 def _prints_around(source: str) -> list[int]:
-    """Lines that print without `tools/terminal/output.py`."""
+    """ConsoleLog that print without `tools/terminal/output.py`."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     return [call.lineno for call in calls if _name(call.func) in AROUND]
 

@@ -207,7 +207,7 @@ def test_a_service_that_hangs_is_replaced_and_one_that_keeps_crashing_is_given_u
 
         def crash_it_once_more() -> bool:
             nonlocal crashed
-            pids = [pid for pid, line in car.processes().items() if "tools.up.supervised bridge" in line]
+            pids = [pid for pid, line in car.processes().items() if "tools.up.service_process bridge" in line]
             for pid in pids:
                 if pid != crashed or crashed == before["bridge"]["pid"]:
                     os.kill(pid, signal.SIGSEGV)

@@ -21,8 +21,7 @@ from tests.models.making import rewritten
 from tests.services.bridge.kit import Mosquitto, free_port
 from tests.services.bridge.test_connection_problem import Authority
 from tests.tools.publish.test_publication import new_name, standing
-from tools.publish import command as publishing
-from tools.publish import publication
+from tools.publish import publication, publishing
 from tools.publish.broker import BrokerLogin, broker_of
 from tools.publish.mqtt_client import MqttClient
 from tools.terminal.problems import Problem

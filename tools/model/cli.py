@@ -233,7 +233,7 @@ def publish(
     """Offer a signed bundle to every car of a broker, and show what they answer."""
     from datetime import UTC
 
-    from tools.publish import command as publishing
+    from tools.publish import publishing
 
     if (bundle is None) == (withdraw is None):
         problems.stop("give a BUNDLE, or --withdraw NAME", exit_code=2)

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from services.config import Settings
 from services.config_file import ConfigError, load
-from tools.observe.snapshot import Glance, ask
+from tools.observe.snapshot import CarSnapshot, ask
 
 SERVICE_USER = "smartcar"
 """Whom the services belong to, and the group of those who may use them, on an installed car."""
 
 
 @dataclass(frozen=True)
-class Car:
+class CheckContext:
     """What every check is given. `root` is where /etc, /proc, /run and /sys are looked for."""
 
     settings: Settings
-    glance: Glance
+    snapshot: CarSnapshot
     problems: tuple[str, ...] = ()
     """What is wrong with the configuration; the built-in settings stand in for it then."""
     complaints: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Car:
     root: Path = field(default=Path("/"))
 
     @classmethod
-    def find(cls) -> Car:
+    def find(cls) -> CheckContext:
         """The car of this machine. Raises Problem where it can't even be asked."""
         problems: tuple[str, ...] = ()
         complaints: list[str] = []
@@ -42,7 +42,7 @@ class Car:
     @property
     def running(self) -> bool:
         """Whether any of its services runs."""
-        return bool(self.glance.running)
+        return bool(self.snapshot.running)
 
     @cached_property
     def installed(self) -> bool:
@@ -53,7 +53,7 @@ class Car:
     @cached_property
     def service_user(self) -> int:
         """The user id that the services have, or would have."""
-        for status in self.glance.running:
+        for status in self.snapshot.running:
             try:
                 return Path(f"/proc/{status.pid}").stat().st_uid
             except OSError:

@@ -20,7 +20,7 @@ _LOG_LINE = re.compile(
 _STATE = re.compile(r"(starting|ready|degraded|failed|off|stopped|crashed)(: |$)")
 
 
-class Lines:
+class ConsoleLog:
     """Prints to standard output; falls silent when that is gone, since the car goes on."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:

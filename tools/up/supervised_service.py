@@ -11,7 +11,7 @@ from services.__main__ import EXIT_CANNOT_START
 from services.supervision import FailureNote
 from tools.observe.snapshot import FIRST_BEAT_S
 from tools.up.child import Child
-from tools.up.lines import Lines, without_stamp
+from tools.up.console_log import ConsoleLog, without_stamp
 from tools.up.restarts import MAX_CRASHES, RestartPolicy
 
 SILENT_S = 10.0
@@ -19,10 +19,10 @@ SILENT_S = 10.0
 _INTERPRETER_NOISE = ("Traceback", "  File", "    ")
 
 
-class Watched:
+class SupervisedService:
     """A service and its process, if it has one now. Times are of time.monotonic()."""
 
-    def __init__(self, name: str, runtime: Path, start: Callable[[str], Child], lines: Lines) -> None:
+    def __init__(self, name: str, runtime: Path, start: Callable[[str], Child], log: ConsoleLog) -> None:
         self.name = name
         self.child: Child | None = None
         self.failed = ""
@@ -31,7 +31,7 @@ class Watched:
         """When it is to be started; None while it runs or is given up."""
         self._runtime = runtime
         self._start = start
-        self._lines = lines
+        self._log = log
         self._policy = RestartPolicy()
         self._started = 0.0
         self._heard = 0.0
@@ -64,7 +64,7 @@ class Watched:
         shown = (heartbeat.state, heartbeat.reason)
         if shown != self._shown and heartbeat.state not in ("starting", "stopped"):
             self._shown = shown
-            self._lines.state(self.name, *shown, when=heartbeat.wall_time)
+            self._log.state(self.name, *shown, when=heartbeat.wall_time)
 
     def hear(self) -> None:
         """Pass on what the process has written."""
@@ -73,7 +73,7 @@ class Watched:
         for line in self.child.lines():
             if line.strip() and not line.startswith(_INTERPRETER_NOISE):
                 self._last_words = without_stamp(line)
-            self._lines.log(self.name, line)
+            self._log.log(self.name, line)
 
     def check(self, now: float) -> None:
         """Kill the process if it hangs, and see to it if it has ended."""
@@ -82,9 +82,7 @@ class Watched:
         silent_s = now - self._heard
         if silent_s > (SILENT_S if self._up else FIRST_BEAT_S) and not self._hung:
             self._hung = True
-            self._lines.state(
-                self.name, "degraded", f"silent for {silent_s:.0f} s; it is killed and restarted"
-            )
+            self._log.state(self.name, "degraded", f"silent for {silent_s:.0f} s; it is killed and restarted")
             self.child.kill()
         if self.child.ended() is not None:
             self._bury(now)
@@ -125,11 +123,11 @@ class Watched:
             self._give_up(reason)
             return
         self.due = now + pause_s
-        self._lines.state(self.name, "degraded", f"{why}; it starts again in {pause_s:g} s")
+        self._log.state(self.name, "degraded", f"{why}; it starts again in {pause_s:g} s")
 
     def _give_up(self, reason: str) -> None:
         self.failed = reason
-        self._lines.state(self.name, "failed", reason)
+        self._log.state(self.name, "failed", reason)
 
 
 def _why(exit_code: int, hung: bool, last_words: str) -> str:

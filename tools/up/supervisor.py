@@ -19,9 +19,9 @@ from services.catalogue import SERVICES
 from services.config import Settings
 from tools.up.broker import Broker, subscribe_command
 from tools.up.child import Child
+from tools.up.console_log import ConsoleLog
 from tools.up.leftovers import LOCK, sweep
-from tools.up.lines import Lines
-from tools.up.watched import Watched
+from tools.up.supervised_service import SupervisedService
 
 STOP_S = 5.0
 HURRY_AFTER_S = 0.5
@@ -29,16 +29,16 @@ HURRY_AFTER_S = 0.5
 _LOOK_S = 1.0
 
 
-class Car:
+class Supervisor:
     """The services of this machine as child processes of this one, watched until a signal comes."""
 
     def __init__(
-        self, settings: Settings, environment: dict[str, str], broker: Broker | None, lines: Lines
+        self, settings: Settings, environment: dict[str, str], broker: Broker | None, log: ConsoleLog
     ) -> None:
         self._runtime = settings.paths.runtime
         self._environment = environment
         self._broker = broker
-        self._lines = lines
+        self._log = log
         self._signals: list[float] = []
         self._page = ""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -46,7 +46,7 @@ class Car:
         self._poller = zmq.Poller()
         for each in self._subscriber.sockets:
             self._poller.register(each, zmq.POLLIN)
-        self._services = [Watched(name, self._runtime, self._child, lines) for name in SERVICES]
+        self._services = [SupervisedService(name, self._runtime, self._child, log) for name in SERVICES]
         self._outputs: set[int] = set()
         self._woken, self._waker = socket.socketpair()
 
@@ -60,7 +60,7 @@ class Car:
             self._stop()
         if self._signals:
             return 0
-        self._lines.say("No service is left; `smartcar status` shows what each one said.", "bold red")
+        self._log.say("No service is left; `smartcar status` shows what each one said.", "bold red")
         return 1
 
     def _turn(self) -> None:
@@ -101,7 +101,7 @@ class Car:
             if row.name == "health" and message.source in services:
                 services[message.source].beat(message, now)
             elif row.name == "reading.event":
-                self._lines.event(message)
+                self._log.event(message)
 
     def _show_page(self) -> None:
         try:
@@ -110,7 +110,7 @@ class Car:
             return
         if page and page != self._page:
             self._page = page
-            self._lines.say(f"Page        {page}", "bold")
+            self._log.say(f"Page        {page}", "bold")
 
     def _child(self, name: str) -> Child:
         return Child(name, self._environment)
@@ -133,7 +133,7 @@ class Car:
     def _stop(self) -> None:
         """Ask all to stop, wait for them, kill the rest."""
         if any(each.child is not None for each in self._services):
-            self._lines.say("Stopping …", "dim")
+            self._log.say("Stopping …", "dim")
         for each in self._services:
             if each.child is not None:
                 each.child.terminate()
@@ -144,7 +144,7 @@ class Car:
                 patient = False
                 for each in self._services:
                     if each.child is not None:
-                        self._lines.say(f"{each.name} did not stop and is killed", "yellow")
+                        self._log.say(f"{each.name} did not stop and is killed", "yellow")
                         each.child.kill()
             self._listen(0.05)
             for each in self._services:
@@ -169,20 +169,20 @@ def run(
     _override("SMARTCAR_CAPTURE__SOURCE", source)
     _override("SMARTCAR_OVERLAY__PORT", port)
     settings = load()
-    lines = Lines(quiet=quiet, verbose=verbose)
+    log = ConsoleLog(quiet=quiet, verbose=verbose)
     runtime = settings.paths.runtime
     lock = _own(runtime)
     try:
         sweep(runtime)
         environment = dict(os.environ)
-        lines.say(f"Car         {settings.car.name}, looking at {settings.capture.source}", "bold")
+        log.say(f"Car         {settings.car.name}, looking at {settings.capture.source}", "bold")
         if port is None and "port" not in settings.overlay.model_fields_set and _taken(settings):
-            lines.say(f"Port {settings.overlay.port} is taken: the page gets another one.", "yellow")
+            log.say(f"Port {settings.overlay.port} is taken: the page gets another one.", "yellow")
             environment["SMARTCAR_OVERLAY__PORT"] = "0"
-        broker = _broker(settings, broker_port, environment, lines)
+        broker = _broker(settings, broker_port, environment, log)
         try:
-            lines.say(f"Events      {subscribe_command(settings, broker)}", "bold")
-            exit_code = Car(settings, environment, broker, lines).run()
+            log.say(f"Events      {subscribe_command(settings, broker)}", "bold")
+            exit_code = Supervisor(settings, environment, broker, log).run()
         finally:
             if broker is not None:
                 broker.stop()
@@ -222,7 +222,7 @@ def _taken(settings: Settings) -> bool:
 
 
 def _broker(
-    settings: Settings, wanted_port: int | None, environment: dict[str, str], lines: Lines
+    settings: Settings, wanted_port: int | None, environment: dict[str, str], log: ConsoleLog
 ) -> Broker | None:
     """The embedded broker, started, if there is to be one; the services are told about it."""
     if settings.mqtt.host:
@@ -232,7 +232,7 @@ def _broker(
                 f"leave one of them out"
             )
         return None
-    broker = Broker.start(wanted_port, lines)
+    broker = Broker.start(wanted_port, log)
     if broker is not None:
         environment.update(broker.environment())
     return broker

@@ -1,4 +1,4 @@
-"""`python -m tools.up.supervised NAME PARENT` runs a service that ends with process PARENT."""
+"""`python -m tools.up.service_process NAME PARENT` runs a service that ends with process PARENT."""
 
 from __future__ import annotations
 
