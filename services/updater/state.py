@@ -12,14 +12,14 @@ import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from messages import durable
 from messages.disk import is_full, make_private, why_not
-from messages.models import ENDED, PERCENT, ModelProgress, ModelState, Origin, Step
-from messages.offers import StandingOffer
+from messages.models import ENDED, PERCENT, ModelProgress, ModelState, Origin, Share, Step
+from messages.offers import MAX_CHUNK_BYTES, Digest, StandingOffer
 from messages.text import printable
 from messages.vision import ModelInfo
 from models.bundle.manifest import Manifest
@@ -60,7 +60,7 @@ class Change(Record):
     """SHA-256 of the file, once it was looked at."""
     digest: str = ""
     """The model's, once it is in the store."""
-    step: Step = "received"
+    step: Literal["received", "checked", "tested", "waiting", "trial"] = "received"
     attempt: int = 1
     on_trial: bool = True
     """A rollback needs none: the model was active before."""
@@ -73,6 +73,13 @@ class Change(Record):
     """Somebody asked for just this one: a pin, or an earlier refusal, doesn't keep it out."""
     outcome: Outcome | None = None
     """Decided, and perhaps not told yet."""
+
+    @field_validator("path")
+    @classmethod
+    def _names_a_file(cls, path: str) -> str:
+        if "\0" in unescaped(path):
+            raise ValueError("no path has a null byte in it")
+        return path
 
     @property
     def location(self) -> Path:
@@ -88,11 +95,11 @@ class Fetch(Record):
     origin: Origin
     name: str = ""
     """Of the offer."""
-    digest: str
+    digest: Digest
     """An offer's; the SHA-256 of a zip."""
-    size: int
+    size: Annotated[int, Field(ge=1)]
     """Bytes in all."""
-    chunk_bytes: int = 0
+    chunk_bytes: Annotated[int, Field(ge=0, le=MAX_CHUNK_BYTES)] = 0
     """0: it doesn't come in chunks."""
     url: str = ""
     asked: bool = False
@@ -133,8 +140,8 @@ class PastRefusal(Record):
 class Score(Record):
     """How a model did on the car's golden digits."""
 
-    accuracy: float
-    latency_ms: float
+    accuracy: Share
+    latency_ms: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 class FileStamp(Record):
@@ -234,7 +241,7 @@ class StateFile:
                 raise ValueError("it is no JSON object")
         except FileNotFoundError:
             return UpdaterState()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self.damaged = self._path.with_suffix(".damaged")
             self._path.replace(self.damaged)
             log.error("%s was damaged and is begun anew: %s", self._path, error)
