@@ -314,6 +314,7 @@ class ModelStatus:
             change=change.id if change is not None else "",
             step=change.step if change is not None else None,
             models=len(self._store.digests),
+            releases=self._state.now.releases,
             follows=follows,
             offers=offers,
         )

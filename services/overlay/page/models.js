@@ -48,12 +48,13 @@ class ModelRow {
     this.root.dataset.state = this.pill.dataset.state = row.state === "active" ? "ready" : state === "on trial" ? "starting" : "off";
     setText(this.origin, [ORIGINS[row.origin] ?? row.origin, row.file, row.signed ? "signed" : ""].filter(Boolean).join(" · "));
     const speed = row.latency_ms === null ? "–" : row.latency_ms < 0.1 ? "under 0.1 ms" : milliseconds(row.latency_ms);
-    setText(this.facts, `${share(row.accuracy)} of the golden digits · five in ${speed} · ${row.model.digest.slice(0, 12)}`);
+    setText(this.facts, row.problem || `${share(row.accuracy)} of the golden digits · five in ${speed} · ${row.model.digest.slice(0, 12)}`);
     this.use.setAttribute("aria-label", `Read with ${title(row.model)}`);
     this.compare.setAttribute("aria-label", `Have ${title(row.model)} read the pad beside the active model`);
     this.remove.setAttribute("aria-label", `Remove ${title(row.model)}`);
-    setHidden(this.use, row.state === "active");
-    setHidden(this.compare, row.state === "active");
+    const isReady = !["active", "damaged", "unreadable"].includes(row.state);
+    setHidden(this.use, !isReady);
+    setHidden(this.compare, !isReady);
     setHidden(this.remove, row.state !== "kept");
     this.use.disabled = this.remove.disabled = busy;
   }

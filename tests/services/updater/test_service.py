@@ -128,6 +128,7 @@ def test_only_a_bundle_signed_by_a_trusted_key_is_installed(car: Car) -> None:
     }
     assert car.end(change="mine").step == "active"
     car.reads_with(good.digest)
+    assert car.state.releases["good"] == 7, "publishers count on from it"
     before = len(car.steps(change="mine"))
     assert car.ask(command).status == "ok", "asked twice, done once"
     assert refusal(pack(car.bundle("good", car.key, release=6, version="0.0.1"))) == "older"
