@@ -46,7 +46,7 @@ test-train: ## run the tests that need TensorFlow, in .venv-train (about 2 GB)
 
 test-eye: ## run the tests that need PyTorch, in .venv-eye (about 2 GB)
 	@sh tools/setup.sh eye
-	@.venv-eye/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard tests/tools/test_train_eye*.py))
+	@.venv-eye/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard tests/tools/train/test_eye*.py))
 
 lint: ## check style and types
 	@sh tools/setup.sh test
