@@ -21,14 +21,14 @@ from tools.train.eye.lettering import Lettering
 from tools.train.eye.losses import batch_of, losses, relit
 from tools.train.eye.network import Eye, multiply_adds
 from tools.train.eye.pool import LARGE_SIDE, SIDE, Pool
-from tools.train.eye.scenes import SceneMaker
+from tools.train.eye.scenes import NOTHING, SceneMaker
 from tools.train.eye.validation import Found, held_out, validate
 
 MINUTES = 240.0
 """How long a run trains unless told otherwise."""
 CHECKPOINT, EXPORTED = "checkpoint.pt", "eye.tflite"
 _BATCH = 6
-_LARGE_BATCH = max(1, round(_BATCH * (SIDE / LARGE_SIDE) ** 2))
+_LARGE_BATCH = 2
 _HIGHEST_RATE, _LOWEST_RATE = 3e-3, 3e-5
 _WARM_UP = 300
 """Steps until the rate is at its highest."""
@@ -63,6 +63,7 @@ def fit(data: Path, run: Path, minutes: float, say: Callable[[str], None] = prin
     grounds, lettering = Grounds(), Lettering()
     judged = SceneMaker(Ink(data, "validation"), grounds, lettering, _VALIDATION_SEED)
     scenes = held_out(judged, SIDE, _HELD_OUT_EACH)
+    scenes |= held_out(judged, LARGE_SIDE, _HELD_OUT_EACH, (NOTHING, "alone", "row"))
     seed = 1 + trainer.at.restarts
     pool = Pool(SceneMaker(Ink(data), grounds, lettering, seed), seed)
     try:
@@ -118,6 +119,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.at.step + 1) / _WARM_UP)
         batch = batch_of(pool.batch(self._rng, _BATCH, _LARGE_BATCH))
+        self.network.train(len(batch[0]) > _LARGE_BATCH)  # two scenes are too few to take norms from
         parts = losses(self.network(relit(batch[0], self._generator)), batch)
         self._optimizer.zero_grad(set_to_none=True)
         parts.sum().backward()
@@ -163,8 +165,8 @@ class Trainer:
 
 def _report(found: dict[str, Found]) -> str:
     """One line a kind of scene."""
-    rows = [f"{'':10} digits   found invented   voted overlap"]
+    rows = [f"{'':12} digits   found invented   voted overlap"]
     for kind, f in found.items():
         share = f.found / f.digits if f.digits else 1.0
-        rows.append(f"{kind:10} {f.digits:6} {share:7.1%} {f.invented:8} {f.voted:7.1%} {f.overlap:7.3f}")
+        rows.append(f"{kind:12} {f.digits:6} {share:7.1%} {f.invented:8} {f.voted:7.1%} {f.overlap:7.3f}")
     return "\n".join(rows)

@@ -13,12 +13,14 @@ from tools.train.eye.pens import Style
 
 SMALLEST = 11.0
 """Height of the smallest digit, in pixels."""
+LARGEST = 400.0
+"""Height of the largest digit in a picture that it does not fill."""
 _NOWHERE = 10**6
 
 
 def alone(rng: Random, canvas: Canvas, ink: Ink) -> None:
     """One digit of any size, anywhere, in every other scene a large one."""
-    largest = 0.9 * canvas.side
+    largest = min(0.9 * canvas.side, LARGEST)
     height = rng.uniform(60, largest) if rng.random() < 0.5 else log_uniform(rng, SMALLEST, largest)
     _place(rng, canvas, ink.digit(rng, height, Style.drawn(rng)))
 

@@ -11,12 +11,16 @@ import numpy as np
 from tools.train.eye.canvas import Array, Random
 from tools.train.eye.scenes import SceneMaker
 
-SIDE, LARGE_SIDE = 288, 448
-"""Pixels a side of most scenes, and of some for the largest digits."""
-_LARGE_SHARE = 0.1
-_LARGE_KINDS = ("nothing", "nothing", "alone", "alone", "filling", "filling", "cell", "row", "touching")
-"""What large scenes show: mostly what has large digits."""
-_SIZE, _LARGE_SIZE = 2400, 240
+SIDE, LARGE_SIDE = 288, 576
+"""Pixels a side of small scenes, and of large ones, whose middle no edge is near enough to be felt.
+
+Without the large ones, centres appear in the empty middle of a frame.
+"""
+_LARGE_SHARE = 0.45
+"""Of batches."""
+_LARGE_DRAWN = 0.2
+"""Of the scenes drawn."""
+_SIZE, _LARGE_SIZE = 1800, 500
 """How many scenes are kept."""
 _REUSE, _MOST_REUSE = 3.0, 6.0
 """How often a scene is shown on average: where drawing keeps up, and at most."""
@@ -49,7 +53,7 @@ class Pool:
             self._take(rng, wait=True)
         while self.drawn < max(self._shown / _REUSE, _SIZE) and self._take(rng, wait=False):
             pass
-        is_large = rng.random() < _LARGE_SHARE * small / large
+        is_large = rng.random() < _LARGE_SHARE
         scenes, count = (self._scenes[LARGE_SIDE], large) if is_large else (self._scenes[SIDE], small)
         self._shown += count
         return [scenes[int(number)] for number in rng.integers(0, len(scenes), count)]
@@ -81,9 +85,8 @@ def _draw(maker: SceneMaker, seed: int, scenes: Any) -> None:
     choose = np.random.default_rng(seed)
     parent = multiprocessing.parent_process()
     while True:
-        large = choose.random() < _LARGE_SHARE
-        kind = str(choose.choice(_LARGE_KINDS)) if large else None
-        scene = maker.scene(LARGE_SIDE if large else SIDE, kind).learned()
+        large = choose.random() < _LARGE_DRAWN
+        scene = maker.scene(LARGE_SIDE if large else SIDE, large=large).learned()
         while True:  # the learner may have been killed: nothing takes the scene then
             try:
                 scenes.put(scene, timeout=1)

@@ -21,6 +21,8 @@ NOTHING = "nothing"
 """The kind of scene without digits."""
 KINDS = (NOTHING, *(layout.__name__ for layout in LAYOUTS))
 _SHARE_OF_NOTHING = 0.36
+_LARGE_KINDS = (*[NOTHING] * 5, "alone", "alone", "alone", "row", "row", "rows", "tiny", "touching", "grid")
+"""Kinds of large scenes, as often as they stand here: those that don't grow with the scene."""
 _SHARE_CLEAN = 0.15
 """Scenes on plain white paper with nothing else."""
 
@@ -35,10 +37,11 @@ class SceneMaker:
         weights = np.array([_SHARE_OF_NOTHING, *((1 - _SHARE_OF_NOTHING) * np.array(list(LAYOUTS.values())))])
         self._shares = weights / weights.sum()
 
-    def scene(self, side: int, kind: str | None = None) -> Scene:
-        """One scene of that many pixels a side, of one of KINDS or any."""
+    def scene(self, side: int, kind: str | None = None, *, large: bool = False) -> Scene:
+        """One scene (side, side) of one of KINDS; without it any, or any of those for `large` scenes."""
         rng, canvas = self._rng, Canvas(side)
-        kind = kind or str(rng.choice(KINDS, p=self._shares))
+        if kind is None:
+            kind = str(rng.choice(_LARGE_KINDS) if large else rng.choice(KINDS, p=self._shares))
         layout = next((layout for layout in LAYOUTS if layout.__name__ == kind), None)
         clean = layout is not None and rng.random() < _SHARE_CLEAN
         if layout is not None:

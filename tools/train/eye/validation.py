@@ -37,9 +37,9 @@ class Found:
     """Intersection over union of ink."""
 
 
-def held_out(maker: SceneMaker, side: int, each: int) -> dict[str, list[Scene]]:
-    """So many scenes of each kind."""
-    return {kind: [maker.scene(side, kind) for _ in range(each)] for kind in KINDS}
+def held_out(maker: SceneMaker, side: int, each: int, kinds: Sequence[str] = KINDS) -> dict[str, list[Scene]]:
+    """So many scenes of each kind, by kind and side."""
+    return {f"{kind} {side}": [maker.scene(side, kind) for _ in range(each)] for kind in kinds}
 
 
 def validate(network: Eye, scenes: dict[str, list[Scene]]) -> dict[str, Found]:
