@@ -11,7 +11,7 @@ REMEMBERED_S = 120.0
 
 
 class DuplicateNameDetector:
-    """Looks at each status on the car's topic. `own` is the ULID of this bridge process.
+    """Looks at what stands as the car's status. `own` is the ULID of this bridge process.
 
     Of two bridges, the one that was started first keeps the connection: both follow the same rule, so they
     don't throw each other out for ever.
@@ -28,18 +28,18 @@ class DuplicateNameDetector:
         """Whether another bridge was noticed lately."""
         return self._clock() < self._until
 
-    def must_yield(self, status: CarStatus, *, retained: bool) -> bool:
-        """Whether to give way to the bridge that published this.
+    def must_yield(self, status: CarStatus) -> bool:
+        """Whether to give way to the bridge whose status is retained when a session of ours begins.
 
-        What stands retained, and a last will, may be left from a process that is no more: neither proves
-        anything until a session newer than the last seen appears. A bridge that said `stopped` is gone.
+        It may be left from a process that is no more, so it proves nothing until a session newer than the
+        last seen appears. A bridge that said `stopped` is gone. What comes while we are connected is from no
+        bridge of our name: the broker would have closed our session for it.
         """
         if status.bridge in ("", self._own):
             return False
-        is_live = not retained and status.state != "lost"
         is_newer = "" < self._seen < status.session
         self._seen = status.session
-        if status.state == "stopped" or not (is_live or is_newer):
+        if status.state == "stopped" or not is_newer:
             return False
         self._until = self._clock() + REMEMBERED_S
         return status.bridge < self._own

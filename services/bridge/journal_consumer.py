@@ -24,9 +24,12 @@ log = logging.getLogger(__name__)
 class InFlightMessage:
     """An entry handed over to the session, until the broker has answered."""
 
+    consumer: JournalConsumer
     entry: Entry
     is_repeated: bool
     """It had been sent before in this process."""
+    topic: str = ""
+    sent_at: float = 0.0
     done: bool = False
 
 
@@ -99,7 +102,7 @@ class JournalConsumer:
 
     def take(self, entry: Entry) -> InFlightMessage:
         """Put the entry in flight."""
-        message = InFlightMessage(entry, is_repeated=0 < entry.number <= self._ever_sent)
+        message = InFlightMessage(self, entry, is_repeated=0 < entry.number <= self._ever_sent)
         self._in_flight.append(message)
         if entry.number < 0:
             self._unjournalled.take(entry.number)

@@ -28,16 +28,6 @@ SUSPECT_BYTES = 8 << 10
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Sent:
-    """What waits for the broker's acknowledgement, since `at`."""
-
-    consumer: JournalConsumer
-    message: InFlightMessage
-    topic: str
-    at: float
-
-
 @dataclass
 class _Suspect:
     """The entry at which the connection broke, again and again."""
@@ -72,12 +62,11 @@ class Outbox:
         self._clock = clock
         self._limits: Limits | None = None
         self._broken = False
-        self._in_flight: dict[int, _Sent] = {}
+        self._in_flight: dict[int, InFlightMessage] = {}
         self._careful = False
         """Send one at a time: something was wrong, and it must show with which."""
         self._acknowledged_any = False
         self._hold_until = 0.0
-        self._last_sent = 0.0
         self._suspect = _Suspect()
         self._skip: tuple[str, int] = ("", 0)
 
@@ -129,20 +118,20 @@ class Outbox:
 
     def acknowledged(self, handle: int, code: int) -> None:
         """The broker has answered a message; others' answers are passed over."""
-        sent = self._in_flight.pop(handle, None)
-        if sent is None:
+        message = self._in_flight.pop(handle, None)
+        if message is None:
             return
         if not reason_codes.is_refusal(code):
             self._acknowledged_any = True
             self._careful = False
             self.problem = ""
             self._metrics.count("delivered")
-            self._metrics.observe("acknowledged", (self._clock() - sent.at) * 1000)
-            sent.consumer.settle(sent.message)
+            self._metrics.observe("acknowledged", (self._clock() - message.sent_at) * 1000)
+            message.consumer.settle(message)
         elif code in reason_codes.UNSENDABLE:
-            self._give_up(sent.consumer, sent.message, f"the broker refuses it (reason {code})")
+            self._give_up(message, f"the broker refuses it (reason {code})")
         else:
-            self._hold(sent.topic, code)
+            self._hold(message.topic, code)
 
     def backlog(self) -> int:
         """Entries in all journals that the broker has not acknowledged."""
@@ -157,7 +146,7 @@ class Outbox:
         for entry in consumer.read(room):
             row = TOPICS.get(entry.topic)
             if row is None or row.mirror is None:
-                self._give_up(consumer, consumer.take(entry), f"nobody knows the topic {entry.topic!r}")
+                self._give_up(consumer.take(entry), f"nobody knows the topic {entry.topic!r}")
                 continue
             if consumer.has_gone(entry):
                 consumer.settle(consumer.take(entry))
@@ -165,15 +154,14 @@ class Outbox:
             topic = self._prefix + row.mirror.topic
             unfit = self._unfit(consumer, entry, topic)
             if unfit:
-                self._give_up(consumer, consumer.take(entry), unfit)
+                self._give_up(consumer.take(entry), unfit)
                 continue
             handle = self._publish(topic, entry.payload, row.mirror.qos)
             if handle is None:
                 self._broken = True  # its end will be told soon
                 return False
-            message = consumer.take(entry)
-            self._last_sent = self._clock()
-            self._in_flight[handle] = _Sent(consumer, message, topic, self._last_sent)
+            message = self._in_flight[handle] = consumer.take(entry)
+            message.topic, message.sent_at = topic, self._clock()
             if message.is_repeated:
                 self._metrics.count("resent")
         return not consumer.exhausted
@@ -188,10 +176,10 @@ class Outbox:
             return f"the broker closes the connection over its {size} bytes"
         return ""
 
-    def _give_up(self, consumer: JournalConsumer, message: InFlightMessage, why: str) -> None:
-        log.warning("event %d of %s is skipped: %s", message.entry.number, consumer.service, why)
+    def _give_up(self, message: InFlightMessage, why: str) -> None:
+        log.warning("event %d of %s is skipped: %s", message.entry.number, message.consumer.service, why)
         self._metrics.count("skipped")
-        consumer.settle(message)
+        message.consumer.settle(message)
 
     def _hold(self, topic: str, code: int) -> None:
         self.problem = (
@@ -210,10 +198,10 @@ class Outbox:
 
     def _suspect_head(self, why: ConnectionProblem) -> None:
         """The session broke while one entry alone was in flight: perhaps over that entry."""
-        (sent,) = self._in_flight.values()
-        service, entry = sent.consumer.service, sent.message.entry
+        (message,) = self._in_flight.values()
+        service, entry = message.consumer.service, message.entry
         if why.disconnect_code != reason_codes.PACKET_TOO_LARGE:
-            if self._clock() - self._last_sent > SUSPECT_S:
+            if self._clock() - message.sent_at > SUSPECT_S:
                 return
             if (self._suspect.service, self._suspect.number) != (service, entry.number):
                 self._suspect = _Suspect(service, entry.number)
@@ -222,7 +210,7 @@ class Outbox:
                 return
             if len(entry.payload) < SUSPECT_BYTES:
                 self.problem = (
-                    f"the broker closes the connection whenever an event is published on {sent.topic}; "
+                    f"the broker closes the connection whenever an event is published on {message.topic}; "
                     f"let this car's user publish there (the broker's ACL); they wait in the journal"
                 )
                 return

@@ -186,7 +186,7 @@ class BridgeService(Service):
             return
         if not message.retain:
             self._parts.publisher.contradicted(documents.STATUS)
-        if self._parts.duplicates.must_yield(status, retained=message.retain):
+        elif self._parts.duplicates.must_yield(status):
             self._parts.session.give_way(self._name_in_use())
 
     def _name_in_use(self) -> ConnectionProblem:

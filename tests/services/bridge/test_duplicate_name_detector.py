@@ -27,41 +27,35 @@ def status(state: CarState, session: str, bridge: str = OLDER) -> CarStatus:
 @pytest.mark.parametrize("state", ["starting", "ready", "degraded", "stopped", "lost"])
 def test_what_stands_there_from_before_is_nobody(detector: DuplicateNameDetector, state: CarState) -> None:
     for _ in range(3):  # it stands there in the next session, too
-        assert not detector.must_yield(status(state, "s1"), retained=True)
+        assert not detector.must_yield(status(state, "s1"))
     assert not detector.present
 
 
-def test_the_will_of_a_process_that_is_no_more_is_nobody(detector: DuplicateNameDetector) -> None:
-    assert not detector.must_yield(status("ready", "s2"), retained=True)
-    assert not detector.must_yield(status("lost", "s2"), retained=False)
-    assert not detector.must_yield(status("lost", "s1"), retained=False), "of its session before, and late"
+def test_an_earlier_session_that_appears_late_is_nobody(detector: DuplicateNameDetector) -> None:
+    assert not detector.must_yield(status("ready", "s2"))
+    assert not detector.must_yield(status("lost", "s1"))
     assert not detector.present
 
 
-def test_another_that_speaks_now_is_somebody_and_the_later_yields(
-    detector: DuplicateNameDetector, now: list[float]
+@pytest.mark.parametrize("state", ["starting", "ready", "lost"])
+def test_a_session_newer_than_the_one_seen_is_somebody_and_the_later_yields(
+    detector: DuplicateNameDetector, now: list[float], state: CarState
 ) -> None:
-    assert detector.must_yield(status("ready", "s1"), retained=False)
-    assert not detector.must_yield(status("ready", "s2", YOUNGER), retained=False)
+    assert not detector.must_yield(status("lost", "s1"))
+    assert detector.must_yield(status(state, "s2"))
+    assert not detector.must_yield(status(state, "s3", YOUNGER))
     assert detector.present
     now[0] += REMEMBERED_S
     assert not detector.present
 
 
-@pytest.mark.parametrize("state", ["ready", "lost"])
-def test_a_session_newer_than_the_one_seen_is_somebody(
-    detector: DuplicateNameDetector, state: CarState
-) -> None:
-    assert not detector.must_yield(status("lost", "s1"), retained=True)
-    assert detector.must_yield(status(state, "s2"), retained=True)
-
-
 def test_another_that_has_stopped_is_nobody(detector: DuplicateNameDetector) -> None:
-    assert not detector.must_yield(status("ready", "s1"), retained=True)
-    assert not detector.must_yield(status("stopped", "s2"), retained=False)
+    assert not detector.must_yield(status("ready", "s1"))
+    assert not detector.must_yield(status("stopped", "s2"))
     assert not detector.present
 
 
 def test_one_s_own_status_and_one_of_no_bridge_are_nobody(detector: DuplicateNameDetector) -> None:
-    assert not detector.must_yield(status("ready", "s1", OWN), retained=False)
-    assert not detector.must_yield(status("ready", "s2", ""), retained=False)
+    for session, bridge in (("s1", OWN), ("s2", ""), ("s3", OWN), ("s4", "")):
+        assert not detector.must_yield(status("ready", session, bridge))
+    assert not detector.present

@@ -128,6 +128,18 @@ def test_a_status_that_an_earlier_process_left_is_nobody(make_bridge: MakeBridge
         assert not any("another client" in reason for reason in bridge.said)
 
 
+def test_whoever_writes_on_a_car_s_status_does_not_make_it_give_way(
+    broker: FakeBroker, make_bridge: MakeBridge, capture: Capture
+) -> None:
+    bridge = make_bridge(port=broker.port)
+    bridge.wait("ready")
+    for number in range(5):
+        false = {"state": "ready", "session": f"7{number}" + "Z" * 24, "bridge": "0"}
+        broker.deliver(f"{PREFIX}status", json.dumps(false).encode())
+    still_takes_commands(broker)
+    assert not any("another client" in reason for reason in bridge.said)
+
+
 # a connection and a session in this process
 
 
