@@ -94,6 +94,14 @@ else
         *) need "$(basename "$python")-venv" "$python" -c 'import ensurepip, venv' ;;
     esac
 fi
+case $python in
+    "" | /usr/bin/python3) need python3-systemd /usr/bin/python3 -c 'import systemd.daemon, systemd.journal' ;;
+    *) # Debian's is for its own Python alone: for another one it is built, once
+        need libsystemd-dev pkg-config --exists libsystemd
+        need pkg-config command -v pkg-config
+        need gcc command -v gcc
+        ;;
+esac
 need ca-certificates test -s $certificates
 need libgl1 has_library libGL.so.1 # OpenCV
 need libglib2.0-0 has_library libgthread-2.0.so.0
@@ -149,13 +157,19 @@ if [ ! -e "$new/.complete" ]; then
     unset PIP_TARGET PIP_PREFIX PYTHONPATH PYTHONHOME
     export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
     pip() { "$new/bin/python" -m pip "$@" </dev/null; }
+    bring_systemd_python() { # Debian's, which its updates keep up to date; another Python gets its own, built here
+        [ "$python" = /usr/bin/python3 ] || { pip install -q systemd-python; return; }
+        bindings=$("$python" -c 'import os, systemd; print(os.path.dirname(systemd.__file__))') \
+            && ln -s "$bindings" "$("$new/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
+    }
     hint='Is the network there?'
     set -- # where pip takes packages from: words of their own, since a folder's name may hold blanks
     [ -z "$wheels" ] || { set -- --no-index --find-links "$wheels"; hint="Does $wheels hold them all (make wheels)?"; }
     {
         pip install -q "$@" -c requirements.lock 'setuptools>=77' \
             && pip wheel -q --no-index --no-deps --no-build-isolation -w "$sources" "$sources" \
-            && pip install -q "$@" -c requirements.lock --prefer-binary "$sources"/smartcar-*.whl
+            && pip install -q "$@" -c requirements.lock --prefer-binary "$sources"/smartcar-*.whl \
+            && bring_systemd_python
     } || stop "the Python packages can't be installed; see the lines above. Is the disk full? $hint"
     sync -f "$new" 2>/dev/null || sync
     : >"$new/.complete"

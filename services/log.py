@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import queue
 import sys
 import time
-from typing import Any
+from logging.handlers import QueueHandler, QueueListener
+from typing import Any, TextIO
 
 from messages.text import printable
-from services import journald
 
 BURST = 10
 PERIOD_S = 10.0
 LONGEST_LINE = 10_000
+MOST_WAITING = 1000
+"""Records that wait for a journal which hangs; more are dropped."""
 
 
 class RateLimit(logging.Filter):
@@ -51,16 +56,61 @@ class PrintableFormatter(logging.Formatter):
 
 def fields(**values: object) -> dict[str, Any]:
     """What a record is about, as its `extra`: `model="digits 1.0"` is the journal's field SMARTCAR_MODEL."""
-    return {journald.FIELDS: {f"SMARTCAR_{name.upper()}": str(value) for name, value in values.items()}}
+    return {f"SMARTCAR_{name.upper()}": str(value) for name, value in values.items()}
 
 
 def set_up(service: str, level: str) -> None:
     """Send the log of this process where its standard error goes: entries to a journal, else lines."""
-    under_journal = journald.is_ours()
-    stamp = "" if under_journal else "%(asctime)s "
-    handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PrintableFormatter(f"{stamp}{service}: %(levelname)s %(message)s", "%H:%M:%S"))
-    if under_journal:
-        handler = journald.JournalHandler(service, handler, journald.SOCKET)
+    handler = _journal(service) if _is_journals(sys.stderr) else None
+    if handler is None:
+        handler = logging.StreamHandler(sys.stderr)
+        line = f"%(asctime)s {service}: %(levelname)s %(message)s"
+        handler.setFormatter(PrintableFormatter(line, "%H:%M:%S"))
     handler.addFilter(RateLimit())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def _journal(service: str) -> logging.Handler | None:
+    """Entries of systemd's journal, from a thread of their own: one that hangs holds up no service.
+
+    None where Python has no systemd: only an installed car needs it.
+    """
+    try:
+        from systemd.journal import JournalHandler
+    except ImportError:
+        return None
+    journal = JournalHandler(SYSLOG_IDENTIFIER=f"smartcar-{service}", SMARTCAR_SERVICE=service)
+    journal.setFormatter(PrintableFormatter("%(message)s"))
+    waiting: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
+    listener = QueueListener(waiting, journal)
+    listener.start()
+    atexit.register(_stop, listener)
+    return DroppingQueueHandler(waiting)
+
+
+def _stop(listener: QueueListener) -> None:
+    """Wait until the journal has what was said last."""
+    try:
+        listener.stop()
+    except queue.Full:
+        pass  # it hangs, and what waits is lost
+
+
+class DroppingQueueHandler(QueueHandler):
+    """Hands records to another thread as they are, and drops them where it is far behind."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record  # a copy for another process would have lost traceback and fields
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], queue.Full):
+            super().handleError(record)
+
+
+def _is_journals(stream: TextIO) -> bool:
+    """Whether the stream goes to the journal: systemd says which one that is (systemd.exec(5))."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,18 +15,11 @@ from messages.errors import CannotStart
 
 
 def notify(message: str) -> None:
-    """Tell systemd (sd_notify(3)); nothing happens where there is none."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        try:
-            sender.connect(address)
-            sender.send(message.encode())
-        except OSError:
-            pass  # systemd is restarting; the watchdog decides
+    """Tell systemd (sd_notify(3)); nothing happens where it did not start this process."""
+    if "NOTIFY_SOCKET" in os.environ:
+        from systemd.daemon import notify as sd_notify
+
+        sd_notify(message)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def test_what_a_helper_needs_counts_as_the_services_own() -> None:
         share = ProcessorShare()
         helper.stdout.readline()
         assert memory_mb((helper.pid,)) > memory_mb() + 60
-        assert share.take((helper.pid,)) > 10
+        assert share.take((helper.pid,)) > 1  # of a processor that may be very busy
         helper.kill()
 
 
@@ -150,6 +150,7 @@ def test_commands_are_answered_by_the_running_service(context: Context, runtime:
 def test_systemd_is_told_when_the_service_is_ready_alive_and_stopping(
     context: Context, runtime: Path
 ) -> None:
+    pytest.importorskip("systemd.daemon", reason="this Python has no systemd-python")
     address = runtime / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(address))

@@ -29,7 +29,7 @@ DEBIAN = os.environ.get("DEBIAN") or "bookworm"
 DEBIAN_PYTHON = {"bookworm": "3.11", "trixie": "3.13"}[DEBIAN]
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "libgl1", "libglib2.0-0", "ca-certificates",
-    "mosquitto", "iproute2", "procps",
+    "mosquitto", "iproute2", "procps", "python3-systemd",
 )  # fmt: skip
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
 _CGROUPS = Path("/sys/fs/cgroup")
