@@ -42,12 +42,18 @@ def write_file(path: Path, content: bytes, mode: int = 0o444) -> None:
             os.fsync(descriptor)
 
 
-def replace_file(path: Path, content: bytes, mode: int = 0o640) -> None:
-    """Write a small file anew: after a power cut it holds the old content or the new. Raises OSError."""
+def replace_file(path: Path, content: bytes, mode: int = 0o640, owner: tuple[int, int] | None = None) -> None:
+    """Write a small file anew: after a power cut it holds the old content or the new. Raises OSError.
+
+    It gets just that `mode`, whatever the umask, and the `owner` (user and group id) where one is given.
+    """
     fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
     try:
-        write_file(fresh, content, mode)
+        fresh.unlink(missing_ok=True)
+        write_file(fresh, content, 0o600)
+        fresh.chmod(mode)
+        if owner is not None:
+            os.chown(fresh, *owner)
         with _step("replace", path):
             fresh.replace(path)
     except OSError:

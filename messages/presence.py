@@ -33,6 +33,8 @@ class Presence:
     def heard(self, beat: Heartbeat) -> bool:
         """Take a heartbeat; returns whether the service has come: for the first time, again, or anew."""
         before, was_there = self.beat, self.is_there
+        if before is not None and beat.monotonic_ns < before.monotonic_ns:
+            return False  # the last word of a process that another one has followed
         self.beat = beat
         anew = before is not None and before.boot_id != beat.boot_id
         self.restarts += anew

@@ -8,6 +8,7 @@ import re
 import secrets
 from pathlib import Path
 
+from messages import durable
 from messages.disk import why_not
 
 _WHOLE = re.compile(rb"[A-Za-z0-9_-]{43}")  # 32 bytes, url-safe
@@ -70,15 +71,4 @@ def _read(path: Path) -> str | None:
 def write_private(path: Path, content: str, mode: int = 0o600) -> None:
     """Replace the file `path` in one step by one with that mode. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        try:
-            os.write(descriptor, content.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
+    durable.replace_file(path, content.encode(), mode)

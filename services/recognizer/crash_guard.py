@@ -8,8 +8,9 @@ guard.reset()                      # it has run for STEADY_AFTER_S, or was asked
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
+
+from messages import durable
 
 TRIES = 3
 STEADY_AFTER_S = 10.0
@@ -43,9 +44,7 @@ class CrashGuard:
             return 0
 
     def _write(self, content: dict[str, str | int]) -> None:
-        fresh = self._path.with_suffix(".new")
         try:
-            fresh.write_text(json.dumps(content))
-            os.replace(fresh, self._path)
+            durable.replace_file(self._path, json.dumps(content).encode())
         except OSError:
             pass

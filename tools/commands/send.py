@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json as json_module
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import zmq
 
+from messages import durable
 from messages.command import Command, CommandRefused, Reply, parse_command
 from messages.rpc.clients import CommandClient
 from services.catalogue import COMMANDS
@@ -88,12 +88,9 @@ def _write_picture(reply: Reply, path: Path) -> None:
         picture = base64.urlsafe_b64decode((reply.data or {})["jpeg"].translate(str.maketrans("+/", "-_")))
     except (KeyError, binascii.Error):
         raise Problem("the reply holds no picture; leave --output out") from None
-    fresh = path.with_name(f".{path.name}.new")
     try:
-        fresh.write_bytes(picture)
-        os.replace(fresh, path)
+        durable.replace_file(path, picture, 0o644)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise Problem(f"{path} can't be written: {error.strerror}") from None
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
 
+from messages import durable
 from services.config import Settings
 from tools.install import sandbox, systemd
 from tools.install.versions import HOME
@@ -30,17 +30,7 @@ def shipped(name: str) -> Path:
 def write(path: Path, content: str | bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Replace the file in one step, also across a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        os.fchmod(descriptor, mode)
-        if owner is not None:
-            os.fchown(descriptor, *owner)
-        file.flush()
-        os.fsync(descriptor)
-    fresh.replace(path)
+    durable.replace_file(path, content.encode() if isinstance(content, str) else content, mode, owner)
 
 
 def lay(settings: Settings) -> None:
@@ -56,11 +46,8 @@ def lay(settings: Settings) -> None:
     for path in _laid_units() - set(wanted):
         path.unlink()
     _remove_empty_drop_in_folders()
-    link = COMMAND.with_name(".smartcar.new")
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(HOME / "current" / "bin" / "smartcar")
-    link.replace(COMMAND)
+    COMMAND.parent.mkdir(parents=True, exist_ok=True)
+    durable.replace_link(COMMAND, str(HOME / "current" / "bin" / "smartcar"))
 
 
 def clear() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from messages import durable
 from tools.terminal.problems import Problem
 
 HOME = Path("/opt/smartcar")
@@ -105,12 +106,4 @@ def _linked(home: Path, name: str) -> Path | None:
 
 
 def _link(home: Path, name: str, version: Path) -> None:
-    fresh = home / f".{name}"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(version.name)
-    fresh.replace(home / name)
-    folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    durable.replace_link(home / name, version.name)

@@ -15,6 +15,7 @@ import zmq
 from messages.bus import Subscriber, socket_path
 from messages.health import Heartbeat, ServiceState
 from messages.models import ModelState
+from messages.presence import Presence
 from services import board
 from services.board import Board
 from services.catalogue import SERVICES
@@ -23,7 +24,6 @@ from services.supervision import FailureNote, Starts
 
 ASK_S = 1.2
 """A little more than a heartbeat."""
-SILENT_AFTER_S = 3.0
 FIRST_BEAT_S = 30.0
 """A process may start for so long before its first heartbeat: a cold disk is slow."""
 WELL: frozenset[ServiceState] = frozenset({"ready", "off"})
@@ -118,7 +118,7 @@ class SnapshotListener:
         self._runtime = settings.paths.runtime
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._subscriber = Subscriber(self._context, self._runtime, ("health", "model.state"), SERVICES)
-        self._beats: dict[str, Heartbeat] = {}
+        self._services = {name: Presence() for name in SERVICES}
         self._models: ModelState | None = None
 
     def __enter__(self) -> Self:
@@ -139,16 +139,14 @@ class SnapshotListener:
         for row, message in self._subscriber.receive():
             if row.name == "model.state":
                 self._models = message
-            elif (
-                message.source not in self._beats
-                or message.monotonic_ns >= self._beats[message.source].monotonic_ns
-            ):
-                self._beats[message.source] = message
+            elif message.source in self._services:
+                self._services[message.source].heard(message)
 
     @property
     def complete(self) -> bool:
         """Whether every service has said how it is over a whole beat."""
-        return set(self._beats) >= set(SERVICES) and all(beat.rates for beat in self._beats.values())
+        beats = [presence.beat for presence in self._services.values()]
+        return all(beat is not None and beat.rates for beat in beats)
 
     def snapshot(self) -> CarSnapshot:
         """How the car is now."""
@@ -168,13 +166,11 @@ class SnapshotListener:
         )
 
     def _status(self, service: str) -> ServiceStatus:
-        beat = self._beats.get(service)
-        if beat is None or beat.state == "stopped" or self._is_silent(beat):
+        presence = self._services[service]
+        beat = presence.beat
+        if beat is None or beat.state == "stopped" or presence.is_silent:
             return absent(self._runtime, service, beat)
         return ServiceStatus.of(service, beat)
-
-    def _is_silent(self, beat: Heartbeat) -> bool:
-        return time.monotonic() - beat.monotonic_ns / 1e9 > SILENT_AFTER_S
 
 
 def ask(settings: Settings, seconds: float = ASK_S) -> CarSnapshot:

@@ -27,6 +27,7 @@ from messages.pad_commands import (
     PadViews,
 )
 from messages.pad_follower import PadFollower
+from messages.presence import SILENT_AFTER_S
 from messages.rpc.clients import CallbackCommandClient
 from services.config import Settings
 from tools.observe.screen import is_open, prepare_screen
@@ -36,7 +37,6 @@ from tools.terminal.problems import Problem
 TITLE = "smartcar pad"
 SHOW_TITLE = "what the model sees"
 FRAME_MS = 10
-SILENT_AFTER_S = 3.0
 _POINTS_AT_ONCE = 200
 _POINTS_IN_A_STROKE = 900
 _GONE_QUIETLY = {"no-such-stroke", "finished"}
