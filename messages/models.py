@@ -118,6 +118,8 @@ class StoredModel(Part):
     """Five digits on this car."""
     problem: str = ""
     """Why it can't be used, where it is damaged or can't be read."""
+    peculiarities: tuple[str, ...] = ()
+    """How it wants its digits, as far as that is not the usual way: dark ink, another range of values."""
 
 
 MODEL_STATE = Topic(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import datetime
+from math import isclose
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -29,6 +30,15 @@ _NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 _SEMANTIC_VERSION = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII
 )
+
+RANGES = {
+    "0 to 1": (1 / 255, 0.0),
+    "0 to 255": (1.0, 0.0),
+    "−1 to 1": (2 / 255, -1.0),
+    "−0.5 to 0.5": (1 / 255, -0.5),
+    "MNIST's mean 0, deviation 1": (1 / (255 * 0.3081), -0.1307 / 0.3081),
+}
+"""Scale and offset of the ranges that people train with; the last as in PyTorch's MNIST example."""
 
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
@@ -134,8 +144,6 @@ class Imported(Section):
     """The version of Keras that wrote it, as it says itself."""
     accuracy: Share
     """On the car's golden digits, when it was imported."""
-    notes: tuple[str, ...] = ()
-    """How it wants its digits, where that is not the usual way: found out on the golden digits."""
 
 
 class Manifest(Section):
@@ -177,6 +185,21 @@ class Manifest(Section):
     def file(self, name: str) -> FileEntry:
         """The entry of one of the bundle's files."""
         return next(entry for entry in self.files if entry.name == name)
+
+    @property
+    def peculiarities(self) -> tuple[str, ...]:
+        """How the network wants its digits, in words, as far as that is not the usual way."""
+        contract, (usual, *_) = self.input, RANGES.items()
+        found = ["dark ink on light ground"] if contract.polarity == "dark_on_light" else []
+        for name, (scale, offset) in RANGES.items():
+            if name != usual[0] and isclose(scale, contract.scale) and isclose(offset, contract.offset):
+                found.append(f"values of {name}")
+        picture = picture_shape(contract.shape)
+        if picture is not None and picture.side != SIDE:
+            found.append(f"pictures of {picture.side}×{picture.side}, {contract.fit}")
+        if list(self.labels) != sorted(self.labels):
+            found.append(f"labels in the order {' '.join(self.labels)}")
+        return tuple(found)
 
     def has_expired(self, now: datetime) -> bool:
         """Whether the manifest's time has passed at `now`."""

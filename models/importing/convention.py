@@ -14,17 +14,9 @@ from numpy.typing import NDArray
 
 from models.bundle.digits import SIDE, Golden
 from models.bundle.input_shape import picture_shape
-from models.bundle.manifest import InputContract
+from models.bundle.manifest import RANGES, InputContract
 from models.inference.calibration import as_logits, surprise, temperature
 
-RANGES = {
-    "0 to 1": (1 / 255, 0.0),
-    "0 to 255": (1.0, 0.0),
-    "−1 to 1": (2 / 255, -1.0),
-    "−0.5 to 0.5": (1 / 255, -0.5),
-    "MNIST's mean 0, deviation 1": (1 / (255 * 0.3081), -0.1307 / 0.3081),
-}
-"""Scale and offset of the ranges that people train with; the last as in PyTorch's MNIST example."""
 CLEARLY_BETTER = 0.9
 """Of a way that fits better the surprise at the right labels is less than this share of another's."""
 _TRIED = 100
@@ -50,16 +42,17 @@ def find_convention(
     contract: InputContract,
     golden: Golden,
     labels: Sequence[str],
+    span: tuple[float, float] | None = None,
 ) -> Convention:
     """The convention under which the right labels of the golden digits surprise a network least.
 
     `answer` gives the network's answers, (n, labels), to crops under a contract; `contract` has the shape and
-    type of its input.
+    type of its input. Where that takes integers, `span` is what the least and the largest stand for.
     """
     due = np.array([labels.index(label) for label in golden.labels])
     some = np.unique(np.linspace(0, len(due) - 1, min(_TRIED, len(due))).round().astype(int))
     chosen, least = contract, np.inf
-    for candidate in _candidates(contract):
+    for candidate in _candidates(contract, span):
         found = answer(candidate, golden.crops[some])
         columns = np.argsort(_order(found, due[some], len(labels)))[due[some]]
         logits = as_logits(found)
@@ -71,16 +64,25 @@ def find_convention(
     return Convention(chosen, tuple(labels[label] for label in order), answers)
 
 
-def _candidates(contract: InputContract) -> Iterator[InputContract]:
+def _candidates(contract: InputContract, span: tuple[float, float] | None) -> Iterator[InputContract]:
+    ranges = [range_ for range_ in RANGES.values() if span is None or _fills(range_, span)]
     picture = picture_shape(contract.shape)
     assert picture is not None
     larger = picture.side > SIDE
     for polarity in ("light_on_dark", "dark_on_light"):
-        for scale, offset in RANGES.values():
+        for scale, offset in ranges or RANGES.values():
             for fit in ("resized", "padded") if larger else ("resized",):
                 yield contract.model_copy(
                     update={"polarity": polarity, "scale": scale, "offset": offset, "fit": fit}
                 )
+
+
+def _fills(range_: tuple[float, float], span: tuple[float, float]) -> bool:
+    """Whether integers that stand for the numbers of a span can tell the values of a range apart."""
+    scale, offset = range_
+    width, slack = 255 * scale, (span[1] - span[0]) / 100
+    inside = span[0] - slack <= offset and offset + width <= span[1] + slack
+    return inside and width > (span[1] - span[0]) / 2
 
 
 def _order(answers: Answers, due: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -93,20 +95,3 @@ def _order(answers: Answers, due: NDArray[np.int64], count: int) -> NDArray[np.i
     if len(set(order.tolist())) < count or gain < _REORDERED_BETTER * len(due):
         return plain
     return order
-
-
-def told(contract: InputContract, labels: Sequence[str]) -> tuple[str, ...]:
-    """What of a convention is not the usual one, a few words each: dark ink, another range, size or order."""
-    notes = []
-    picture = picture_shape(contract.shape)
-    if contract.polarity == "dark_on_light":
-        notes.append("dark ink on light ground")
-    usual = next(iter(RANGES.values()))
-    for name, range_ in RANGES.items():
-        if np.allclose(range_, (contract.scale, contract.offset)) and range_ != usual:
-            notes.append(f"values of {name}")
-    if picture is not None and picture.side != SIDE:
-        notes.append(f"pictures of {picture.side}×{picture.side}, {contract.fit}")
-    if list(labels) != sorted(labels):
-        notes.append(f"labels in the order {' '.join(labels)}")
-    return tuple(notes)

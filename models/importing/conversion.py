@@ -24,6 +24,7 @@ from models.bundle.manifest import (
     MANIFEST_FILE,
     MAX_FILE_BYTES,
     MODEL_FILE,
+    RANGES,
     Calibration,
     FileEntry,
     GoldenTerms,
@@ -32,9 +33,10 @@ from models.bundle.manifest import (
     Manifest,
 )
 from models.importing import keras, tflite
-from models.importing.convention import RANGES, find_convention, told
+from models.importing.convention import find_convention
 from models.importing.formats import Format, model_format
 from models.inference.calibration import are_probabilities, as_logits, temperature
+from models.inference.input_preparation import Quantization
 from models.inference.runtime import Classifier
 from models.refusal import Reason, Refusal
 
@@ -64,6 +66,8 @@ class _Opened:
     model: bytes
     input: InputContract
     keras_version: str | None = None
+    span: tuple[float, float] | None = None
+    """What the least and the largest integer of the input stand for; None where it takes floats."""
     advice: str = "Train it on more digits."
     """What to do where it reads too few digits."""
 
@@ -95,7 +99,7 @@ def convert(
     def answer(contract: InputContract, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         return Classifier(draft.with_(input=contract)).answer(crops)
 
-    found = find_convention(answer, opened.input, golden, labels)
+    found = find_convention(answer, opened.input, golden, labels, opened.span)
     columns = np.array([found.labels.index(label) for label in golden.labels], np.int64)
     ready = draft.with_(
         input=found.input,
@@ -118,7 +122,6 @@ def convert(
         sha256=hashlib.sha256(source.content).hexdigest(),
         keras=opened.keras_version,
         accuracy=proof.accuracy,
-        notes=told(found.input, found.labels),
     )
     content: dict[str, Any] = ready.with_(imported=imported).manifest.model_dump(mode="json")
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -129,7 +132,8 @@ def _opened(source: Source, labels: Sequence[str]) -> _Opened:
     """What the file holds, as `.tflite`. Raises Refusal."""
     kind = model_format(source.content, source.name)
     if kind == "tflite":
-        opened = _Opened(kind, source.content, _input_of_tflite(source.content))
+        contract, span = _input_of_tflite(source.content)
+        opened = _Opened(kind, source.content, contract, span=span)
     else:
         network = keras.read(source.content)
         if network.output_shape != (len(labels),):
@@ -152,7 +156,8 @@ def _opened(source: Source, labels: Sequence[str]) -> _Opened:
     return opened
 
 
-def _input_of_tflite(model: bytes) -> InputContract:
+def _input_of_tflite(model: bytes) -> tuple[InputContract, tuple[float, float] | None]:
+    """How the file takes a digit, and what the least and the largest integer of its input stand for."""
     from ai_edge_litert.interpreter import Interpreter
 
     try:
@@ -168,7 +173,12 @@ def _input_of_tflite(model: bytes) -> InputContract:
     ]
     with_batch = tuple(unknown_size[1:])
     shape = with_batch if picture_shape(with_batch) else tuple(signature)
-    return _contract(shape, inputs[0]["dtype"])
+    contract = _contract(shape, inputs[0]["dtype"])
+    if contract.dtype == "float32":
+        return contract, None
+    quantization = Quantization(inputs[0]["dtype"], *inputs[0]["quantization"])
+    least, largest = quantization.real(np.array(quantization.limits))
+    return contract, (float(least), float(largest))
 
 
 def _contract(shape: tuple[int, ...], dtype: Any) -> InputContract:

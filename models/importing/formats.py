@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
+from messages.text import file_name
 from models.bundle import zipped
 from models.importing.keras.hdf5 import SIGNATURE as HDF5
 from models.refusal import Reason, Refusal
@@ -115,7 +116,7 @@ def refuse_folder(folder: Path) -> None:
     """Raises Refusal for a folder that is another program's model."""
     for file, said in (("saved_model.pb", _SAVED_MODEL), ("model.json", _TFJS)):
         if (folder / file).is_file():
-            raise _other(folder.name, said)
+            raise _other(file_name(folder), said)
 
 
 def _zip_format(content: bytes, name: str) -> Format:

@@ -38,13 +38,18 @@ class Quantization:
         self._dtype = np.dtype(dtype)
         self._scale, self._zero_point = np.float32(scale or 1.0), np.float32(zero_point if scale else 0)
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the largest integer."""
+        limits = np.iinfo(self._dtype)
+        return int(limits.min), int(limits.max)
+
     def stored(self, values: Values) -> NDArray[Any]:
         """Real numbers as the tensor holds them, the nearest that it can."""
         if self._dtype == np.float32:
             return values
-        limits = np.iinfo(self._dtype)
         integers = np.rint(values / self._scale + self._zero_point)
-        return np.asarray(np.clip(integers, limits.min, limits.max), self._dtype)
+        return np.asarray(np.clip(integers, *self.limits), self._dtype)
 
     def real(self, held: NDArray[Any]) -> Values:
         """The real numbers that a tensor holds."""

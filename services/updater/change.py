@@ -207,7 +207,10 @@ class ChangeRunner:
             origins = now.origins | {digest: (change.origin, change.file)}
             also = {"scores": scores, "origins": origins}
             self._note(also, step="tested", source=result.source, digest=digest)
-            self._tell("tested")
+            wants = ", ".join(result.peculiarities)
+            self._tell(
+                "tested", sentence=f"It is given its digits as it wants them: {wants}." if wants else ""
+            )
 
     # the steps
 

@@ -178,6 +178,7 @@ class CommandHandlers:
                     added=entry.added,
                     issued=manifest.issued if manifest is not None else None,
                     problem=entry.problem,
+                    peculiarities=manifest.peculiarities if manifest is not None else (),
                     accuracy=score.accuracy if score else None,
                     latency_ms=round(score.latency_ms, 3) if score else None,
                 )

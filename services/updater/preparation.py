@@ -57,6 +57,8 @@ class Prepared:
     source: str
     model: ModelInfo
     score: Score
+    peculiarities: tuple[str, ...] = ()
+    """How it wants its digits, as far as that is not the usual way."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,7 @@ class Preparation:
     def _kept(self, bundle: Bundle, proof: Proof) -> Prepared:
         self._store.add(bundle)
         score = Score(accuracy=proof.accuracy, latency_ms=proof.latency_ms)
-        return Prepared(self._change.id, self._source, _info(bundle), score)
+        return Prepared(self._change.id, self._source, _info(bundle), score, bundle.manifest.peculiarities)
 
     def _admit(self, bundle: Bundle) -> None:
         from models.bundle.keys import PublicKey, verify

@@ -16,7 +16,6 @@ import models
 from models.bundle.archive import read_archive
 from models.bundle.bundle import Bundle
 from models.bundle.manifest import GoldenTerms
-from models.importing.convention import told
 from models.importing.isolated import intake
 from models.inference.calibration import are_probabilities
 from models.inference.normalise import SIDE, normalise
@@ -157,7 +156,7 @@ def _from_file(path: Path, preparation: Preparation | None, name: str = "") -> C
     bundle = take(path, Bundle.load(FACTORY_BUNDLE), GoldenTerms(accuracy=0.0, latency_ms=1e9)).bundle
     chosen = preparation or _suited(bundle.manifest.input.shape)
     kind = CarefulClassifier if chosen == "normalised" else Classifier  # as the car reads, or as the course
-    title = ", ".join([name or path.stem, chosen, *told(bundle.manifest.input, bundle.manifest.labels)])
+    title = ", ".join([name or path.stem, chosen, *bundle.manifest.peculiarities])
     content = path.read_bytes() if path.is_file() else bundle.model
     digest = hashlib.sha256(content).hexdigest()
     return Candidate(title, kind(bundle), chosen, digest, len(content))

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.capture.photo import PhotoError, read_photo
 from services.recognizer.pipeline import Reader
 from tools.evaluate import peers
 from tools.evaluate.candidates import Candidate
@@ -48,10 +49,10 @@ class Photo:
 
     def pixels(self) -> Pixels:
         """The photo as it was taken, (h, w, 3) BGR. Raises Problem."""
-        pixels = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise Problem(f"{self.path} is missing or is no photo.")
-        return np.asarray(pixels, np.uint8)
+        try:
+            return read_photo(self.path)
+        except PhotoError as error:
+            raise Problem(f"{self.path} {error}.") from None
 
 
 @dataclass

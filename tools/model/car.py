@@ -148,6 +148,9 @@ def show(settings: Settings, *, json: bool) -> int:
         ("model", "version", "release", "digest", "origin", "signed", "accuracy", "five digits", "state"),
         ([*_cells(row, table)] for row in table.models),
     )
+    for row in table.models:
+        if row.peculiarities:
+            say(f"{row.model.name} {row.model.digest[:12]} takes {', '.join(row.peculiarities)}")
     if table.pinned:
         say("the active model is pinned; `smartcar model unpin` lets bundles from elsewhere replace it")
     for offer in table.offers:

@@ -17,7 +17,6 @@ from models.bundle.bundle import Bundle
 from models.bundle.keys import PublicKey, SigningKey
 from models.bundle.keys import verify as verify_signature
 from models.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE, GoldenTerms, Manifest
-from models.importing.convention import told
 from models.importing.isolated import prove
 from models.refusal import Reason, Refusal
 from models.store_reader import FACTORY_FOLDER
@@ -154,7 +153,6 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _tell(bundle: Bundle, proof: Proof, where: Path, *, json: bool, signer: PublicKey | None = None) -> None:
     manifest = bundle.manifest
-    notes = told(manifest.input, manifest.labels)
     if json:
         print_json(
             as_dict(
@@ -164,15 +162,15 @@ def _tell(bundle: Bundle, proof: Proof, where: Path, *, json: bool, signer: Publ
                 signed_by=signer.fingerprint if signer is not None else None,
                 accuracy=proof.accuracy,
                 latency_ms=proof.latency_ms,
-                notes=list(notes),
+                peculiarities=list(manifest.peculiarities),
             )
         )
         return
     say(f"{where}: {manifest.name} {manifest.version}, release {manifest.release}, for {manifest.target}")
     say(f"digest {bundle.digest}")
     say(f"{proof.accuracy:.1%} of {proof.digits} golden digits, five in {proof.latency_ms:.2f} ms")
-    if notes:
-        say(f"takes {', '.join(notes)}")
+    if manifest.peculiarities:
+        say(f"takes {', '.join(manifest.peculiarities)}")
     if signer is not None:
         say(f"signed by {signer.fingerprint} {signer.comment}".rstrip())
     elif bundle.signature is None:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from models.bundle.bundle import Bundle
+from models.bundle.manifest import RANGES, InputContract
 from models.importing import keras
+from models.importing.convention import _candidates
 from models.importing.isolated import import_file
 from models.importing.network import Affine, Dense, Network, Operation, Reshape
 from models.importing.tflite import write
-from models.inference.input_preparation import interpolation, margins
+from models.inference.input_preparation import Quantization, interpolation, margins
 from models.inference.runtime import Classifier
 from tests.models.making import FACTORY
 
@@ -84,7 +86,7 @@ def readings(bundle: Bundle) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("scale", "offset", "notes"),
+    ("scale", "offset", "words"),
     [
         (1, 0, ()),
         (-1, 1, ("dark ink on light ground",)),
@@ -96,11 +98,10 @@ def readings(bundle: Bundle) -> list[str]:
     ],
 )
 def test_the_way_it_wants_its_digits_is_found_out(
-    scale: float, offset: float, notes: tuple[str, ...], course: Network, tmp_path: Path, factory: Bundle
+    scale: float, offset: float, words: tuple[str, ...], course: Network, tmp_path: Path, factory: Bundle
 ) -> None:
     bundle = imported(rescaled(course, scale, offset), tmp_path, factory)
-    assert bundle.manifest.imported is not None
-    assert bundle.manifest.imported.notes == notes
+    assert bundle.manifest.peculiarities == words
     (tmp_path / "usual").mkdir()
     usual = imported(course, tmp_path / "usual", factory)
     agree = np.mean([a == b for a, b in zip(readings(bundle), readings(usual), strict=True)])
@@ -114,8 +115,7 @@ def test_another_order_of_labels_is_found_out(
     """As 1 to 9 and 0, by the English words' alphabet, or two of them swapped."""
     bundle = imported(reordered(course, order), tmp_path, factory)
     assert "".join(bundle.manifest.labels) == order
-    assert bundle.manifest.imported is not None
-    assert bundle.manifest.imported.notes == (f"labels in the order {' '.join(order)}",)
+    assert bundle.manifest.peculiarities == (f"labels in the order {' '.join(order)}",)
     golden = bundle.golden()
     assert np.mean([a == b for a, b in zip(readings(bundle), golden.labels, strict=True)]) > 0.9
 
@@ -127,14 +127,12 @@ def test_larger_pictures_are_padded_or_resized(
     bundle = imported(sized(course, 40, padded=padded), tmp_path, factory)
     assert bundle.manifest.input.fit == ("padded" if padded else "resized")
     assert bundle.manifest.input.shape == (40, 40, 1)
-    assert bundle.manifest.imported is not None
-    assert bundle.manifest.imported.notes == (f"pictures of 40×40, {bundle.manifest.input.fit}",)
+    assert bundle.manifest.peculiarities == (f"pictures of 40×40, {bundle.manifest.input.fit}",)
 
 
 def test_several_at_once_are_found_out(course: Network, tmp_path: Path, factory: Bundle) -> None:
     bundle = imported(rescaled(reordered(course, "1234567890"), -1 / 255, 1), tmp_path, factory)
-    assert bundle.manifest.imported is not None
-    assert len(bundle.manifest.imported.notes) == 3
+    assert len(bundle.manifest.peculiarities) == 3
 
 
 def test_weights_of_an_interpolation_keep_flat_ground_flat() -> None:
@@ -142,3 +140,22 @@ def test_weights_of_an_interpolation_keep_flat_ground_flat() -> None:
         assert np.allclose(interpolation(28, target).sum(axis=1), 1)
     assert np.array_equal(interpolation(28, 28), np.eye(28))
     assert np.array_equal(margins(28, 32), np.pad(np.eye(28), ((2, 2), (0, 0))))
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "ranges"),
+    [
+        (1 / 255, 0, {(1 / 255, 0.0)}),
+        (2 / 255, 128, {(2 / 255, -1.0)}),
+        (0, 0, {(1.0, 0.0)}),
+        (3.0, 0, set(RANGES.values())),
+    ],
+)
+def test_integers_say_by_themselves_which_values_they_stand_for(
+    scale: float, zero_point: int, ranges: set[tuple[float, float]]
+) -> None:
+    """Only where no usual range fits, all are tried."""
+    quantization = Quantization(np.uint8, scale, zero_point)
+    least, largest = quantization.real(np.array(quantization.limits))
+    tried = _candidates(InputContract(dtype="uint8"), (float(least), float(largest)))
+    assert {(each.scale, each.offset) for each in tried} == ranges

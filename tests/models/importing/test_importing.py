@@ -15,6 +15,7 @@ from models.importing import keras
 from models.importing.isolated import import_file, intake, prove, source_digest
 from models.importing.tflite import write
 from models.inference.runtime import Classifier
+from models.refusal import Refusal
 from models.store import Store
 from tests.models.making import FACTORY
 
@@ -100,6 +101,19 @@ def test_what_a_file_is_does_not_hang_on_its_name(tmp_path: Path, factory: Bundl
     path.write_bytes(archive.pack(factory))
     assert intake(path) == "bundle"
     assert intake(FILES / "course-keras3.keras") == intake(FILES / "course-keras3.h5") == "model"
+
+
+def test_a_name_in_another_encoding_is_no_obstacle(tmp_path: Path, factory: Bundle) -> None:
+    path = tmp_path / os.fsdecode(b"mod\xe8le 2 \x1b[31m.h5")
+    path.write_bytes((FILES / "course-keras2.h5").read_bytes())
+    (tmp_path / "bundle").mkdir()
+    manifest = import_file(path, tmp_path / "bundle", golden=factory).bundle.manifest
+    assert manifest.name == "mod-le-2-31m"
+    assert manifest.imported is not None
+    assert manifest.imported.file == "mod�le 2 �[31m.h5"
+    path.write_bytes(b"no model")
+    with pytest.raises(Refusal, match=r"^mod�le 2 �"):
+        import_file(path, tmp_path / "bundle", golden=factory)
 
 
 def test_the_process_leaves_nothing_open_and_nobody_behind(tmp_path: Path, factory: Bundle) -> None:

@@ -104,5 +104,5 @@ def test_a_folder_without_labels_and_a_photo_that_is_not_there_are_named(tmp_pat
     with pytest.raises(Problem, match=r"labels\.json can't be read: No such file"):
         evaluate("photos", str(tmp_path))
     (tmp_path / "labels.json").write_text('{"gone.png": {"lines": ["1"]}}')
-    with pytest.raises(Problem, match=r"gone\.png is missing or is no photo"):
+    with pytest.raises(Problem, match=r"gone\.png can't be opened: No such file"):
         evaluate("photos", str(tmp_path))

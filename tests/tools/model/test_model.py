@@ -13,7 +13,10 @@ import zmq
 
 from models.bundle.archive import read_archive
 from models.bundle.bundle import Bundle
+from models.importing import keras
+from models.importing.tflite import write
 from tests.conftest import REPOSITORY
+from tests.models.importing.test_convention import rescaled
 from tests.services.updater.conftest import Car
 from tests.tools.car import objects, smartcar
 
@@ -87,6 +90,17 @@ def test_the_schema_describes_the_manifest() -> None:
     assert {"name", "version", "release", "files", "golden"} <= set(schema["properties"])
 
 
+def test_what_a_network_wants_otherwise_is_said(tmp_path: Path) -> None:
+    """Dark ink on light ground, from 0 to 255: found out, written into the bundle, and said."""
+    path = tmp_path / "dark.tflite"
+    path.write_bytes(write(rescaled(keras.read(COURSE.read_bytes()), -1 / 255, 1)))
+    made = smartcar(tmp_path, "model", "bundle", str(path), str(tmp_path / "dark.zip"))
+    assert made.returncode == 0, made.stderr
+    assert "takes dark ink on light ground, values of 0 to 255" in made.stdout
+    contract = read_archive(tmp_path / "dark.zip").manifest.input
+    assert (contract.polarity, contract.scale) == ("dark_on_light", 1.0)
+
+
 @pytest.fixture
 def car(context: zmq.Context[zmq.Socket[bytes]], runtime: Path, key: Path) -> Iterator[Car]:
     """A recognizer and an updater that trusts the key."""
@@ -138,3 +152,16 @@ def test_without_a_car_the_way_out_is_said(runtime: Path) -> None:
     asked = smartcar(runtime, "model", "list")
     assert asked.returncode == 1
     assert "smartcar up" in asked.stderr
+
+
+def test_what_a_network_wants_otherwise_is_told_and_listed(car: Car, tmp_path: Path) -> None:
+    path = tmp_path / "dark.tflite"
+    path.write_bytes(write(rescaled(keras.read(COURSE.read_bytes()), -1, 1)))
+    taken = smartcar(car.runtime, "model", "import", str(path), "--keep")
+    assert taken.returncode == 0, taken.stderr
+    assert "dark ink on light ground" in taken.stdout
+    rows = {
+        row["model"]["name"]: row for row in objects(smartcar(car.runtime, "model", "list", "--json").stdout)
+    }
+    assert rows["dark"]["peculiarities"] == ["dark ink on light ground"]
+    assert "takes dark ink on light ground" in smartcar(car.runtime, "model", "list").stdout
