@@ -66,7 +66,7 @@ class Command(BaseModel):
 AnyCommand = TypeVar("AnyCommand", bound=Command)
 
 
-class Refusal(BaseModel):
+class ReplyError(BaseModel):
     """Why a command was not carried out: a stable code for programs, a sentence for people."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -83,7 +83,7 @@ class Reply(BaseModel):
     id: str
     status: Literal["ok", "error"]
     data: dict[str, Any] | None = None
-    error: Refusal | None = None
+    error: ReplyError | None = None
 
     @classmethod
     def ok(cls, command_id: str, result: Result | None = None) -> Reply:
@@ -91,7 +91,7 @@ class Reply(BaseModel):
 
     @classmethod
     def refused(cls, command_id: str, code: str, message: str) -> Reply:
-        return cls(id=command_id, status="error", error=Refusal(code=code, message=message))
+        return cls(id=command_id, status="error", error=ReplyError(code=code, message=message))
 
 
 class CommandRefused(UserError):

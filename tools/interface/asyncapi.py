@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from messages.command import Refusal
+from messages.command import ReplyError
 from messages.message import Message
 from tools.interface.channels import ROOT, Said, Taken, said, shared, taken
 from tools.interface.examples import Examples, examples, shortened
@@ -31,7 +31,7 @@ def document() -> dict[str, Any]:
 class _Document:
     def __init__(self, says: list[Said], shares: list[Said], takes: list[Taken], recorded: Examples) -> None:
         self._says, self._shares, self._takes, self._recorded = says, shares, takes, recorded
-        wanted: dict[tuple[type[BaseModel], Mode], None] = {(Refusal, "serialization"): None}
+        wanted: dict[tuple[type[BaseModel], Mode], None] = {(ReplyError, "serialization"): None}
         for each in (*says, *shares):
             if each.message is not None:
                 wanted[each.message, "serialization"] = None
@@ -121,7 +121,7 @@ class _Document:
 
     def _reply(self, row: Taken) -> dict[str, Any]:
         result = self._references[row.command.result, "serialization"]
-        refusal = self._references[Refusal, "serialization"]
+        refusal = self._references[ReplyError, "serialization"]
         return {
             "type": "object",
             "required": ["id", "status", "data", "error"],

@@ -103,6 +103,7 @@ def test_a_folder_of_wheels_may_have_blanks_in_its_path(tmp_path: Path) -> None:
     script = (REPOSITORY / "install.sh").read_text()
     lines = script[script.index("    hint='Is") : script.index("    sync -f")]
     stub = 'pip() { for each; do printf "%s\\n" "[$each]"; done; }; stop() { exit 1; }\n'
+    stub += "bring_systemd_python() { :; }\n"
     setting = f'wheels="{tmp_path}/USB STICK/wheels"; sources={tmp_path}\n'
     for said in ("set -eu\n" + stub + setting + lines, "set -eu\n" + stub + "wheels=; sources=/x\n" + lines):
         words = subprocess.run(["sh", "-c", said], capture_output=True, text=True, check=True).stdout
