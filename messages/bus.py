@@ -26,7 +26,7 @@ from messages.message import (
     encode,
     new_boot_id,
 )
-from messages.topics import EVERY_SERVICE, Kind, Topic, topic, topics_of
+from messages.topics import EVERY_SERVICE, Topic, TopicKind, topic, topics_of
 
 if TYPE_CHECKING:
     from messages.journal import Journal
@@ -104,7 +104,7 @@ class Publisher:
         self._event_socket = new_socket(context, zmq.PUB, EVENT_HIGH_WATER, MAX_MESSAGE_BYTES)
         self.state_socket.bind(endpoint(runtime, service, "state"))
         self._event_socket.bind(endpoint(runtime, service, "event"))
-        for kind in Kind:
+        for kind in TopicKind:
             open_to_group(socket_path(runtime, service, kind.value))
 
     def publish(self, name: str, message: AnyMessage) -> AnyMessage:
@@ -119,7 +119,7 @@ class Publisher:
             raise ValueError(f"{name}: {len(payload)} bytes, {MAX_MESSAGE_BYTES} are allowed")
         if row.journalled and self.journal is not None:
             self.journal.append(name, payload)
-        if row.kind is Kind.STATE:
+        if row.kind is TopicKind.STATE:
             self._last[header] = payload
             self.state_socket.send(header + payload)
         else:
@@ -146,7 +146,7 @@ class Publisher:
         """Close the sockets, remove their files, give the lock back."""
         self.state_socket.close()
         self._event_socket.close()
-        for kind in Kind:
+        for kind in TopicKind:
             socket_path(self._runtime, self.service, kind.value).unlink(missing_ok=True)
         self._lock.release()
 
@@ -175,12 +175,12 @@ class Subscriber:
         for socket in self.sockets:
             self._poller.register(socket, zmq.POLLIN)
         services = tuple(services)
-        connected: set[tuple[Kind, str]] = set()
+        connected: set[tuple[TopicKind, str]] = set()
         for name in names:
             row = topic(name)
             prefix = name.encode() + _END
             self._topics[prefix] = row
-            socket = self.state_socket if row.kind is Kind.STATE else self.event_socket
+            socket = self.state_socket if row.kind is TopicKind.STATE else self.event_socket
             socket.setsockopt(zmq.SUBSCRIBE, prefix)
             for owner in services if row.owner == EVERY_SERVICE else (row.owner,):
                 if (row.kind, owner) not in connected:
@@ -227,7 +227,7 @@ class Subscriber:
         if message.boot_id == boot_id:
             if message.sequence <= sequence:
                 return False
-            if row.kind is Kind.EVENT:
+            if row.kind is TopicKind.EVENT:
                 self.missed[row.name] += message.sequence - sequence - 1
         self._last_seen[header] = (message.boot_id, message.sequence)
         return True

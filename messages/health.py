@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from messages.message import Message
-from messages.topics import EVERY_SERVICE, Kind, Mirror, Topic
+from messages.topics import EVERY_SERVICE, Mirror, Topic, TopicKind
 
 ServiceState = Literal["starting", "ready", "degraded", "failed", "off", "stopped"]
 
@@ -45,7 +45,7 @@ class JournalCursor(Message):
 HEALTH = Topic(
     "health",
     Heartbeat,
-    Kind.STATE,
+    TopicKind.STATE,
     "how each service is",
     hertz=1.0,
     mirror=Mirror(
@@ -57,6 +57,6 @@ HEALTH = Topic(
 BRIDGE_CURSOR = Topic(
     "bridge.cursor",
     JournalCursor,
-    Kind.STATE,
+    TopicKind.STATE,
     "what the broker has acknowledged",
 )

@@ -16,7 +16,7 @@ from messages.disk import make_private, why_not
 from messages.journal_file import (
     COLUMNS,
     Damaged,
-    Entry,
+    JournalEntry,
     facts_of,
     is_damage,
     move_aside,
@@ -151,7 +151,7 @@ class Journal:
             return
         self.discarded_unsent += gone
 
-    def tail(self, topic: str, limit: int) -> list[Entry]:
+    def tail(self, topic: str, limit: int) -> list[JournalEntry]:
         """The newest entries of a topic, oldest first; none where they can't be read."""
         if self._database is None:
             return self._tail_of_old(topic, limit)
@@ -163,9 +163,9 @@ class Journal:
         except sqlite3.Error as error:
             self._failed(error)
             return []
-        return [Entry(*row) for row in reversed(rows)]
+        return [JournalEntry(*row) for row in reversed(rows)]
 
-    def _tail_of_old(self, topic: str, limit: int) -> list[Entry]:
+    def _tail_of_old(self, topic: str, limit: int) -> list[JournalEntry]:
         """From the file as it was left, which can't be opened to write."""
         reader = JournalReader(self.path)
         try:

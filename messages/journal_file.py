@@ -24,7 +24,7 @@ _TABLES = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """One event. `number` counts up from 1 and is never used again; `wall` is Unix time in seconds."""
 
     number: int

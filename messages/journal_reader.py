@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from messages.journal_file import COLUMNS, Damaged, Entry, facts_of, machine_boot, open_at_rest, open_to_read
+from messages.journal_file import (
+    COLUMNS,
+    Damaged,
+    JournalEntry,
+    facts_of,
+    machine_boot,
+    open_at_rest,
+    open_to_read,
+)
 
 
 class JournalReader:
@@ -21,11 +29,11 @@ class JournalReader:
         self._inode = 0
         self._at_rest = False
 
-    def read(self, after: int, limit: int = 500) -> list[Entry]:
+    def read(self, after: int, limit: int = 500) -> list[JournalEntry]:
         """The entries numbered above `after`, oldest first. Check `id` before trusting `after`."""
         return self._entries("number > ? ORDER BY number LIMIT ?", (after, limit))
 
-    def tail(self, limit: int) -> list[Entry]:
+    def tail(self, limit: int) -> list[JournalEntry]:
         """The newest entries, oldest first."""
         return self._entries("1 ORDER BY number DESC LIMIT ?", (limit,))[::-1]
 
@@ -52,9 +60,9 @@ class JournalReader:
             self._database.close()
             self._database = None
 
-    def _entries(self, where: str, values: Sequence[int]) -> list[Entry]:
+    def _entries(self, where: str, values: Sequence[int]) -> list[JournalEntry]:
         rows = self._query(f"SELECT {COLUMNS} FROM entries WHERE {where}", values)
-        return [Entry(*row) for row in rows]
+        return [JournalEntry(*row) for row in rows]
 
     def _query(self, statement: str, values: Sequence[int]) -> list[Any]:
         try:

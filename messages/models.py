@@ -9,7 +9,7 @@ from pydantic import Field
 
 from messages.message import Message, Millis, Part
 from messages.offers import StandingOffer
-from messages.topics import Kind, Mirror, Topic
+from messages.topics import Mirror, Topic, TopicKind
 from messages.vision import ModelInfo
 
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
@@ -125,7 +125,7 @@ class StoredModel(Part):
 MODEL_STATE = Topic(
     "model.state",
     ModelState,
-    Kind.STATE,
+    TopicKind.STATE,
     "which model is active, which was before, which is on trial",
     mirror=Mirror(
         "state/model",
@@ -149,7 +149,7 @@ MODEL_STATE = Topic(
 MODEL_PROGRESS = Topic(
     "model.progress",
     ModelProgress,
-    Kind.EVENT,
+    TopicKind.EVENT,
     "a step of a model on its way into the car, or why it was not taken",
     journalled=True,
     mirror=Mirror("event/model", qos=1, retain=False),

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from messages.message import MalformedMessage, Message, Part, encode, first_problem
-from messages.topics import Kind, Topic
+from messages.topics import Topic, TopicKind
 
 ROOT = "smartcar/models/"
 MAX_CHUNK_BYTES = 256 << 10
@@ -158,6 +158,6 @@ def chunk_count(size: int, chunk_bytes: int) -> int:
 MODEL_WANTED = Topic(
     "model.wanted",
     ModelWanted,
-    Kind.STATE,
+    TopicKind.STATE,
     "which offers and which chunks of one the bridge is to bring",
 )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from messages.message import Confidence, Message, Millis, Part
-from messages.topics import Kind, Mirror, Topic
+from messages.topics import Mirror, Topic, TopicKind
 from messages.vision import Box, ModelInfo
 
 WIDTH, HEIGHT = 520, 200
@@ -127,14 +127,14 @@ class PadResult(Message):
 PAD_STROKE = Topic(
     "pad.stroke",
     PadChange,
-    Kind.EVENT,
+    TopicKind.EVENT,
     "what was just drawn, erased or undone on the pad",
 )
 
 PAD_CANVAS = Topic(
     "pad.canvas",
     PadCanvas,
-    Kind.STATE,
+    TopicKind.STATE,
     "the whole canvas of the pad",
     mirror=Mirror(
         "state/pad",
@@ -148,14 +148,14 @@ PAD_CANVAS = Topic(
 PAD_READING = Topic(
     "pad.reading",
     PadResult,
-    Kind.STATE,
+    TopicKind.STATE,
     "what stands in the pad's boxes now, while somebody draws",
 )
 
 PAD_RESULT = Topic(
     "pad.result",
     PadResult,
-    Kind.EVENT,
+    TopicKind.EVENT,
     "what was read on the pad: asked for, or once the hand rests",
     journalled=True,
     mirror=Mirror("event/pad", qos=1, retain=False),

@@ -15,7 +15,7 @@ from enum import StrEnum
 from messages.message import Message
 
 
-class Kind(StrEnum):
+class TopicKind(StrEnum):
     """How a topic is delivered."""
 
     STATE = "state"
@@ -48,7 +48,7 @@ class Topic:
 
     name: str
     message: type[Message]
-    kind: Kind
+    kind: TopicKind
     about: str
     hertz: float | None = None
     journalled: bool = False

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from messages.message import Confidence, Message, Millis, Part
-from messages.topics import Kind, Mirror, Topic
+from messages.topics import Mirror, Topic, TopicKind
 
 MAX_IMAGE_PIXELS = 4 << 20
 UNREADABLE = "?"
@@ -132,7 +132,7 @@ class ReadingEvent(Message):
 FRAME = Topic(
     "frame",
     FrameReady,
-    Kind.STATE,
+    TopicKind.STATE,
     "a frame stands in the ring",
     hertz=30.0,
 )
@@ -140,7 +140,7 @@ FRAME = Topic(
 READING = Topic(
     "reading",
     Reading,
-    Kind.STATE,
+    TopicKind.STATE,
     "all that was read in one frame",
     hertz=30.0,
     mirror=Mirror("state/reading", qos=1, retain=True, max_hertz=2.0, on_change_of=("codes",)),
@@ -149,7 +149,7 @@ READING = Topic(
 READING_EVENT = Topic(
     "reading.event",
     ReadingEvent,
-    Kind.EVENT,
+    TopicKind.EVENT,
     "a code came into view, was corrected, left",
     journalled=True,
     mirror=Mirror("event/reading", qos=1, retain=False),
@@ -158,7 +158,7 @@ READING_EVENT = Topic(
 READING_IMAGE = Topic(
     "reading.image",
     ReadingImage,
-    Kind.STATE,
+    TopicKind.STATE,
     "the picture in which the last event was decided",
     mirror=Mirror("image/reading", qos=0, retain=True, payload_field="jpeg"),
 )

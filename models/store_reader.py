@@ -31,7 +31,7 @@ def bundle_folder(root: Path, digest: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoreEntry:
     """A bundle in the store."""
 
     digest: str
@@ -83,7 +83,7 @@ class StoreReader:
             return self._shipped
         raise Refusal(Reason.UNKNOWN_MODEL, f"There is no model {digest[:12]} in the store {self.root}.")
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[StoreEntry, ...]:
         """All bundles, the newest first, those too that can't be used."""
         found = [self._entry(digest) for digest in {*self.digests, *self._left_out}]
         return tuple(sorted(found, key=lambda entry: (entry.added, entry.digest), reverse=True))
@@ -146,7 +146,7 @@ class StoreReader:
         }
         return linked.get(digest, "kept")
 
-    def _entry(self, digest: str) -> Entry:
+    def _entry(self, digest: str) -> StoreEntry:
         folder = self._folder(digest)
         try:
             if digest in self._left_out:
@@ -154,9 +154,11 @@ class StoreReader:
             bundle = self.load(digest)
         except Refusal as flaw:
             state: State = "unreadable" if flaw.reason == Reason.UNREADABLE else "damaged"
-            return Entry(digest, state, None, False, 0, _added(folder), str(flaw))
+            return StoreEntry(digest, state, None, False, 0, _added(folder), str(flaw))
         signed = bundle.signature is not None
-        return Entry(digest, self._state(digest), bundle.manifest, signed, bundle.size, _added(bundle.folder))
+        return StoreEntry(
+            digest, self._state(digest), bundle.manifest, signed, bundle.size, _added(bundle.folder)
+        )
 
 
 def _added(folder: Path) -> datetime:

@@ -43,13 +43,13 @@ RANGES = {
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
-class Section(BaseModel):
+class ManifestSection(BaseModel):
     """A part of the manifest. Unknown fields are ignored, so that an older car reads a newer manifest."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class FileEntry(Section):
+class FileEntry(ManifestSection):
     """One file of the bundle."""
 
     name: Literal["model.tflite", "golden.npz"]
@@ -57,7 +57,7 @@ class FileEntry(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class InputContract(Section):
+class InputContract(ManifestSection):
     """How a (28, 28) uint8 crop, ink bright on black, becomes the model's input.
 
     The value fed is `pixel × scale + offset`, of 255 − pixel where `polarity` is "dark_on_light".
@@ -87,7 +87,7 @@ class InputContract(Section):
         return self
 
 
-class Calibration(Section):
+class Calibration(ManifestSection):
     """How the model's output becomes probabilities that mean what they say.
 
     Temperature scaling (Guo et al., 2017, "On Calibration of Modern Neural Networks"): softmax of the logits,
@@ -98,7 +98,7 @@ class Calibration(Section):
     temperature: Annotated[float, Field(ge=0.01, le=100.0, allow_inf_nan=False)] = 1.0
 
 
-class GoldenTerms(Section):
+class GoldenTerms(ManifestSection):
     """What the model must reach on the bundle's own golden digits before it is used."""
 
     accuracy: Share
@@ -113,7 +113,7 @@ INBOX_TERMS = GoldenTerms(accuracy=0.5, latency_ms=33.0, source="the car's own g
 """For a file without terms of its own, out of the data folder: mostly right, and done between two frames."""
 
 
-class DataSet(Section):
+class DataSet(ManifestSection):
     """Digits that the model was trained or chosen by."""
 
     name: str
@@ -123,7 +123,7 @@ class DataSet(Section):
     count: Annotated[int, Field(ge=0)] = 0
 
 
-class Training(Section):
+class Training(ManifestSection):
     """How the model was made."""
 
     data: tuple[DataSet, ...] = ()
@@ -132,7 +132,7 @@ class Training(Section):
     metrics: dict[str, Any] = {}
 
 
-class Imported(Section):
+class Imported(ManifestSection):
     """Where the model came from that was not issued as a bundle: a file out of the car's data folder."""
 
     file: Annotated[str, Field(max_length=255)]
@@ -146,7 +146,7 @@ class Imported(Section):
     """On the car's golden digits, when it was imported."""
 
 
-class Manifest(Section):
+class Manifest(ManifestSection):
     """Everything a car must know of a model before it opens it."""
 
     format: Literal[1] = 1

@@ -49,7 +49,7 @@ _SLOW = 1.5
 
 
 @dataclass(frozen=True)
-class Source:
+class KerasSource:
     """A model file to be made a bundle of."""
 
     name: str
@@ -85,7 +85,11 @@ class _Draft:
 
 
 def convert(
-    source: Source, golden_bytes: bytes, golden: Golden, labels: Sequence[str], terms: Terms = INBOX_TERMS
+    source: KerasSource,
+    golden_bytes: bytes,
+    golden: Golden,
+    labels: Sequence[str],
+    terms: Terms = INBOX_TERMS,
 ) -> tuple[dict[str, bytes], Proof]:
     """The files of the bundle that the source makes, and what it showed on the car's golden digits.
 
@@ -128,7 +132,7 @@ def convert(
     return {MANIFEST_FILE: text.encode(), **files}, proof
 
 
-def _opened(source: Source, labels: Sequence[str]) -> _Opened:
+def _opened(source: KerasSource, labels: Sequence[str]) -> _Opened:
     """What the file holds, as `.tflite`. Raises Refusal."""
     kind = model_format(source.content, source.name)
     if kind == "tflite":
@@ -193,7 +197,7 @@ def _contract(shape: tuple[int, ...], dtype: Any) -> InputContract:
 
 
 def _manifest(
-    source: Source, contract: InputContract, files: Mapping[str, bytes], labels: Sequence[str]
+    source: KerasSource, contract: InputContract, files: Mapping[str, bytes], labels: Sequence[str]
 ) -> Manifest:
     return Manifest(
         name=_slug(source.name),

@@ -40,7 +40,7 @@ _RUN_BY = {"name", "version", "input", "calibration", "labels"}
 
 
 @dataclass(frozen=True)
-class Limits:
+class ImportLimits:
     """What the process may use: many times what a digit model needs, on a Pi that is busy, too."""
 
     memory_bytes: int = 1 << 30
@@ -50,7 +50,7 @@ class Limits:
     open_files: int = 32
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = ImportLimits()
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def import_file(
     golden: Bundle,
     labels: Sequence[str] = DIGITS,
     terms: Terms = INBOX_TERMS,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: ImportLimits = DEFAULT_LIMITS,
     cancelled: Callable[[], bool] | None = None,
 ) -> Import:
     """Make the `.h5`, `.keras` or `.tflite` at `path` a bundle in `folder`, which is empty, on refusal still.
@@ -132,7 +132,7 @@ def prove(
     *,
     golden: Bundle | None = None,
     terms: Terms | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: ImportLimits = DEFAULT_LIMITS,
     cancelled: Callable[[], bool] | None = None,
 ) -> Proof:
     """Open the bundle's model for the first time and run the golden test on its own digits, or on `golden`'s.
@@ -194,7 +194,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _throwaway(
-    job: dict[str, Any], source: int, limits: Limits, cancelled: Callable[[], bool] | None
+    job: dict[str, Any], source: int, limits: ImportLimits, cancelled: Callable[[], bool] | None
 ) -> tuple[dict[str, Any], bytes]:
     """What the process answers: an object, and the bytes behind it. Raises Refusal."""
     answers, end = os.pipe()
@@ -267,7 +267,7 @@ def _exchange(
                     return bytes(content)
 
 
-def _understood(content: bytes, code: int, limits: Limits) -> tuple[dict[str, Any], bytes]:
+def _understood(content: bytes, code: int, limits: ImportLimits) -> tuple[dict[str, Any], bytes]:
     head, newline, rest = content.partition(b"\n")
     try:
         answer = json.loads(head) if newline else None

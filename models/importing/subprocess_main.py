@@ -66,12 +66,12 @@ def _work(job: dict[str, Any], source: int) -> tuple[dict[str, Any], bytes]:
 def _convert(job: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
     from models.bundle.digits import golden_digits
     from models.bundle.manifest import MANIFEST_FILE, MODEL_FILE
-    from models.importing.conversion import Source, convert
+    from models.importing.conversion import KerasSource, convert
 
     packed = b64decode(job["golden"])
     digits = golden_digits(packed, job["golden_labels"])
     saved = datetime.fromtimestamp(job["saved"], UTC)
-    source = Source(job["name"], content, saved)
+    source = KerasSource(job["name"], content, saved)
     files, proof = convert(source, packed, digits, job["labels"], _as_object(job["terms"]))
     return {"manifest": files[MANIFEST_FILE].decode(), "proof": asdict(proof)}, files[MODEL_FILE]
 

@@ -29,7 +29,7 @@ from models.importing.network import (
     Reshape,
     Resize,
 )
-from models.importing.tflite_graph import Graph
+from models.importing.tflite_graph import TfliteGraph
 
 _SIMPLE = {
     "abs": schema.BuiltinOperator.ABS,
@@ -58,7 +58,7 @@ def write(network: Network) -> bytes:
     return _Writer(network).network()
 
 
-class _Writer(Graph):
+class _Writer(TfliteGraph):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self._network = network

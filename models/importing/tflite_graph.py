@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 _IDENTIFIER = b"TFL3"
 
 
-class Graph:
+class TfliteGraph:
     """The tensors and operators of a `.tflite` file under construction, float32, batch first.
 
     Example: `x = graph.value((1, 28, 28, 1), "input")`, operators from there, `graph.content([x], [y])`.

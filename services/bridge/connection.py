@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Limits:
+class BrokerLimits:
     """What the broker takes: QoS 1 messages unacknowledged at once, and bytes in one packet (0: no limit)."""
 
     in_flight: int = MAX_PACKETS_IN_FLIGHT
@@ -42,7 +42,7 @@ class Limits:
 class ConnectionListener(Protocol):
     """Whom a connection tells what happened, in the thread that calls `tell_next`."""
 
-    def connected(self, limits: Limits) -> None: ...
+    def connected(self, limits: BrokerLimits) -> None: ...
 
     def acknowledged(self, handle: int, code: int) -> None: ...
 
@@ -258,7 +258,7 @@ class Connection:
         self._accepted = True
         in_flight = min(MAX_PACKETS_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_PACKETS_IN_FLIGHT))
         self._window = max(1, in_flight - 1)
-        limits = Limits(in_flight, getattr(properties, "MaximumPacketSize", 0))
+        limits = BrokerLimits(in_flight, getattr(properties, "MaximumPacketSize", 0))
         self._tell(lambda listener: listener.connected(limits))
 
     def _on_disconnect(self, _: object, __: object, flags: Any, code: Any, ___: object) -> None:

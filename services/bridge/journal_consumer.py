@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from messages.journal_file import Entry
+from messages.journal_file import JournalEntry
 from messages.journal_reader import JournalReader
 from messages.message import Message
 from services.bridge.cursor_store import CursorStore
@@ -25,7 +25,7 @@ class InFlightMessage:
     """An entry handed over to the session, until the broker has answered."""
 
     consumer: JournalConsumer
-    entry: Entry
+    entry: JournalEntry
     is_repeated: bool
     """It had been sent before in this process."""
     topic: str = ""
@@ -77,7 +77,7 @@ class JournalConsumer:
             self._unjournalled.add((topic, message.boot_id, message.sequence), message)
         self.exhausted = False
 
-    def read(self, limit: int) -> list[Entry]:
+    def read(self, limit: int) -> list[JournalEntry]:
         """The next entries after those in flight, in order; `take` each, or `read` gives it again.
 
         The journal's first: `has_gone` tells those that went before they were in it.
@@ -96,11 +96,11 @@ class JournalConsumer:
         self.exhausted = len(entries) < limit
         return entries
 
-    def has_gone(self, entry: Entry) -> bool:
+    def has_gone(self, entry: JournalEntry) -> bool:
         """Whether the broker has it already, from before the journal took it."""
         return entry.number > 0 and self._unjournalled.has_delivered(entry)
 
-    def take(self, entry: Entry) -> InFlightMessage:
+    def take(self, entry: JournalEntry) -> InFlightMessage:
         """Put the entry in flight."""
         message = InFlightMessage(self, entry, is_repeated=0 < entry.number <= self._ever_sent)
         self._in_flight.append(message)
@@ -180,6 +180,6 @@ class JournalConsumer:
             log.warning("%d events of %s went from its journal unsent: %s", count, self.service, why)
 
 
-def fingerprint(entry: Entry) -> str:
+def fingerprint(entry: JournalEntry) -> str:
     """Tells an entry from another of the same number."""
     return hashlib.blake2b(entry.payload, digest_size=8).hexdigest()

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from messages.journal_file import Entry
+from messages.journal_file import JournalEntry
 from messages.message import Message
 from messages.topics import TOPICS, Topic
 from services.bridge import reason_codes
-from services.bridge.connection import Limits
+from services.bridge.connection import BrokerLimits
 from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.cursor_store import CursorStore
 from services.bridge.journal_consumer import PAGE, InFlightMessage, JournalConsumer
@@ -60,7 +60,7 @@ class Outbox:
         self._publish = publish
         self._metrics = metrics
         self._clock = clock
-        self._limits: Limits | None = None
+        self._limits: BrokerLimits | None = None
         self._broken = False
         self._in_flight: dict[int, InFlightMessage] = {}
         self._careful = False
@@ -70,7 +70,7 @@ class Outbox:
         self._suspect = _Suspect()
         self._skip: tuple[str, int] = ("", 0)
 
-    def open(self, limits: Limits) -> None:
+    def open(self, limits: BrokerLimits) -> None:
         """There is a session, and the broker has answered on it."""
         self._rewind()
         self._limits = limits
@@ -166,7 +166,7 @@ class Outbox:
                 self._metrics.count("resent")
         return not consumer.exhausted
 
-    def _unfit(self, consumer: JournalConsumer, entry: Entry, topic: str) -> str:
+    def _unfit(self, consumer: JournalConsumer, entry: JournalEntry, topic: str) -> str:
         """Why the broker can't take this entry, or nothing."""
         size = len(entry.payload) + len(topic) + HEADER_BYTES
         limit = self._limits.packet_bytes if self._limits else 0

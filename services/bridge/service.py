@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # paho is imported by the running bridge alone
 
     from paho.mqtt.client import MQTTMessage
 
-    from services.bridge.connection import Limits
+    from services.bridge.connection import BrokerLimits
 
 TICK_S = 0.25
 LOOK_INTO_JOURNALS_S = 1.0
@@ -110,7 +110,7 @@ class BridgeService(Service):
 
     # from the session
 
-    def session_up(self, session_id: str, limits: Limits) -> None:
+    def session_up(self, session_id: str, limits: BrokerLimits) -> None:
         if not self._broker_is_mute:
             self._problems.pop("connection", None)
         self._problems.pop("subscription", None)

@@ -16,7 +16,7 @@ from paho.mqtt.client import MQTTMessage
 
 from messages.message import new_ulid
 from services.bridge import connection_problem
-from services.bridge.connection import Connection, Limits
+from services.bridge.connection import BrokerLimits, Connection
 from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.reason_codes import again_after_s, is_refusal
 from services.config import Mqtt
@@ -32,7 +32,7 @@ SHORT_SESSIONS = 3
 class SessionListener(Protocol):
     """Whom the session tells, in the thread that calls `dispatch`."""
 
-    def session_up(self, session_id: str, limits: Limits) -> None: ...
+    def session_up(self, session_id: str, limits: BrokerLimits) -> None: ...
 
     def session_down(self, why: ConnectionProblem) -> None: ...
 
@@ -187,7 +187,7 @@ class Session:
 
     # from the connection
 
-    def connected(self, limits: Limits) -> None:
+    def connected(self, limits: BrokerLimits) -> None:
         if not self._closing:
             self._up_since = time.monotonic()
             self._listener.session_up(self.session_id, limits)

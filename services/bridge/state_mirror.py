@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from messages.message import Message, encode
-from messages.topics import EVERY_SERVICE, TOPICS, Kind, Mirror, Topic
+from messages.topics import EVERY_SERVICE, TOPICS, Mirror, Topic, TopicKind
 
 IMAGES = "image/"
 """Mirrors below this topic are pictures, which `mqtt.images` switches."""
@@ -70,7 +70,7 @@ class StateMirror:
         if mirror is None:
             return
         topic = mirror.topic.format(source=message.source)
-        if row.kind is Kind.EVENT:
+        if row.kind is TopicKind.EVENT:
             self._publish(topic, _payload(mirror, message), mirror.qos, retain=mirror.retain)
             return
         track = self._tracks.setdefault(topic, _Track(mirror))

@@ -16,7 +16,7 @@ from messages.errors import ErrorCode
 from messages.message import encode
 from services.bridge import reason_codes
 from services.bridge.command_gateway import ReplyAddress
-from services.bridge.connection import Limits
+from services.bridge.connection import BrokerLimits
 from services.bridge.session import Session
 from services.metrics import Metrics
 
@@ -57,7 +57,7 @@ class StatusPublisher:
         self._prefix = prefix
         self._metrics = metrics
         self._clock = clock
-        self._limits = Limits()
+        self._limits = BrokerLimits()
         self._retained: dict[str, _Retained] = {}
         self._waiting: dict[int, str] = {}
         """The topic of each retained message that waits for its acknowledgement, by handle."""
@@ -106,7 +106,7 @@ class StatusPublisher:
         level.sent = None
         self._settle(topic, level)
 
-    def session_up(self, limits: Limits) -> None:
+    def session_up(self, limits: BrokerLimits) -> None:
         """A new session may have met a broker without memory; what is refused waits all the same."""
         self._limits = limits
         self._waiting.clear()

@@ -8,7 +8,7 @@ from itertools import islice
 from pydantic import ValidationError
 
 from messages.journal import BACKLOG
-from messages.journal_file import Entry
+from messages.journal_file import JournalEntry
 from messages.message import Message, encode
 
 Key = tuple[str, str, int]
@@ -19,7 +19,7 @@ class UnjournalledEvents:
     """The newest of one producer, as many as it keeps itself; numbered from -1 down, as in no journal."""
 
     def __init__(self) -> None:
-        self._entries: dict[Key, Entry] = {}
+        self._entries: dict[Key, JournalEntry] = {}
         self._keys: dict[int, Key] = {}
         self._in_flight: set[int] = set()
         self._delivered: dict[Key, None] = {}
@@ -31,12 +31,12 @@ class UnjournalledEvents:
     def add(self, key: Key, message: Message) -> None:
         """One that came over the bus and is not in the journal."""
         self._number -= 1
-        self._entries[key] = Entry(self._number, key[0], encode(message), time.time())
+        self._entries[key] = JournalEntry(self._number, key[0], encode(message), time.time())
         self._keys[self._number] = key
         if len(self._entries) > BACKLOG:
             self._drop(next(iter(self._entries)))
 
-    def read(self, limit: int) -> list[Entry]:
+    def read(self, limit: int) -> list[JournalEntry]:
         """The oldest that are not in flight."""
         waiting = (each for each in self._entries.values() if each.number not in self._in_flight)
         return list(islice(waiting, limit))
@@ -59,13 +59,13 @@ class UnjournalledEvents:
         """Nothing is in flight any more."""
         self._in_flight.clear()
 
-    def is_written(self, entry: Entry) -> None:
+    def is_written(self, entry: JournalEntry) -> None:
         """The journal has taken it since: it goes from there, where it isn't in flight."""
         key = key_of(entry) if self._entries else None
         if key in self._entries and self._entries[key].number not in self._in_flight:
             self._drop(key)
 
-    def has_delivered(self, entry: Entry) -> bool:
+    def has_delivered(self, entry: JournalEntry) -> bool:
         """Whether this entry of the journal has gone from memory before."""
         return bool(self._delivered) and key_of(entry) in self._delivered
 
@@ -75,7 +75,7 @@ class UnjournalledEvents:
         self._in_flight.discard(number)
 
 
-def key_of(entry: Entry) -> Key | None:
+def key_of(entry: JournalEntry) -> Key | None:
     """What an entry of a journal is recognised by; None where that can't be read."""
     try:
         envelope = Message.model_validate_json(entry.payload)

@@ -29,7 +29,7 @@ _RAW_DRIVERS = ("unicam", "rp1-cfe")
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
-class Camera(NamedTuple):
+class CameraInfo(NamedTuple):
     """A camera, by what the reader opens and by what people call it."""
 
     source: str
@@ -68,15 +68,15 @@ def nodes() -> frozenset[str]:
         return frozenset()
 
 
-def find() -> list[Camera]:
+def find() -> list[CameraInfo]:
     """The cameras that may be opened here, the Raspberry Pi's first. Raises NoCamera where there is none."""
-    raspberry: dict[Path, Camera] = {}
-    others: list[Camera] = []
+    raspberry: dict[Path, CameraInfo] = {}
+    others: list[CameraInfo] = []
     forbidden: OSError | None = None
     for node in sorted(nodes(), key=lambda name: (len(name), name)):
         if _name_of(node).startswith(_RAW_DRIVERS):
             receiver = (CLASS / node / "device").resolve()
-            raspberry.setdefault(receiver, Camera(f"{PICAMERA}:{len(raspberry)}", "Raspberry Pi camera"))
+            raspberry.setdefault(receiver, CameraInfo(f"{PICAMERA}:{len(raspberry)}", "Raspberry Pi camera"))
             continue
         try:
             found = _ask(DEVICES / node)
@@ -85,7 +85,7 @@ def find() -> list[Camera]:
                 forbidden = error
             continue
         if found.captures:
-            others.append(Camera(str(DEVICES / node), found.card))
+            others.append(CameraInfo(str(DEVICES / node), found.card))
     cameras = [*raspberry.values(), *others]
     if not cameras and forbidden is not None:
         raise NoCamera(_forbidden(Path(forbidden.filename), forbidden))
@@ -94,7 +94,7 @@ def find() -> list[Camera]:
     return cameras
 
 
-def choose(source: str, failures: Mapping[str, int]) -> Camera:
+def choose(source: str, failures: Mapping[str, int]) -> CameraInfo:
     """The camera to open for `source`: the one that is named, or of all the first that failed least often.
 
     `failures` counts by `Camera.source`. Raises NoCamera.
@@ -105,7 +105,7 @@ def choose(source: str, failures: Mapping[str, int]) -> Camera:
     if kind == PICAMERA:
         if rest and not rest.isdigit():
             raise NoCamera(f"{source}: {PICAMERA}: takes a number, as in {PICAMERA}:0")
-        return Camera(f"{PICAMERA}:{rest or 0}", "Raspberry Pi camera")
+        return CameraInfo(f"{PICAMERA}:{rest or 0}", "Raspberry Pi camera")
     device = device_of(source)
     assert device is not None
     try:
@@ -115,7 +115,7 @@ def choose(source: str, failures: Mapping[str, int]) -> Camera:
     if not found.captures or found.driver.startswith(_RAW_DRIVERS):
         raw = "; take picamera:" if found.driver.startswith(_RAW_DRIVERS) else ""
         raise NoCamera(f"{device} ({found.card}) delivers no pictures{raw} (cameras here: {_here()})")
-    return Camera(str(device), found.card)
+    return CameraInfo(str(device), found.card)
 
 
 def why_not(device: Path) -> str:

@@ -15,7 +15,7 @@ class NotMultipart(ValueError):
     """The body isn't what its header says."""
 
 
-class Parts:
+class MultipartReader:
     """Feed it what comes, get the parts that are whole.
 
     A part's length stands in its header; for the servers that leave it out, a part ends at the next boundary.

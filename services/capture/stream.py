@@ -16,7 +16,7 @@ import cv2
 
 from messages.text import printable
 from services.capture import jpeg
-from services.capture.multipart import NotMultipart, Parts
+from services.capture.multipart import MultipartReader, NotMultipart
 from services.capture.reader_messages import ReaderSettings
 from services.capture.source import DamagedFrame, Frame, Source, SourceError, Thinning
 from services.capture.source_address import login_of, public_address, without_login
@@ -48,7 +48,7 @@ class MotionJpeg(Source):
 
     def __init__(self, response: http.client.HTTPResponse, address: str, settings: ReaderSettings) -> None:
         self._response, self._address = response, address
-        self._parts = Parts(response.headers.get_boundary())
+        self._parts = MultipartReader(response.headers.get_boundary())
         self._thinning = Thinning(settings.hertz)
         self._enough = (settings.width, settings.height)
 

@@ -42,7 +42,7 @@ class Answer:
         return "".join(digit.label for digit in self.digits)
 
 
-class BoxReader:
+class CanvasReader:
     """Asks `recognizer.read`. What it is shown is a copy: the canvas may change meanwhile."""
 
     def __init__(self, ask: Ask, recognizer: Presence) -> None:

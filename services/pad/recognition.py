@@ -8,7 +8,7 @@ from typing import Protocol
 
 from messages.message import new_ulid
 from messages.pad import BOXES, EMPTY, PadResult
-from services.pad.reader import Answer, BoxReader, Ink
+from services.pad.reader import Answer, CanvasReader, Ink
 
 PERIOD_S = 0.05
 """While somebody draws, the canvas is read no oftener."""
@@ -31,7 +31,7 @@ class Recognition:
 
     def __init__(
         self,
-        reader: BoxReader,
+        reader: CanvasReader,
         look: Callable[[], tuple[int, Ink]],
         show: Callable[[PadResult], None],
         report: Callable[[PadResult], None],

@@ -81,7 +81,7 @@ class PadService(Service):
 
         from services.pad.canvas import Canvas
         from services.pad.ink import Ink
-        from services.pad.reader import BoxReader
+        from services.pad.reader import CanvasReader
         from services.pad.recognition import Recognition
         from services.pad.store import CanvasStore
 
@@ -96,7 +96,7 @@ class PadService(Service):
         self._disk_problem = self._unread_problem = ""
         self._canvas_due = self._keep_due = False
         self._recognizer = self.presence["recognizer"]
-        self._reader = BoxReader(self.ask, self._recognizer)
+        self._reader = CanvasReader(self.ask, self._recognizer)
         self._recognition = Recognition(
             self._reader,
             lambda: (self._canvas.revision, self._ink.pixels.copy()),

@@ -51,7 +51,7 @@ class Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class InkPart:
     """One component as its outline and those of its holes; (x, y) is where their coordinates start."""
 
     outlines: tuple[Contour, ...]
@@ -67,7 +67,7 @@ class Piece:
     y: int
     w: int
     h: int
-    parts: tuple[Part, ...]
+    parts: tuple[InkPart, ...]
 
     def join(self, other: Piece) -> Piece:
         """Both as one."""
@@ -204,7 +204,7 @@ def _piece(
     while hole >= 0:
         outlines.append(contours[hole])
         hole = int(family[hole, 0])
-    return Piece(*box, (Part(tuple(outlines), *origin),))
+    return Piece(*box, (InkPart(tuple(outlines), *origin),))
 
 
 def joined(pieces: list[Piece], limits: Limits) -> list[Piece]:

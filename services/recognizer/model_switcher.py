@@ -36,7 +36,7 @@ Load = Callable[[Path], LoadedModel]
 log = logging.getLogger(__name__)
 
 
-class Trial:
+class ModelTrial:
     """One model on trial, from its loading on."""
 
     def __init__(self, digest: str) -> None:
@@ -92,7 +92,7 @@ class ModelSwitcher:
         self.active, self.unusable = model, unusable
         self._store = store
         self._load, self._call_soon, self._changed = load, call_soon, changed
-        self._trial: Trial | None = None
+        self._trial: ModelTrial | None = None
         self._adoption: _Adoption | None = None
         self._beside: LoadedModel | None = None
 
@@ -132,7 +132,7 @@ class ModelSwitcher:
         self._cancel_adoption()
         self.unusable.pop(command.bundle, None)
         self._beside = None
-        self._trial = trial = Trial(command.bundle)
+        self._trial = trial = ModelTrial(command.bundle)
         self._in_thread(trial.digest, lambda outcome: self._loaded(trial, outcome))
         return trial.report()
 
@@ -203,7 +203,7 @@ class ModelSwitcher:
         if trial is not None and trial.model is not None:
             self._changed()
 
-    def _loaded(self, trial: Trial, outcome: LoadedModel | Exception) -> None:
+    def _loaded(self, trial: ModelTrial, outcome: LoadedModel | Exception) -> None:
         if self._trial is not trial:
             return  # dropped meanwhile
         if isinstance(outcome, Exception):

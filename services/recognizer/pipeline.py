@@ -22,7 +22,7 @@ from services.recognizer.touching import TouchingSettings, parted
 Pixels = NDArray[np.uint8]
 
 
-class Classifier(Protocol):
+class DigitClassifier(Protocol):
     """What the reader asks of a model."""
 
     @property
@@ -57,7 +57,7 @@ class Reader:
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: DigitClassifier,
         *,
         certainty: float = 0.7,
         min_digits: int = 1,

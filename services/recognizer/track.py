@@ -346,6 +346,4 @@ def _at_edge(line: Line, size: tuple[int, int]) -> bool:
     x, y, w, h = line.box
     height = max(digit.box[3] for digit in line.digits)
     room = (0.25 if len(line.digits) == 1 else 0.08) * height
-    if y < room or y + h > size[1] - room:
-        return True
-    return x < 0.9 * height or x + w > size[0] - 0.9 * height
+    return y < room or y + h > size[1] - room or x < 0.9 * height or x + w > size[0] - 0.9 * height

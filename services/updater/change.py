@@ -27,6 +27,7 @@ from messages.vision import ModelInfo
 from models.refusal import Reason, Refusal
 from models.store import Store
 from services.log import fields
+from services.updater.model_status import ModelStatus
 from services.updater.preparation import (
     NOT_THE_FILES_FAULT,
     PASSING,
@@ -37,7 +38,7 @@ from services.updater.preparation import (
     Worker,
 )
 from services.updater.recognizer import CRASHES, WITHIN_S, RecognizerPeer, Trial, TrialNews, TrialTerms
-from services.updater.state import Change, FileStamp, ModelStatus, Outcome, PastRefusal, StateFile, escaped
+from services.updater.state import Change, FileStamp, Outcome, PastRefusal, StateFile, escaped
 
 ATTEMPTS = 3
 """A change that ended so often in a crash is given up."""

@@ -347,5 +347,4 @@ def _said(error: Exception) -> str:
 
 
 def _no_space(error: OSError) -> Refusal:
-    """What the disk said, as a refusal."""
     return Refusal(Reason.NO_SPACE, f"What is fetched can't be kept: {error.strerror}.", "Free some space.")

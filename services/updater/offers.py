@@ -310,9 +310,8 @@ class Offers:
 
     def _hand_over(self, fetch: Fetch) -> None:
         """All of it is here: the change begins with it."""
-        change = self._fetcher.change(fetch)
         try:
-            self._changes.begin(change)
+            self._changes.begin(self._fetcher.change(fetch))
         except Refusal as refusal:
             if refusal.reason != Reason.BUSY:
                 self._failed(fetch, refusal)
@@ -327,8 +326,7 @@ class Offers:
             self._fetcher.wait(refusal)
             return
         self._fetcher.drop()
-        change = Change(id=fetch.id, origin=fetch.origin)
-        self._tell_refused(change, self._model(fetch), refusal)
+        self._tell_refused(Change(id=fetch.id, origin=fetch.origin), self._model(fetch), refusal)
         self._state.write(ended=self._state.now.ended | {fetch.id: ("refused", "")})
 
     def _model(self, fetch: Fetch) -> ModelInfo | None:

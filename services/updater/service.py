@@ -77,10 +77,11 @@ class UpdaterService(Service):
         from services.updater.commands import CommandHandlers
         from services.updater.fetch import Fetcher
         from services.updater.inbox import Inbox
+        from services.updater.model_status import ModelStatus
         from services.updater.offers import Offers
         from services.updater.preparation import PreparationWorker
         from services.updater.recognizer import RecognizerPeer, TrialTerms
-        from services.updater.state import ModelStatus, StateFile
+        from services.updater.state import StateFile
 
         settings, models, clock = self.settings, self.settings.models, time.monotonic
         folder = settings.paths.state / self.name

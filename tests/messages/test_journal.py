@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import messages.journal
 import messages.journal_flusher
 from messages.journal import BACKLOG, Journal
-from messages.journal_file import Entry
+from messages.journal_file import JournalEntry
 from messages.journal_reader import JournalReader
 from messages.lock import AlreadyOwned
 from tests.conftest import REPOSITORY, wait_for
@@ -286,7 +286,7 @@ while True:
 
 def test_every_acknowledged_entry_is_there_after_kills_at_random_moments(path: Path) -> None:
     chance, told, value = random.Random(3), list[tuple[int, int]](), 0
-    reader, seen = JournalReader(path), list[Entry]()
+    reader, seen = JournalReader(path), list[JournalEntry]()
     for _ in range(8):
         appender = subprocess.Popen(
             [sys.executable, "-c", _APPENDER, str(path), str(value)],

@@ -98,7 +98,7 @@ def test_ulids_are_unique_and_sort_by_their_time() -> None:
 
 @pytest.mark.parametrize("row", TOPICS.values(), ids=lambda row: row.name)
 def test_each_row_of_the_table_is_sound(row: object) -> None:
-    from messages.topics import EVERY_SERVICE, Kind, Topic
+    from messages.topics import EVERY_SERVICE, Topic, TopicKind
     from services.catalogue import SERVICES
 
     assert isinstance(row, Topic)
@@ -106,11 +106,11 @@ def test_each_row_of_the_table_is_sound(row: object) -> None:
     assert row.owner in (*SERVICES, EVERY_SERVICE)
     assert "\0" not in row.name
     assert row.about
-    assert not row.journalled or row.kind is Kind.EVENT
+    assert not row.journalled or row.kind is TopicKind.EVENT
     if row.mirror:
         assert set(row.mirror.on_change_of) <= set(row.message.model_fields)
         assert row.mirror.payload_field in ("", *row.message.model_fields)
-        assert not (row.kind is Kind.EVENT and row.mirror.retain), (
+        assert not (row.kind is TopicKind.EVENT and row.mirror.retain), (
             "a retained event would come again and again"
         )
     assert row.message.model_json_schema()["properties"].keys() >= {"source", "boot_id", "sequence"}

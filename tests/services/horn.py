@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from messages.command import Command, Door
 from messages.message import Message
-from messages.topics import Kind, Mirror, Topic
+from messages.topics import Mirror, Topic, TopicKind
 from messages.vision import FrameReady
 from services import __main__ as main
 from services import catalogue
@@ -23,7 +23,7 @@ class HornState(Message):
 HORN_STATE = Topic(
     "horn.state",
     HornState,
-    Kind.STATE,
+    TopicKind.STATE,
     "whether the horn sounds",
     mirror=Mirror("state/horn", qos=1, retain=True),
 )

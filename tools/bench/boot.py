@@ -24,7 +24,7 @@ from messages.health import Heartbeat
 from messages.message import MalformedMessage, decode
 from messages.vision import ReadingEvent
 from services import board
-from services.bridge.connection import Connection, Limits
+from services.bridge.connection import BrokerLimits, Connection
 from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.documents import car_prefix
 from services.catalogue import SERVICES
@@ -269,7 +269,7 @@ class _FirstEvent:
 
     # from the connection
 
-    def connected(self, _: Limits) -> None:
+    def connected(self, _: BrokerLimits) -> None:
         self._connection.subscribe(f"{self._prefix}event/reading")
 
     def message_came(self, message: MQTTMessage) -> None:

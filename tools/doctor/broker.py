@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from paho.mqtt.client import MQTTMessage
 
-from services.bridge.connection import Connection, Limits
+from services.bridge.connection import BrokerLimits, Connection
 from services.bridge.connection_problem import ConnectionProblem, where
 from services.bridge.documents import COMMAND, car_prefix
 from services.bridge.reason_codes import is_refusal
@@ -132,7 +132,7 @@ class _Trial:
 
     # from the connection
 
-    def connected(self, _: Limits) -> None:
+    def connected(self, _: BrokerLimits) -> None:
         self.took_s = time.monotonic() - self._began
         self._connection.subscribe(self._commands)
         self._connection.subscribe(self._own)

@@ -30,7 +30,7 @@ from tools.train.course import LABELS, plain
 from tools.train.data.pen import BOX, BRUSH
 
 if TYPE_CHECKING:
-    from services.recognizer.pipeline import Classifier as Classifies
+    from services.recognizer.pipeline import DigitClassifier as Classifies
 
 Pixels = NDArray[np.uint8]
 Preparation = Literal["plain", "normalised"]
@@ -42,7 +42,7 @@ _KERAS = (".h5", ".hdf5", ".keras")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ComparedModel:
     """A model to be judged, and how its digits are prepared."""
 
     name: str
@@ -74,7 +74,7 @@ class Candidate:
         return float(np.median(times)) * 1000
 
 
-def load(path: Path, preparation: Preparation | None = None) -> Candidate:
+def load(path: Path, preparation: Preparation | None = None) -> ComparedModel:
     """The model at `path`: a bundle, a run's folder, a SavedModel, or a `.tflite`, `.h5` or `.keras` file.
 
     A network that takes 784 values in a row is the course's kind and gets its digits `plain`, any other gets
@@ -98,15 +98,15 @@ def is_model(path: Path) -> bool:
     return path.suffix in (*_KERAS, ".tflite")
 
 
-def of_bundle(bundle: Bundle) -> Candidate:
+def of_bundle(bundle: Bundle) -> ComparedModel:
     """A bundle that is loaded already. Raises ModelError."""
     name = f"{bundle.manifest.name} {bundle.manifest.version}"
-    return Candidate(name, CarefulClassifier(bundle), "normalised", bundle.digest, len(bundle.model))
+    return ComparedModel(name, CarefulClassifier(bundle), "normalised", bundle.digest, len(bundle.model))
 
 
-def of_keras(name: str, model: Any, preparation: Preparation) -> Candidate:
+def of_keras(name: str, model: Any, preparation: Preparation) -> ComparedModel:
     """A Keras model in memory, run by TensorFlow."""
-    return Candidate(name, KerasClassifier(model), preparation)
+    return ComparedModel(name, KerasClassifier(model), preparation)
 
 
 def five_drawn() -> list[Pixels]:
@@ -135,7 +135,7 @@ class KerasClassifier:
         return answer if are_probabilities(answer) else _softmax(answer)
 
 
-def _from_folder(path: Path, preparation: Preparation | None) -> Candidate:
+def _from_folder(path: Path, preparation: Preparation | None) -> ComparedModel:
     if (path / "manifest.json").is_file():
         candidate = of_bundle(Bundle.load(path))
     elif (path / "bundle" / "manifest.json").is_file():
@@ -149,7 +149,7 @@ def _from_folder(path: Path, preparation: Preparation | None) -> Candidate:
     return _as_the_car_reads(candidate, preparation)
 
 
-def _from_file(path: Path, preparation: Preparation | None, name: str = "") -> Candidate:
+def _from_file(path: Path, preparation: Preparation | None, name: str = "") -> ComparedModel:
     """As the car would take the file, however few digits it reads and however slow it is."""
     if intake(path) == "bundle":
         return _as_the_car_reads(of_bundle(read_archive(path)), preparation)
@@ -159,10 +159,10 @@ def _from_file(path: Path, preparation: Preparation | None, name: str = "") -> C
     title = ", ".join([name or path.stem, chosen, *bundle.manifest.peculiarities])
     content = path.read_bytes() if path.is_file() else bundle.model
     digest = hashlib.sha256(content).hexdigest()
-    return Candidate(title, kind(bundle), chosen, digest, len(content))
+    return ComparedModel(title, kind(bundle), chosen, digest, len(content))
 
 
-def _as_the_car_reads(candidate: Candidate, preparation: Preparation | None) -> Candidate:
+def _as_the_car_reads(candidate: ComparedModel, preparation: Preparation | None) -> ComparedModel:
     if preparation in (None, candidate.preparation):
         return candidate
     raise Problem("A bundle's digits are always normalised: that is what the car does.")

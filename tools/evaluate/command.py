@@ -10,9 +10,9 @@ from typing import Any
 from models.inference.runtime import ModelError
 from tools.evaluate import candidates, peers, photos
 from tools.evaluate import mistakes as mistaken
-from tools.evaluate.candidates import FACTORY_BUNDLE, Candidate, Preparation
+from tools.evaluate.candidates import FACTORY_BUNDLE, ComparedModel, Preparation
 from tools.evaluate.rejection import DUE, refusal
-from tools.evaluate.scores import Score
+from tools.evaluate.scores import SetScore
 from tools.evaluate.test_sets import DRAWN, SETS, evaluate
 from tools.terminal.output import print_json, print_table, say, silence_libraries
 from tools.terminal.problems import Problem
@@ -30,7 +30,7 @@ class Column:
 
     name: str
     digest: str = ""
-    scores: dict[str, Score] = field(default_factory=dict)
+    scores: dict[str, SetScore] = field(default_factory=dict)
     """By what the set is called."""
     figures: dict[str, float] = field(default_factory=dict)
     """By what they are called: milliseconds, bytes, shares."""
@@ -96,7 +96,7 @@ def judge(
     return 0
 
 
-def _column(candidate: Candidate, data: Path, sets: tuple[str, ...], absent: dict[str, str]) -> Column:
+def _column(candidate: ComparedModel, data: Path, sets: tuple[str, ...], absent: dict[str, str]) -> Column:
     """Score one model. Sets that are not in the folder go to `absent`, with the reason."""
     column = Column(candidate.name, candidate.digest)
     for each in sets:
@@ -115,7 +115,7 @@ def _column(candidate: Candidate, data: Path, sets: tuple[str, ...], absent: dic
     return column
 
 
-def _course_model() -> list[Candidate]:
+def _course_model() -> list[ComparedModel]:
     """The newest run of the course's preset below runs/: fed as the course does, and as the car does."""
     for path in sorted(runs.RUNS.glob(f"{COURSE}*"), key=lambda path: -path.stat().st_mtime):
         if runs.is_done(path) and not runs.read(path, runs.CONFIG).get("varied"):
@@ -144,13 +144,13 @@ def _print_table(columns: list[Column]) -> None:
     print_table(("right, and 95 % interval", *(column.name for column in columns)), rows)
 
 
-def _cell(score: Score | None) -> str:
+def _cell(score: SetScore | None) -> str:
     if score is None:
         return ""
     return f"{score.share:.2%} of {score.count} ({100 * score.low:.2f} to {100 * score.high:.2f})"
 
 
-def _error(score: Score | None) -> str:
+def _error(score: SetScore | None) -> str:
     return "" if score is None or score.calibration_error is None else f"{score.calibration_error:.2%}"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ink.strokes import render
-from tools.evaluate.scores import Score
+from tools.evaluate.scores import SetScore
 from tools.train.data.datasets import DataError, PenDigit, pendigits
 
 Pixels = NDArray[np.uint8]
@@ -38,7 +38,7 @@ _WORDS = tuple(_TEXT.split())
 _LETTERS = "DejaVuS*.ttf", "STIXGeneral*.ttf", "cm[brst][0-9]*.ttf", "cmss*.ttf", "cmtt*.ttf"
 
 
-def alone(read: Reads, data: Path, count: int = SINGLES) -> list[Score]:
+def alone(read: Reads, data: Path, count: int = SINGLES) -> list[SetScore]:
     """One digit on a white page, 16 to 400 pixels tall, thin to bold: right where it alone is read.
 
     Dark on light, and the same pages light on dark.
@@ -55,11 +55,11 @@ def alone(read: Reads, data: Path, count: int = SINGLES) -> list[Score]:
         right.append((dark == [str(digit.label)], light == [str(digit.label)]))
     names = "one digit alone on a clean page", "… light on dark"
     return [
-        Score.of(name, np.array(each)) for name, each in zip(names, zip(*right, strict=True), strict=True)
+        SetScore.of(name, np.array(each)) for name, each in zip(names, zip(*right, strict=True), strict=True)
     ]
 
 
-def mixed(read: Reads, data: Path, count: int = ROWS) -> list[Score]:
+def mixed(read: Reads, data: Path, count: int = ROWS) -> list[SetScore]:
     """Rows of five on a white page, each digit by another pen: right where exactly the row is read."""
     digits, rng = pendigits(data, "test"), np.random.default_rng([_SEED, 1])
     right = []
@@ -79,10 +79,10 @@ def mixed(read: Reads, data: Path, count: int = ROWS) -> list[Score]:
             )
             x += ink.shape[1] + rng.uniform(0.12, 0.45) * tall
         right.append(read(_bgr(255 - page)) == ["".join(str(each.label) for each in row)])
-    return [Score.of("rows of five by mixed pens on a clean page", np.array(right))]
+    return [SetScore.of("rows of five by mixed pens on a clean page", np.array(right))]
 
 
-def printed(read: Reads, count: int = PRINTED) -> list[Score]:
+def printed(read: Reads, count: int = PRINTED) -> list[SetScore]:
     """Pages of printed words without digits: right is each letter that is not read as a digit.
 
     Raises DataError where matplotlib, whose typefaces are used, is not installed.
@@ -94,7 +94,7 @@ def printed(read: Reads, count: int = PRINTED) -> list[Score]:
         page, on_it = _print(rng)
         letters += on_it
         taken += sum(digit != "?" for line in read(_bgr(page)) for digit in line)
-    return [Score.of("printed letters, not taken for digits", np.arange(letters) >= taken)]
+    return [SetScore.of("printed letters, not taken for digits", np.arange(letters) >= taken)]
 
 
 def written(digit: PenDigit, tall: float, thick: float) -> Pixels:

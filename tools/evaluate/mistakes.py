@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.evaluate.candidates import Candidate
-from tools.evaluate.scores import Outcome
+from tools.evaluate.candidates import ComparedModel
+from tools.evaluate.scores import DigitOutcomes
 from tools.evaluate.test_sets import DIGIT_SETS, outcome
 from tools.terminal.problems import Problem
 
@@ -22,7 +22,7 @@ _INK, _TILE, _TITLE = 56, (88, 68), 26
 """Side of a digit; height and width of its tile; height of a set's title."""
 
 
-def sheet(candidate: Candidate, data: Path, sets: tuple[str, ...], path: Path) -> None:
+def sheet(candidate: ComparedModel, data: Path, sets: tuple[str, ...], path: Path) -> None:
     """Write the mistakes on single digits as a picture; sets of other things are left out.
 
     Raises DataError, ModelError, and Problem where there is no such set or the picture can't be written.
@@ -38,7 +38,7 @@ def sheet(candidate: Candidate, data: Path, sets: tuple[str, ...], path: Path) -
         raise Problem(f"{path} can't be written: give a file ending in .png in a folder that is there.")
 
 
-def _rows(answered: Outcome) -> Pixels:
+def _rows(answered: DigitOutcomes) -> Pixels:
     wrong = answered.mistakes()
     shown = wrong[:MOST]
     told = f"{answered.set}: {len(wrong)} wrong of {len(answered.labels)}"
@@ -51,7 +51,7 @@ def _rows(answered: Outcome) -> Pixels:
     return np.asarray(np.vstack([title, *lines]), np.uint8)
 
 
-def _tile(answered: Outcome, index: int) -> Pixels:
+def _tile(answered: DigitOutcomes, index: int) -> Pixels:
     """The digit, dark on white, and below it what it is, was read as, and how sure in percent."""
     ink = answered.inks[index]
     scale = _INK / max(ink.shape)

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.evaluate.scores import Score
+from tools.evaluate.scores import SetScore
 from tools.evaluate.test_sets import DIGIT_SETS, PICTURE_SETS, spread
 
 Pixels = NDArray[np.uint8]
@@ -54,7 +54,7 @@ def find() -> list[Peer | Absent]:
     return [_tesseract(), _rapidocr()]
 
 
-def scores(peer: Peer, data: Path, sets: tuple[str, ...], limit: int) -> list[Score]:
+def scores(peer: Peer, data: Path, sets: tuple[str, ...], limit: int) -> list[SetScore]:
     """The peer's scores on `limit` digits or cells of each set, evenly spread.
 
     `sets` are names of `tools.evaluate.test_sets`. Raises DataError.
@@ -65,7 +65,7 @@ def scores(peer: Peer, data: Path, sets: tuple[str, ...], limit: int) -> list[Sc
             title, inks, labels = DIGIT_SETS[name](data)
             chosen = spread(len(labels), limit)
             right = [peer.read_digit(on_paper(inks[index])) == str(labels[index]) for index in chosen]
-            found.append(Score.of(title, np.array(right)))
+            found.append(SetScore.of(title, np.array(right)))
         else:
             read = partial(_any_way_up, peer.read_lines) if name == "sheets" else peer.read_lines
             found += PICTURE_SETS[name](read, data, limit)

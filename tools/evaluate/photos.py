@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from services.capture.photo import PhotoError, read_photo
 from services.recognizer.pipeline import Reader
 from tools.evaluate import peers
-from tools.evaluate.candidates import Candidate
+from tools.evaluate.candidates import ComparedModel
 from tools.terminal.output import print_json, print_table, say
 from tools.terminal.problems import Problem
 
@@ -138,7 +138,7 @@ def labelled(folder: Path) -> list[Photo]:
 
 
 def compare(
-    candidates: list[Candidate], folder: Path, *, with_peers: bool, mistakes: Path | None, json: bool
+    candidates: list[ComparedModel], folder: Path, *, with_peers: bool, mistakes: Path | None, json: bool
 ) -> int:
     """Read the photos with each model, and with the peers where wanted, and print the table. Raises Problem.
 

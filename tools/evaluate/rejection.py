@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.evaluate.candidates import Candidate
-from tools.evaluate.scores import Score
+from tools.evaluate.candidates import ComparedModel
+from tools.evaluate.scores import SetScore
 from tools.evaluate.test_sets import outcome
 from tools.train.data import pen
 from tools.train.data.datasets import pendigits
@@ -23,17 +23,17 @@ _PLACING_SEED = 22
 
 
 @dataclass(frozen=True)
-class Refused:
+class Rejection:
     """What a threshold of confidence does to digits that it was not chosen on."""
 
     threshold: float
-    refused: Score
+    refused: SetScore
     """How many it refuses, of all."""
-    kept: Score
+    kept: SetScore
     """How many of the others are right."""
 
 
-def refusal(candidate: Candidate, data: Path, due: float = DUE) -> Refused:
+def refusal(candidate: ComparedModel, data: Path, due: float = DUE) -> Rejection:
     """Pen strokes on the pad: the threshold is chosen on writers 21 to 25 and judged on writers 26 to 30.
 
     Raises DataError, ModelError.
@@ -45,10 +45,10 @@ def refusal(candidate: Candidate, data: Path, due: float = DUE) -> Refused:
     threshold = lowest_threshold(probabilities.max(axis=1), right, 1 - (1 - due) / _CAUTION)
     judged = outcome(candidate, data, "pen")
     keep = judged.confidence >= threshold
-    return Refused(
+    return Rejection(
         threshold=threshold,
-        refused=Score.of("refused, pen on the pad", ~keep),
-        kept=Score.of("right of what is not refused, pen on the pad", judged.right[keep]),
+        refused=SetScore.of("refused, pen on the pad", ~keep),
+        kept=SetScore.of("right of what is not refused, pen on the pad", judged.right[keep]),
     )
 
 

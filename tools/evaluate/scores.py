@@ -15,7 +15,7 @@ DIGITS = 10
 
 
 @dataclass(frozen=True)
-class Score:
+class SetScore:
     """How one test set was read."""
 
     set: str
@@ -29,7 +29,9 @@ class Score:
     """How far stated confidence is from the share that is right (expected error)."""
 
     @classmethod
-    def of(cls, name: str, right: NDArray[np.bool_], confidence: NDArray[np.floating] | None = None) -> Score:
+    def of(
+        cls, name: str, right: NDArray[np.bool_], confidence: NDArray[np.floating] | None = None
+    ) -> SetScore:
         """The score of answers that were right or not, with their confidences where these are calibrated."""
         count, hits = len(right), int(right.sum())
         low, high = wilson(hits, count)
@@ -48,7 +50,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DigitOutcomes:
     """What a model said of every digit of a set."""
 
     set: str
@@ -72,8 +74,8 @@ class Outcome:
         return np.asarray(self.probabilities.max(axis=1), np.float32)
 
     @property
-    def score(self) -> Score:
-        return Score.of(self.set, self.right, self.confidence)
+    def score(self) -> SetScore:
+        return SetScore.of(self.set, self.right, self.confidence)
 
     @property
     def confusion(self) -> NDArray[np.int64]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from models.bundle.bundle import Bundle
 from tools.bench.pages import Look, enlarged, page
 from tools.evaluate import drawn_pages
-from tools.evaluate.candidates import FACTORY_BUNDLE, Candidate, of_bundle
+from tools.evaluate.candidates import FACTORY_BUNDLE, ComparedModel, of_bundle
 from tools.evaluate.drawn_pages import Reads
-from tools.evaluate.scores import Outcome, Score, wilson
+from tools.evaluate.scores import DigitOutcomes, SetScore, wilson
 from tools.train.data import pen
 from tools.train.data.datasets import (
     DataError,
@@ -30,7 +30,7 @@ from tools.train.data.datasets import (
     unipen,
 )
 
-__all__ = ["FACTORY_BUNDLE", "SETS", "Score", "evaluate", "measured", "outcome", "wilson"]
+__all__ = ["FACTORY_BUNDLE", "SETS", "SetScore", "evaluate", "measured", "outcome", "wilson"]
 
 CODE = 5
 """Digits in a code: the pad's boxes."""
@@ -42,8 +42,8 @@ _ROWS = 3
 
 
 def evaluate(
-    model: Candidate | Bundle | Path, data: Path, sets: tuple[str, ...] | None = None
-) -> list[Score]:
+    model: ComparedModel | Bundle | Path, data: Path, sets: tuple[str, ...] | None = None
+) -> list[SetScore]:
     """Score a model, or the bundle in a folder, on the test sets in `data`; all of SETS unless named.
 
     Raises BundleError, ModelError, DataError, and ValueError for a set we do not know.
@@ -58,7 +58,7 @@ def evaluate(
 
 def measured(bundle: Bundle, data: Path) -> dict[str, dict[str, float]]:
     """The test sets of single digits as a manifest tells them; one that is not in `data` is left out."""
-    scores: list[Score] = []
+    scores: list[SetScore] = []
     for name in DIGIT_SETS:
         try:
             scores += evaluate(bundle, data, (name,))
@@ -70,10 +70,10 @@ def measured(bundle: Bundle, data: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def outcome(candidate: Candidate, data: Path, name: str) -> Outcome:
+def outcome(candidate: ComparedModel, data: Path, name: str) -> DigitOutcomes:
     """What the model says of every digit of one of DIGIT_SETS. Raises DataError, ModelError."""
     title, inks, labels = DIGIT_SETS[name](data)
-    return Outcome(title, inks, labels, candidate.probabilities(inks))
+    return DigitOutcomes(title, inks, labels, candidate.probabilities(inks))
 
 
 Digits = tuple[str, list[NDArray[np.uint8]], NDArray[np.int64]]
@@ -116,12 +116,12 @@ DIGIT_SETS: dict[str, Callable[[Path], Digits]] = {
 """Sets of single digits: what each is called, its inks and labels."""
 
 
-def _scores(name: str, candidate: Candidate, data: Path) -> list[Score]:
+def _scores(name: str, candidate: ComparedModel, data: Path) -> list[SetScore]:
     answered = outcome(candidate, data, name)
     title = answered.score.set.removesuffix(", a digit")
     if title == answered.score.set:
         return [answered.score]
-    return [answered.score, Score.of(f"{title}, all five boxes", all_five(answered.right))]
+    return [answered.score, SetScore.of(f"{title}, all five boxes", all_five(answered.right))]
 
 
 def all_five(right: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -129,21 +129,21 @@ def all_five(right: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(right[: len(right) // CODE * CODE].reshape(-1, CODE).all(axis=1))
 
 
-def photos(read: Reads, data: Path, limit: int | None = None) -> Score:
+def photos(read: Reads, data: Path, limit: int | None = None) -> SetScore:
     """From the photo to the digit: right where exactly that one digit is read in the cell."""
     cells = sudoku_cells(data, "test")
     chosen = spread(len(cells), limit)
     right = ["".join(read(cells.images[index])) == str(cells.labels[index]) for index in chosen]
-    return Score.of("photographed Sudoku cells, from the photo", np.array(right))
+    return SetScore.of("photographed Sudoku cells, from the photo", np.array(right))
 
 
-def lines(read: Reads, data: Path) -> Score:
+def lines(read: Reads, data: Path) -> SetScore:
     """Photographed sheets: right where a whole line of digits is read. A tuning set, and small."""
     right: list[bool] = []
     for sheet in sheets(data):
         found = read(sheet.photo)
         right += [line in found for line in sheet.lines]
-    return Score.of("lines on photographed sheets (tuning set)", np.array(right))
+    return SetScore.of("lines on photographed sheets (tuning set)", np.array(right))
 
 
 LOOKS = {
@@ -156,7 +156,7 @@ LOOKS = {
 """How the drawn pages look, by what their score is called."""
 
 
-def pages(read: Reads, data: Path, count: int = PAGES) -> list[Score]:
+def pages(read: Reads, data: Path, count: int = PAGES) -> list[SetScore]:
     """Rows of five digits by unseen writers on drawn pages: right where a whole row is read."""
     digits = pendigits(data, "test")
     scores = []
@@ -168,7 +168,7 @@ def pages(read: Reads, data: Path, count: int = PAGES) -> list[Score]:
             inks = [[enlarged(pen.on_pad(each.strokes, rng)) for each in row] for row in rows]
             found = read(page(inks, look, rng))
             right += ["".join(str(each.label) for each in row) in found for row in rows]
-        scores.append(Score.of(f"rows of five on a page, {name}", np.array(right)))
+        scores.append(SetScore.of(f"rows of five on a page, {name}", np.array(right)))
     return scores
 
 
@@ -177,7 +177,7 @@ def spread(count: int, limit: int | None) -> NDArray[np.int64]:
     return np.linspace(0, count - 1, min(count, limit or count)).round().astype(np.int64)
 
 
-PICTURE_SETS: dict[str, Callable[[Reads, Path, int | None], list[Score]]] = {
+PICTURE_SETS: dict[str, Callable[[Reads, Path, int | None], list[SetScore]]] = {
     "photos": lambda read, data, limit: [photos(read, data, limit)],
     "pages": lambda read, data, limit: pages(read, data, PAGES if limit is None else max(1, limit // 60)),
     "alone": lambda read, data, limit: drawn_pages.alone(read, data, limit or drawn_pages.SINGLES),
@@ -192,7 +192,7 @@ DRAWN = frozenset({"printed"})
 """Sets that need no data."""
 
 
-def _pictures(name: str, candidate: Candidate, data: Path) -> list[Score]:
+def _pictures(name: str, candidate: ComparedModel, data: Path) -> list[SetScore]:
     from services.recognizer.pipeline import Reader
 
     reader = Reader(candidate.classifier)
@@ -200,7 +200,7 @@ def _pictures(name: str, candidate: Candidate, data: Path) -> list[Score]:
     return PICTURE_SETS[name](lambda picture: [line.text for line in read(picture)], data, None)
 
 
-SETS: dict[str, Callable[[Candidate, Path], list[Score]]] = {
+SETS: dict[str, Callable[[ComparedModel, Path], list[SetScore]]] = {
     **{name: partial(_scores, name) for name in DIGIT_SETS},
     **{name: partial(_pictures, name) for name in PICTURE_SETS},
 }

@@ -20,7 +20,7 @@ _TRIES_AGAIN = frozenset({Reason.NOT_YET, Reason.BUSY, Reason.INCOMPLETE, Reason
 """The car goes on by itself."""
 
 
-class CarHealth(StrEnum):
+class RolloutState(StrEnum):
     """Of one car. `off` and `left_out` speak neither for the model nor against it."""
 
     OFF = "off"
@@ -32,7 +32,7 @@ class CarHealth(StrEnum):
     FAILED = "failed"
 
 
-PENDING = frozenset({CarHealth.WAITING, CarHealth.TAKING, CarHealth.SETTLING})
+PENDING = frozenset({RolloutState.WAITING, RolloutState.TAKING, RolloutState.SETTLING})
 
 
 class Baseline(Part):
@@ -106,7 +106,7 @@ class HealthMonitor:
     """On one car, from when it was let have the model. `judge` is called again and again, time going on."""
 
     def __init__(self, digest: str, before: Baseline, terms: RolloutTerms) -> None:
-        self.verdict, self.reason = CarHealth.WAITING, ""
+        self.verdict, self.reason = RolloutState.WAITING, ""
         self._digest, self._before, self._terms = digest, before, terms
         self._on_s = 0.0
         self._last_judged: float | None = None
@@ -118,11 +118,11 @@ class HealthMonitor:
         self._has_read = self._proven = False
         """It has read with the model, on trial at least; it was well with it."""
 
-    def judge(self, condition: CarCondition, now: float) -> CarHealth:
+    def judge(self, condition: CarCondition, now: float) -> RolloutState:
         """How it does now. Once failed is failed."""
         passed_s = 0.0 if self._last_judged is None else now - self._last_judged
         self._last_judged = now
-        if self.verdict is CarHealth.FAILED:
+        if self.verdict is RolloutState.FAILED:
             return self.verdict
         self.reason = ""
         if not condition.on:
@@ -135,36 +135,36 @@ class HealthMonitor:
             self._on_s += passed_s
             self.verdict = self._without_it(condition)
         self._has_read = condition.on_trial or self._taken is not None
-        self._proven = self._proven or self.verdict is CarHealth.HEALTHY
+        self._proven = self._proven or self.verdict is RolloutState.HEALTHY
         return self.verdict
 
-    def _without_a_word(self, condition: CarCondition, now: float) -> CarHealth:
+    def _without_a_word(self, condition: CarCondition, now: float) -> RolloutState:
         """A car that is switched off says goodbye; one lost with a new model may have been hung by it."""
         self._well_since = self._ill_since = None
         if condition.state == "stopped" or self._proven or not self._has_read:
-            return CarHealth.OFF
+            return RolloutState.OFF
         self._lost_since = now if self._lost_since is None else self._lost_since
         if now - self._lost_since > self._terms.patience_s:
             return self._fail(
                 f"it was lost with it, and did not come back within {self._terms.patience_s:g} s"
             )
         self.reason = "it was lost with it; does it come back?"
-        return CarHealth.SETTLING
+        return RolloutState.SETTLING
 
-    def _without_it(self, condition: CarCondition) -> CarHealth:
+    def _without_it(self, condition: CarCondition) -> RolloutState:
         if self._taken is not None:
             return self._fail(f"it went back to {condition.title}")
         if condition.refusal in _LEAVES_IT:
             self.reason = f"{condition.refusal}: {condition.sentence}"
-            return CarHealth.LEFT_OUT
+            return RolloutState.LEFT_OUT
         if condition.refusal and condition.refusal not in _TRIES_AGAIN:
             return self._fail(f"{condition.refusal}: {condition.sentence}")
         if self._on_s > self._terms.patience_s:
             why = f"; {condition.sentence}" if condition.sentence else ""
             return self._fail(f"it did not take it within {self._terms.patience_s:g} s{why}")
-        return CarHealth.TAKING if condition.under_way else CarHealth.WAITING
+        return RolloutState.TAKING if condition.under_way else RolloutState.WAITING
 
-    def _with_it(self, condition: CarCondition, now: float) -> CarHealth:
+    def _with_it(self, condition: CarCondition, now: float) -> RolloutState:
         taken = self._taken
         if taken is None or taken.bridge != condition.bridge:  # or the whole car was started anew
             self._taken, self._taken_at = condition, now
@@ -177,14 +177,16 @@ class HealthMonitor:
             if now - self._ill_since >= self._terms.grace_s:
                 return self._fail(illness)
             self.reason = illness
-            return CarHealth.SETTLING
+            return RolloutState.SETTLING
         self._ill_since = None
         if condition.state == "starting":
             self._well_since = None
-            return CarHealth.SETTLING
+            return RolloutState.SETTLING
         self._well_since = now if self._well_since is None else self._well_since
         settled = now - self._well_since >= self._terms.settle_s
-        return CarHealth.HEALTHY if settled and self._has_shown_readings(condition) else CarHealth.SETTLING
+        return (
+            RolloutState.HEALTHY if settled and self._has_shown_readings(condition) else RolloutState.SETTLING
+        )
 
     def _illness(self, condition: CarCondition) -> str:
         """What is worse than before."""
@@ -202,6 +204,6 @@ class HealthMonitor:
     def _counts_again(self, condition: CarCondition) -> bool:
         return condition.hertz_at > self._taken_at + AFTER_S
 
-    def _fail(self, reason: str) -> CarHealth:
+    def _fail(self, reason: str) -> RolloutState:
         self.reason = reason
-        return CarHealth.FAILED
+        return RolloutState.FAILED

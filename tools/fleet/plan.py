@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-from tools.fleet.health import PENDING, CarHealth
+from tools.fleet.health import PENDING, RolloutState
 from tools.terminal.problems import Problem
 
 _WAVE = re.compile(r"(?P<count>[1-9]\d{0,5})|(?P<percent>\d{1,2}(\.\d+)?)\s*%")
@@ -70,7 +70,7 @@ class Situation:
     """
 
     released: tuple[str, ...] | None
-    verdicts: Mapping[str, CarHealth]
+    verdicts: Mapping[str, RolloutState]
     candidates: tuple[str, ...]
     everyone: tuple[str, ...] | None
     total: int
@@ -109,7 +109,7 @@ Action: TypeAlias = Wait | Widen | Stop | Done
 def decide(situation: Situation, waves: Sequence[Wave], max_failures: int) -> Action:
     """The next step."""
     verdicts = situation.verdicts
-    failed = tuple(car for car, verdict in verdicts.items() if verdict is CarHealth.FAILED)
+    failed = tuple(car for car, verdict in verdicts.items() if verdict is RolloutState.FAILED)
     if len(failed) > max_failures:
         return Stop(failed)
     if not PENDING.isdisjoint(verdicts.values()):
@@ -117,7 +117,7 @@ def decide(situation: Situation, waves: Sequence[Wave], max_failures: int) -> Ac
     if situation.released is None or situation.released == situation.everyone:
         return Done()
     released = situation.released
-    healthy = sum(verdict is CarHealth.HEALTHY for verdict in verdicts.values())
+    healthy = sum(verdict is RolloutState.HEALTHY for verdict in verdicts.values())
     for place, wave in enumerate(waves):
         target = wave.target(situation.total)
         if target is None:

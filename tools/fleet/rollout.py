@@ -15,7 +15,7 @@ from pathlib import Path
 from messages.offers import Offer
 from services.config import Mqtt
 from tools.fleet.fleet_state import PATTERNS, FleetCar, FleetState
-from tools.fleet.health import Baseline, CarCondition, CarHealth, HealthMonitor, RolloutTerms
+from tools.fleet.health import Baseline, CarCondition, HealthMonitor, RolloutState, RolloutTerms
 from tools.fleet.listing import in_order
 from tools.fleet.plan import Done, Situation, Stop, Wait, Wave, Widen, decide, parse_waves
 from tools.fleet.release import Release, release_for, write_payload
@@ -195,7 +195,7 @@ class _Rollout:
             return self._options.cars
         return (self._options.group,) if self._options.group else None
 
-    def _judge(self) -> dict[str, CarHealth]:
+    def _judge(self) -> dict[str, RolloutState]:
         """How each car does that may have it."""
         released, now = self._offer.cars, self._fleet.clock()
         everyone = released is None or released == self._everyone
@@ -214,7 +214,7 @@ class _Rollout:
             self._messages.car(car.name, monitor.verdict, monitor.reason)
         return verdicts
 
-    def _situation(self, verdicts: dict[str, CarHealth]) -> Situation:
+    def _situation(self, verdicts: dict[str, RolloutState]) -> Situation:
         chosen, released = self._chosen, self._offer.cars
         candidates = tuple(
             car.name
@@ -295,7 +295,7 @@ class _Rollout:
         if self._options.roll_back:
             return self._roll_back(client, retained)
         verdicts = self._judge()
-        well = {name for name, verdict in verdicts.items() if verdict is not CarHealth.FAILED}
+        well = {name for name, verdict in verdicts.items() if verdict is not RolloutState.FAILED}
         kept = tuple(car.name for car in self._chosen if self._condition(car).active == self._digest)
         kept = tuple(name for name in kept if name in well)
         if kept:

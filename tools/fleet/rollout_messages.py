@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping
 
 from messages.text import printable
 from models.bundle.manifest import Manifest
-from tools.fleet.health import CarHealth
+from tools.fleet.health import RolloutState
 from tools.fleet.listing import in_order
 from tools.terminal.output import print_json, say
 
 _WORDS = {
-    CarHealth.OFF: "is off; it takes it when it is back",
-    CarHealth.LEFT_OUT: "is left out",
-    CarHealth.WAITING: "may take it",
-    CarHealth.TAKING: "takes it",
-    CarHealth.SETTLING: "reads with it; is it well?",
-    CarHealth.HEALTHY: "is well with it",
-    CarHealth.FAILED: "failed",
+    RolloutState.OFF: "is off; it takes it when it is back",
+    RolloutState.LEFT_OUT: "is left out",
+    RolloutState.WAITING: "may take it",
+    RolloutState.TAKING: "takes it",
+    RolloutState.SETTLING: "reads with it; is it well?",
+    RolloutState.HEALTHY: "is well with it",
+    RolloutState.FAILED: "failed",
 }
 
 
@@ -26,7 +26,7 @@ class RolloutMessages:
 
     def __init__(self, *, json: bool) -> None:
         self._json = json
-        self._told: dict[str, CarHealth] = {}
+        self._told: dict[str, RolloutState] = {}
 
     def begins(self, manifest: Manifest, *, resumed: bool, cars: tuple[str, ...] | None) -> None:
         title = f"{manifest.name} {manifest.version}, release {manifest.release}"
@@ -44,12 +44,12 @@ class RolloutMessages:
         else:
             self._say(content, f"next: {', '.join(new)}")
 
-    def car(self, name: str, verdict: CarHealth, reason: str) -> None:
+    def car(self, name: str, verdict: RolloutState, reason: str) -> None:
         if self._told.get(name) == verdict:
             return
         self._told[name] = verdict
         reason = printable(reason)
-        words = "reads with it, but" if verdict is CarHealth.SETTLING and reason else _WORDS[verdict]
+        words = "reads with it, but" if verdict is RolloutState.SETTLING and reason else _WORDS[verdict]
         told = f"{name} {words}" + (f": {reason}" if reason else "")
         self._say({"event": "car", "car": name, "verdict": verdict, "reason": reason}, told)
 
@@ -62,10 +62,10 @@ class RolloutMessages:
     def stops(self, why: str, reasons: Mapping[str, str]) -> None:
         self._say({"event": "stop", "reason": printable(why)}, f"stopped: {printable(why)}")
 
-    def ends(self, outcome: str, verdicts: Mapping[str, CarHealth], reasons: Mapping[str, str]) -> None:
+    def ends(self, outcome: str, verdicts: Mapping[str, RolloutState], reasons: Mapping[str, str]) -> None:
         by_verdict = {
             verdict.value: _sorted(car for car, each in verdicts.items() if each is verdict)
-            for verdict in CarHealth
+            for verdict in RolloutState
         }
         counts = ", ".join(
             f"{len(cars)} {name.replace('_', ' ')}" for name, cars in by_verdict.items() if cars

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tools.evaluate.scores import Outcome
+    from tools.evaluate.scores import DigitOutcomes
 
 INK, ACCENT, WRONG, QUIET = "#1c2733", "#1769aa", "#c0392b", "#8894a0"
 _DPI = 110
@@ -49,7 +49,7 @@ def _sets(history: History) -> list[str]:
     return [key for key in history[0] if key not in no_set and not key.endswith("_loss")]
 
 
-def confusion(outcome: Outcome, path: Path) -> None:
+def confusion(outcome: DigitOutcomes, path: Path) -> None:
     """Rows are what was written, columns what was read; the diagonal, what is right, is left white."""
     counts = outcome.confusion
     wrong = counts - np.diag(np.diag(counts))
@@ -71,7 +71,7 @@ def confusion(outcome: Outcome, path: Path) -> None:
     _save(figure, path)
 
 
-def mistakes(outcome: Outcome, path: Path, largest: int = _LARGEST_SHEET) -> None:
+def mistakes(outcome: DigitOutcomes, path: Path, largest: int = _LARGEST_SHEET) -> None:
     """The digits read wrong, the surest first, each with what it is and what was read."""
     chosen = outcome.mistakes()[:largest]
     columns, rows = 12, max(1, -(-len(chosen) // 12))
@@ -89,7 +89,7 @@ def mistakes(outcome: Outcome, path: Path, largest: int = _LARGEST_SHEET) -> Non
     _save(figure, path)
 
 
-def reliability(outcome: Outcome, path: Path) -> None:
+def reliability(outcome: DigitOutcomes, path: Path) -> None:
     """How often the model is right where it states a confidence: on the diagonal it means what it says."""
     rows = outcome.reliability()
     figure = _figure(4.6, 4.2)
@@ -110,7 +110,7 @@ def reliability(outcome: Outcome, path: Path) -> None:
     _save(figure, path)
 
 
-def predictions(outcome: Outcome, path: Path, count: int = 10) -> None:
+def predictions(outcome: DigitOutcomes, path: Path, count: int = 10) -> None:
     """The first digits of the set and what was read (ex10_5)."""
     figure = _figure(10, 1.5)
     for index, axes in enumerate(figure.subplots(1, count)):
@@ -182,7 +182,7 @@ def comparison(held: Sequence[tuple[str, dict[str, Any]]], path: Path) -> None:
     _save(figure, path)
 
 
-def _title(outcome: Outcome) -> str:
+def _title(outcome: DigitOutcomes) -> str:
     score = outcome.score
     return f"{outcome.set}\n{score.right} of {score.count} right, {score.share:.2%}"
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tools.evaluate.candidates import Candidate
-from tools.evaluate.scores import Outcome, Score
+from tools.evaluate.candidates import ComparedModel
+from tools.evaluate.scores import DigitOutcomes, SetScore
 from tools.evaluate.test_sets import all_five, outcome
 from tools.train import figures, runs
 from tools.train.data.datasets import DataError
@@ -17,7 +17,7 @@ SCORED = ("mnist", "pen")
 """Where a run's model is judged: where it should shine, and what people draw on the pad."""
 
 
-def score(candidate: Candidate, data: Path) -> dict[str, Outcome]:
+def score(candidate: ComparedModel, data: Path) -> dict[str, DigitOutcomes]:
     """What the model says of the test sets that are in `data`; nothing may be chosen by it."""
     outcomes = {}
     for name in SCORED:
@@ -30,7 +30,7 @@ def score(candidate: Candidate, data: Path) -> dict[str, Outcome]:
 
 def write(
     run: Path,
-    outcomes: dict[str, Outcome],
+    outcomes: dict[str, DigitOutcomes],
     history: Sequence[dict[str, float]],
     course_says: float | None = None,
     **more: Any,
@@ -47,7 +47,7 @@ def write(
     scores = {name: asdict(answered.score) for name, answered in outcomes.items()}
     if "pen" in outcomes:
         codes = all_five(outcomes["pen"].right)
-        scores["codes"] = asdict(Score.of("pen on the pad, all five boxes", codes))
+        scores["codes"] = asdict(SetScore.of("pen on the pad, all five boxes", codes))
     content = {
         "course_says": course_says,
         "history": list(history),

@@ -22,8 +22,8 @@ from models.bundle.bundle import Bundle
 from models.bundle.digits import Golden
 from models.bundle.manifest import MAX_SOURCE_BYTES
 from models.importing import keras
-from models.importing.conversion import Source, convert
-from models.importing.isolated import Limits, import_file, prove, source_digest
+from models.importing.conversion import KerasSource, convert
+from models.importing.isolated import ImportLimits, import_file, prove, source_digest
 from models.importing.keras import hdf5
 from models.refusal import Reason, Refusal
 from tests.models.forked import outcomes
@@ -374,7 +374,7 @@ def test_160_broken_tflite_files_end_nothing_but_their_process(file: Path, tmp_p
     content = file.read_bytes()
 
     def attempt(model: bytes) -> str:
-        source = Source("m.tflite", model, datetime(2026, 1, 1, tzinfo=UTC))
+        source = KerasSource("m.tflite", model, datetime(2026, 1, 1, tzinfo=UTC))
         try:
             convert(source, packed_digits, digits, LABELS)
         except Refusal as error:
@@ -395,9 +395,9 @@ def test_160_broken_tflite_files_end_nothing_but_their_process(file: Path, tmp_p
 # --- the throw-away process
 
 
-def take(path: Path, folder: Path, limits: Limits | None = None) -> Any:
+def take(path: Path, folder: Path, limits: ImportLimits | None = None) -> Any:
     folder.mkdir(exist_ok=True)
-    return import_file(path, folder, golden=Bundle.load(FACTORY), limits=limits or Limits())
+    return import_file(path, folder, golden=Bundle.load(FACTORY), limits=limits or ImportLimits())
 
 
 @pytest.mark.parametrize(
@@ -456,9 +456,9 @@ def test_a_file_that_is_still_being_copied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("limits", "reason"),
-    [(Limits(wall_s=0.05), "timed_out"), (Limits(memory_bytes=300 << 20), "out_of_memory")],
+    [(ImportLimits(wall_s=0.05), "timed_out"), (ImportLimits(memory_bytes=300 << 20), "out_of_memory")],
 )
-def test_limits_hold(tmp_path: Path, limits: Limits, reason: str) -> None:
+def test_limits_hold(tmp_path: Path, limits: ImportLimits, reason: str) -> None:
     """A zip of 200 KB that unpacks to as much as is allowed, in a process that may use less."""
     parts = {"config.json": b"{}", "metadata.json": b"{}", "model.weights.h5": bytes(MAX_SOURCE_BYTES)}
     path = tmp_path / "large.keras"

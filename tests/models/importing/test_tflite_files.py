@@ -12,9 +12,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from models.bundle.bundle import Bundle
 from models.bundle.manifest import GoldenTerms
-from models.importing.conversion import Source, convert
+from models.importing.conversion import KerasSource, convert
 from models.importing.isolated import import_file
-from models.importing.tflite_graph import Graph
+from models.importing.tflite_graph import TfliteGraph
 from models.inference.runtime import Classifier
 from models.refusal import Refusal
 from tests.models.making import FACTORY
@@ -50,7 +50,7 @@ def test_every_way_of_converting_is_read(file: str, tmp_path: Path, factory: Bun
 
 def network(shape: tuple[int, ...], answer: tuple[int, ...] = (1, 10), outputs: int = 1) -> bytes:
     """A file that takes one value of `shape`, whose batch is fixed, and answers its first numbers."""
-    graph = Graph()
+    graph = TfliteGraph()
     x = graph.value(shape, "input", variable=())
     size = int(np.prod(shape))
     flat = graph.value((1, size), variable=())
@@ -90,7 +90,7 @@ def network(shape: tuple[int, ...], answer: tuple[int, ...] = (1, 10), outputs: 
 def test_every_shape_of_a_picture_is_understood(
     shape: tuple[int, ...], digit: tuple[int, ...], factory: Bundle
 ) -> None:
-    source = Source("blind.tflite", network(shape), datetime(2026, 1, 1, tzinfo=UTC))
+    source = KerasSource("blind.tflite", network(shape), datetime(2026, 1, 1, tzinfo=UTC))
     terms = GoldenTerms(accuracy=0.0, latency_ms=1000.0)  # its weights are zeros
     files, _ = convert(source, factory.golden_bytes, factory.golden(), factory.manifest.labels, terms)
     assert tuple(json.loads(files["manifest.json"])["input"]["shape"]) == digit

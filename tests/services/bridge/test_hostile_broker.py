@@ -12,7 +12,7 @@ import pytest
 
 from messages.message import new_ulid
 from services.bridge import connection, reason_codes
-from services.bridge.connection import Connection, Limits
+from services.bridge.connection import BrokerLimits, Connection
 from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.session import Session
 from services.config import Mqtt
@@ -150,10 +150,10 @@ class Listener:
         self.happened: list[object] = []
         self.up = 0
 
-    def connected(self, limits: Limits) -> None:
+    def connected(self, limits: BrokerLimits) -> None:
         self.up += 1
 
-    def session_up(self, session_id: str, limits: Limits) -> None:
+    def session_up(self, session_id: str, limits: BrokerLimits) -> None:
         self.up += 1
 
     def acknowledged(self, handle: int, code: int) -> None:

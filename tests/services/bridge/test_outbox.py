@@ -13,7 +13,7 @@ from messages.journal import BACKLOG, Journal
 from messages.message import encode
 from messages.topics import topic
 from messages.vision import ReadingEvent
-from services.bridge.connection import Limits
+from services.bridge.connection import BrokerLimits
 from services.bridge.connection_problem import ConnectionProblem
 from services.bridge.cursor_store import CursorStore
 from services.bridge.outbox import SUSPECT_BYTES, SUSPECT_TIMES, Outbox
@@ -91,7 +91,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 def test_no_more_is_in_flight_than_the_broker_takes(rig: Rig) -> None:
     rig.write(*(b"%d" % number for number in range(20)))
-    rig.outbox.open(Limits(in_flight=5))
+    rig.outbox.open(BrokerLimits(in_flight=5))
     assert rig.sent == [b"0", b"1", b"2", b"3", b"4"]
     rig.answer(last=5)
     assert rig.sent[5:] == [b"5"]
@@ -99,7 +99,7 @@ def test_no_more_is_in_flight_than_the_broker_takes(rig: Rig) -> None:
 
 def test_the_cursor_moves_without_a_gap(rig: Rig) -> None:
     rig.write(b"a", b"b", b"c")
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     rig.answer(last=1)
     rig.answer(last=2)
     assert rig.cursor is None
@@ -109,17 +109,17 @@ def test_the_cursor_moves_without_a_gap(rig: Rig) -> None:
 
 def test_what_was_not_acknowledged_is_sent_again_in_its_order(rig: Rig) -> None:
     rig.write(b"a", b"b", b"c")
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     rig.outbox.acknowledged(2, 0)
     rig.outbox.close(ConnectionProblem("lost"))
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     assert rig.sent == [b"a", b"b", b"c", b"a", b"b", b"c"]
     assert rig.metrics.counters["resent"] == 3
 
 
 def test_where_the_user_may_not_publish_events_wait_and_one_is_tried_from_time_to_time(rig: Rig) -> None:
     rig.write(b"a", b"b", b"c")
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     rig.answer(NOT_AUTHORISED, last=3)
     assert "smartcar/car/event/reading" in rig.outbox.problem
     assert "not authorised" in rig.outbox.problem
@@ -139,7 +139,7 @@ def test_where_the_user_may_not_publish_events_wait_and_one_is_tried_from_time_t
 @pytest.mark.parametrize("code", [TOO_LARGE, 144, 153])
 def test_an_event_that_the_broker_will_never_take_does_not_block_the_others(rig: Rig, code: int) -> None:
     rig.write(b"a", b"poison", b"c")
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     rig.answer(last=3)
     rig.answer(code, last=2)
     rig.answer(last=1)
@@ -150,7 +150,7 @@ def test_an_event_that_the_broker_will_never_take_does_not_block_the_others(rig:
 
 def test_an_event_larger_than_the_broker_says_it_takes_is_not_sent(rig: Rig) -> None:
     rig.write(b"a", b"x" * 5000, b"c")
-    rig.outbox.open(Limits(packet_bytes=4096))
+    rig.outbox.open(BrokerLimits(packet_bytes=4096))
     assert rig.sent == [b"a", b"c"]
     rig.answer(last=2)
     rig.answer(last=1)
@@ -162,10 +162,10 @@ def test_a_large_event_over_which_the_connection_breaks_again_and_again_is_given
     large = b"x" * SUSPECT_BYTES
     rig.write(large, b"b")
     for attempt in range(1 + SUSPECT_TIMES):
-        rig.outbox.open(Limits())
+        rig.outbox.open(BrokerLimits())
         assert rig.sent[-1] == (b"b" if attempt == 0 else large)
         rig.outbox.close(ConnectionProblem("lost"))
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     assert rig.sent[-1] == b"b"
     rig.answer()
     assert rig.cursor == 2
@@ -174,10 +174,10 @@ def test_a_large_event_over_which_the_connection_breaks_again_and_again_is_given
 def test_a_small_event_is_never_given_up_because_the_connection_breaks(rig: Rig) -> None:
     rig.write(b"a", b"b")
     for _ in range(3 * SUSPECT_TIMES):
-        rig.outbox.open(Limits())
+        rig.outbox.open(BrokerLimits())
         rig.outbox.close(ConnectionProblem("lost"))
     assert "event/reading" in rig.outbox.problem
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     assert rig.sent[-1] == b"a"
     rig.answer()
     assert rig.outbox.problem == ""
@@ -186,7 +186,7 @@ def test_a_small_event_is_never_given_up_because_the_connection_breaks(rig: Rig)
 
 def test_a_broker_that_is_busy_is_asked_again_later(rig: Rig) -> None:
     rig.write(b"a")
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     rig.answer(SERVER_BUSY)
     assert rig.cursor is None
     assert rig.outbox.backlog() == 1
@@ -195,7 +195,7 @@ def test_a_broker_that_is_busy_is_asked_again_later(rig: Rig) -> None:
 def test_an_entry_of_a_topic_that_nobody_knows_any_more_is_skipped(rig: Rig) -> None:
     rig.journal.append("from.the.future", b"?")
     rig.write(b"a")
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     rig.answer()
     assert rig.sent == [b"a"]
     assert rig.cursor == 2
@@ -267,7 +267,7 @@ def events(tmp_path: Path) -> list[ReadingEvent]:
 def test_what_the_journal_cannot_take_goes_from_memory_and_not_again_once_it_can(
     rig: Rig, events: list[ReadingEvent]
 ) -> None:
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     rig.say(events[0])
     with rig.full_disk():
         rig.say(*events[1:4])
@@ -290,9 +290,9 @@ def test_what_waits_in_memory_goes_after_what_the_journal_has_and_again_after_a_
     with rig.full_disk():
         rig.say(*events[1:3])
         assert rig.outbox.backlog() == 3
-        rig.outbox.open(Limits(in_flight=2))
+        rig.outbox.open(BrokerLimits(in_flight=2))
         rig.outbox.close(ConnectionProblem("lost"))
-        rig.outbox.open(Limits())
+        rig.outbox.open(BrokerLimits())
         assert rig.sequences == [1, 2, 1], "one at a time: something was wrong"
         rig.answer()
         assert rig.sequences == [1, 2, 1, 2, 3]
@@ -307,7 +307,7 @@ def test_of_what_waits_in_memory_the_journal_sends_what_it_takes_meanwhile(
     with rig.full_disk():
         rig.say(*events[:2])
     rig.say(events[2])
-    rig.outbox.open(Limits())
+    rig.outbox.open(BrokerLimits())
     assert rig.sequences == [1, 2, 3]
 
 
@@ -316,7 +316,7 @@ def test_memory_holds_as_many_as_the_producer(rig: Rig, events: list[ReadingEven
         for event in events:
             rig.outbox.heard(topic("reading.event"), event)
         assert rig.outbox.backlog() == BACKLOG
-        rig.outbox.open(Limits(in_flight=1))
+        rig.outbox.open(BrokerLimits(in_flight=1))
         while rig.outbox.backlog():
             rig.answer()
     assert rig.sequences == list(range(11, BACKLOG + 11))

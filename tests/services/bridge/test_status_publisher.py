@@ -7,7 +7,7 @@ import pytest
 from messages.command import Reply
 from messages.health import HEALTH, Heartbeat
 from services.bridge.command_gateway import ReplyAddress
-from services.bridge.connection import Limits
+from services.bridge.connection import BrokerLimits
 from services.bridge.reason_codes import AGAIN_S, PASSING_AGAIN_S
 from services.bridge.state_mirror import StateMirror
 from services.bridge.status_publisher import MAX_REPLIES, StatusPublisher
@@ -25,7 +25,7 @@ class Rig:
         self.sent: list[tuple[str, bytes]] = []
         self.metrics = Metrics()
         self.publisher = StatusPublisher(self, "car/", self.metrics, clock=lambda: self.now)  # type: ignore[arg-type]  # no more of the session is used
-        self.publisher.session_up(Limits())
+        self.publisher.session_up(BrokerLimits())
 
     def publish(
         self, topic: str, payload: bytes, qos: int = 1, *, retain: bool = False, correlation: bytes = b""
@@ -117,7 +117,7 @@ def test_all_that_is_not_refused_is_sent_again_in_a_new_session(rig: Rig) -> Non
     rig.later(AGAIN_S / 2)
     assert len(rig.sent) == 2
     rig.is_up = True
-    rig.publisher.session_up(Limits())
+    rig.publisher.session_up(BrokerLimits())
     rig.publisher.settle()
     assert rig.sent[2:] == [("car/b", b"2"), ("car/c", b"3")]
     rig.later(AGAIN_S / 2)
@@ -160,7 +160,7 @@ def test_replies_are_tried_once_each_and_not_without_end(rig: Rig) -> None:
 
 
 def test_what_does_not_fit_is_counted_and_not_tried_for_ever(rig: Rig) -> None:
-    rig.publisher.session_up(Limits(packet_bytes=200))
+    rig.publisher.session_up(BrokerLimits(packet_bytes=200))
     rig.say(b"x" * 500)
     rig.later(1000)
     assert rig.sent == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.capture import camera_discovery, v4l2
-from services.capture.camera_discovery import Camera, NoCamera
+from services.capture.camera_discovery import CameraInfo, NoCamera
 from services.capture.v4l2 import Capability
 
 C270 = Capability("uvcvideo", "C270 HD WEBCAM", captures=True)
@@ -56,7 +56,7 @@ def test_the_first_that_can_capture_is_taken(bench: Bench) -> None:
     bench.plug(10, CODEC)
     bench.plug(3, C270_METADATA)
     webcam = bench.plug(2, C270)
-    assert camera_discovery.find() == [Camera(webcam, "C270 HD WEBCAM")]
+    assert camera_discovery.find() == [CameraInfo(webcam, "C270 HD WEBCAM")]
     assert str(camera_discovery.choose("camera:", {})) == f"{webcam} (C270 HD WEBCAM)"
 
 

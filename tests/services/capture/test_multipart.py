@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.capture.multipart import NotMultipart, Parts
+from services.capture.multipart import MultipartReader, NotMultipart
 
 
 @given(
@@ -22,13 +22,13 @@ def test_parts_with_a_length_come_out_as_they_went_in(
         b"--edge" + newline + b"Content-Length: %d" % len(part) + newline * 2 + part + newline
         for part in parts
     )
-    reader = Parts(named)
+    reader = MultipartReader(named)
     fed = [reader.feed(body[start : start + piece]) for start in range(0, len(body), piece)]
     assert [part for some in fed for part in some] == parts
 
 
 def test_without_a_length_a_part_ends_at_the_boundary() -> None:
-    reader = Parts("edge")
+    reader = MultipartReader("edge")
     assert reader.feed(b"--edge\r\nContent-Type: image/jpeg\r\n\r\nfirst\r\n--ed") == []
     assert reader.feed(b"ge\r\n\r\nsecond\r\n--edge\r\n") == [b"first\r\n", b"second\r\n"]
 
@@ -38,9 +38,9 @@ def test_without_a_length_a_part_ends_at_the_boundary() -> None:
 )
 def test_what_never_ends_is_refused(body: bytes) -> None:
     with pytest.raises(NotMultipart):
-        Parts("edge").feed(body)
+        MultipartReader("edge").feed(body)
 
 
 def test_without_boundary_and_length_there_are_no_parts() -> None:
     with pytest.raises(NotMultipart, match="neither its boundary"):
-        Parts(None).feed(b"--\r\n\r\nsomething--")
+        MultipartReader(None).feed(b"--\r\n\r\nsomething--")

@@ -24,9 +24,10 @@ from models.refusal import Refusal
 from models.store import Store
 from models.store_reader import bundle_folder
 from services.updater.change import ChangeRunner
+from services.updater.model_status import ModelStatus
 from services.updater.preparation import Checked, Prepared, Rejected, Result, Scored
 from services.updater.recognizer import RecognizerPeer, TrialTerms
-from services.updater.state import Change, ModelStatus, PastRefusal, Score, StateFile, escaped
+from services.updater.state import Change, PastRefusal, Score, StateFile, escaped
 
 TERMS = TrialTerms(inferences=10, seconds=1.0, keep=2)
 TICKS = 400

@@ -18,7 +18,7 @@ from tests.tools.train.training import small_data
 from tools.evaluate import candidates, drawn_pages, peers
 from tools.evaluate.candidates import FACTORY_BUNDLE
 from tools.evaluate.command import judge
-from tools.evaluate.scores import Outcome
+from tools.evaluate.scores import DigitOutcomes
 from tools.evaluate.test_sets import evaluate
 from tools.terminal.problems import Problem
 from tools.train.data.datasets import pendigits
@@ -135,7 +135,7 @@ def test_mistakes_are_drawn(data: Path, tmp_path: Path) -> None:
 def test_who_was_taken_for_whom() -> None:
     probabilities = np.full((3, 10), 0.01, np.float32)
     probabilities[[0, 1, 2], [7, 2, 1]] = [0.6, 0.9, 0.7]
-    outcome = Outcome("three", [np.zeros((28, 28), np.uint8)] * 3, np.array([7, 7, 7]), probabilities)
+    outcome = DigitOutcomes("three", [np.zeros((28, 28), np.uint8)] * 3, np.array([7, 7, 7]), probabilities)
     assert outcome.right.tolist() == [True, False, False]
     assert outcome.mistakes().tolist() == [1, 2], "the surest first"
     assert outcome.confusion[7, [1, 2, 7]].tolist() == [1, 1, 1]

@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.fleet.health import CarHealth
+from tools.fleet.health import RolloutState
 from tools.fleet.plan import ALL, Action, Done, Situation, Stop, Wait, Wave, Widen, decide, parse_waves
 from tools.terminal.problems import Problem
 
 WAVES = parse_waves("1,3,all")
-OFF, LEFT_OUT, FAILED = CarHealth.OFF, CarHealth.LEFT_OUT, CarHealth.FAILED
-HEALTHY, SETTLING = CarHealth.HEALTHY, CarHealth.SETTLING
+OFF, LEFT_OUT, FAILED = RolloutState.OFF, RolloutState.LEFT_OUT, RolloutState.FAILED
+HEALTHY, SETTLING = RolloutState.HEALTHY, RolloutState.SETTLING
 CARS = tuple(f"car{number}" for number in range(1, 11))
 
 
 def next_step(
     released: tuple[str, ...] | None,
-    *verdicts: CarHealth,
+    *verdicts: RolloutState,
     waves: tuple[Wave, ...] = WAVES,
     on: tuple[str, ...] = CARS,
     max_failures: int = 0,
@@ -34,8 +34,8 @@ def test_the_first_wave_is_let_in_at_once() -> None:
     assert next_step(()) == Widen(("car1",), ("car1",))
 
 
-@pytest.mark.parametrize("verdict", [CarHealth.WAITING, CarHealth.TAKING, SETTLING])
-def test_it_waits_for_the_last_word_of_each_car(verdict: CarHealth) -> None:
+@pytest.mark.parametrize("verdict", [RolloutState.WAITING, RolloutState.TAKING, SETTLING])
+def test_it_waits_for_the_last_word_of_each_car(verdict: RolloutState) -> None:
     assert next_step(CARS[:3], HEALTHY, verdict, HEALTHY) == Wait()
 
 
@@ -91,7 +91,7 @@ def test_cars_that_were_chosen_are_all_there_is() -> None:
     st.integers(0, 10),
 )
 def test_no_car_is_let_in_beyond_a_wave_unless_so_many_did_well(
-    verdicts: list[CarHealth], max_failures: int, on: int
+    verdicts: list[RolloutState], max_failures: int, on: int
 ) -> None:
     released = CARS[: len(verdicts)]
     step = next_step(released, *verdicts, on=CARS[:on], max_failures=max_failures)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tools.evaluate.scores import Outcome
+from tools.evaluate.scores import DigitOutcomes
 from tools.train import results, runs
 from tools.train.report import comparison, page
 
@@ -21,13 +21,13 @@ HISTORY = [
 ]
 
 
-def answers(name: str, wrong: int) -> Outcome:
+def answers(name: str, wrong: int) -> DigitOutcomes:
     """Of forty digits, the first `wrong` are taken for the next digit."""
     labels = np.arange(40) % 10
     said = np.where(np.arange(40) < wrong, (labels + 1) % 10, labels)
     probabilities = np.full((40, 10), 0.02, np.float32)
     probabilities[np.arange(40), said] = 0.82
-    return Outcome(name, [np.full((28, 28), 90, np.uint8)] * 40, labels, probabilities)
+    return DigitOutcomes(name, [np.full((28, 28), 90, np.uint8)] * 40, labels, probabilities)
 
 
 @pytest.fixture(scope="module")

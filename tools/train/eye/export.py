@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 from torch import nn
 
-from models.importing.tflite_graph import Graph
+from models.importing.tflite_graph import TfliteGraph
 from tools.train.eye.network import HEADS, STRIDE, Block, Convolution, Eye, Merge
 
 _Builtin = schema.BuiltinOperator
@@ -32,7 +32,7 @@ def export(network: Eye) -> bytes:
 
 class _Exporter:
     def __init__(self) -> None:
-        self._graph = Graph()
+        self._graph = TfliteGraph()
         self._shapes: dict[int, tuple[int, int, int]] = {}
 
     def content_of(self, network: Eye) -> bytes:
