@@ -14,7 +14,7 @@ import zmq
 
 from messages.bus import endpoint
 from messages.message import new_ulid
-from messages.topics import EVERY_SERVICE, Kind, Topic
+from messages.topics import EVERY_SERVICE, Topic, TopicKind
 from services.catalogue import COMMANDS, TOPICS
 from tests.conftest import REPOSITORY
 from tests.fuzz import hostile
@@ -33,11 +33,11 @@ class BusDoor(Door):
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._broker = FakeBroker()
         self._tokens = 0
-        self._publishers: dict[tuple[str, Kind], zmq.Socket[bytes]] = {}
+        self._publishers: dict[tuple[str, TopicKind], zmq.Socket[bytes]] = {}
         runtime = folder / "run"
         for service in FALSE:
             (runtime / service).mkdir(parents=True)
-            for kind in Kind:
+            for kind in TopicKind:
                 socket = self._context.socket(zmq.PUB)
                 socket.bind(endpoint(runtime, service, kind.value))
                 self._publishers[service, kind] = socket
