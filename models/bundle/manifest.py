@@ -96,6 +96,8 @@ class Calibration(ManifestSection):
 
     output: Literal["logits", "probabilities"] = "logits"
     temperature: Annotated[float, Field(ge=0.01, le=100.0, allow_inf_nan=False)] = 1.0
+    least: Annotated[float, Field(gt=0.0, lt=0.1, allow_inf_nan=False)] = 1e-12
+    """A lower probability counts as this: a model of integers rounds to 0 what is not impossible."""
 
 
 class GoldenTerms(ManifestSection):

@@ -35,7 +35,7 @@ from models.bundle.manifest import (
 from models.importing import keras, tflite
 from models.importing.convention import find_convention
 from models.importing.formats import Format, model_format
-from models.inference.calibration import are_probabilities, as_logits, temperature
+from models.inference.calibration import are_probabilities, as_logits, least_probability, temperature
 from models.inference.input_preparation import Quantization
 from models.inference.runtime import Classifier
 from models.refusal import Reason, Refusal
@@ -229,6 +229,7 @@ def _calibrated(answers: NDArray[np.float32], columns: NDArray[np.int64]) -> Cal
     return Calibration(
         output="probabilities" if are_probabilities(answers) else "logits",
         temperature=temperature(as_logits(answers), columns),
+        least=least_probability(answers),
     )
 
 

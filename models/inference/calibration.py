@@ -17,9 +17,17 @@ def are_probabilities(answers: NDArray[np.float32]) -> bool:
     return bool((answers >= 0).all() and (np.abs(answers.sum(axis=1) - 1) < _ROUNDED).all())
 
 
+def least_probability(answers: NDArray[np.float32]) -> float:
+    """What stands for a probability of 0: half a step where a model rounds to 1/256, else next to nothing."""
+    steps = answers * 256
+    return 1 / 512 if np.allclose(steps, np.rint(steps), atol=1e-3) else _TINY
+
+
 def as_logits(answers: NDArray[np.float32]) -> NDArray[np.float32]:
     """A model's answers as logits, whatever they are."""
-    return np.log(np.maximum(answers, np.float32(_TINY))) if are_probabilities(answers) else answers
+    if not are_probabilities(answers):
+        return answers
+    return np.log(np.maximum(answers, np.float32(least_probability(answers))))
 
 
 def temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

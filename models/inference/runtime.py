@@ -17,8 +17,6 @@ _LARGEST_BATCH = 5
 _LARGEST_FIXED_BATCH = 64
 _DTYPES = (np.float32, np.uint8, np.int8, np.int16)
 """Types of number that a model may take and give; integers stand for real numbers."""
-_TINY = 1e-12
-"""Stands for a probability of nothing where its logarithm is taken."""
 
 
 class ModelError(Refusal):
@@ -106,7 +104,7 @@ class Classifier:
 
     def _probabilities(self, answer: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._calibration.output == "probabilities":
-            answer = np.log(np.maximum(answer, _TINY))
+            answer = np.log(np.maximum(answer, np.float32(self._calibration.least)))
         answer = answer / np.float32(self._calibration.temperature)
         answer -= answer.max(axis=1, keepdims=True, initial=-np.inf)
         np.exp(answer, out=answer)

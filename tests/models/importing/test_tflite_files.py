@@ -39,6 +39,8 @@ def reads_well(path: Path, folder: Path, factory: Bundle) -> Bundle:
     alone = np.concatenate([classifier.classify(crop[None]) for crop in crops])
     np.testing.assert_allclose(together, alone, atol=0.02)
     assert imported.bundle.manifest.calibration.output == "probabilities"
+    rounded = path.stem in INTEGERS or path.stem == "integer"
+    assert imported.bundle.manifest.calibration.least == (1 / 512 if rounded else 1e-12)
     assert imported.bundle.manifest.input.dtype == INTEGERS.get(path.stem, "float32")
     return imported.bundle
 
