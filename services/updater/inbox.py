@@ -18,18 +18,10 @@ from models.refusal import Refusal
 from services.updater.fetch import Retries
 from services.updater.state import FileStamp, escaped
 
-SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".tflite", ".zip"}) | {
-    *(
-        ".onnx",
-        ".pb",
-        ".pt",
-        ".pth",
-        ".safetensors",
-        ".pkl",
-        ".joblib",
-    )  # of other programs: named when refused
-}
-"""What else lies in the folder is nobody's model."""
+_OTHERS = frozenset({".onnx", ".pb", ".pt", ".pth", ".safetensors", ".pkl", ".joblib"})
+"""Of other programs' models, which are refused with what to do."""
+SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".tflite", ".zip"}) | _OTHERS
+"""What else lies in the folder is nobody's model, but for the folder of a SavedModel."""
 MOST_GONE = 500
 """So many files that have gone are remembered: a data folder on a stick may be back."""
 
@@ -61,7 +53,7 @@ class Inbox:
         try:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
-                    if _is_model(entry.name) and (stamp := _stamp(entry)) is not None:
+                    if _is_model(entry) and (stamp := _stamp(entry)) is not None:
                         name = escaped(entry.name)
                         found[name], paths[name] = stamp, self.folder / entry.name
         except (FileNotFoundError, NotADirectoryError):
@@ -85,8 +77,13 @@ class Inbox:
         self._retries.add(escaped(path.name), refusal)
 
 
-def _is_model(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+def _is_model(entry: os.DirEntry[str]) -> bool:
+    if entry.name.startswith("."):
+        return False
+    if os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+        return True
+    is_folder = entry.is_dir(follow_symlinks=False)
+    return is_folder and os.path.isfile(os.path.join(entry.path, "saved_model.pb"))
 
 
 def _stamp(entry: os.DirEntry[str]) -> FileStamp | None:

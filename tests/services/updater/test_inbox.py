@@ -51,3 +51,15 @@ def test_a_name_of_any_bytes_is_offered_once(tmp_path: Path) -> None:
     assert arrival.path.read_bytes() == b"model"
     arrival.name.encode()
     assert inbox.look(arrival.files) is None
+
+
+def test_models_of_other_programs_are_taken_to_be_refused_with_what_to_do(tmp_path: Path) -> None:
+    for name in ("digits.onnx", "digits.PT", "notes.txt", ".hidden.h5"):
+        (tmp_path / name).write_bytes(b"content")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"content")
+    (tmp_path / "photos").mkdir()
+    inbox = Inbox(tmp_path, lambda: 0.0)
+    inbox.look({})
+    _, taken = take_all(inbox, {})
+    assert sorted(taken) == ["digits.PT", "digits.onnx", "saved"]
