@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from messages.health import Heartbeat
-from messages.presence import SILENT_AFTER_S
+from messages.presence import Presence
 from messages.vision import ReadingEvent
 from services.board import read as read_board
 from services.supervision import FailureNote
@@ -27,27 +27,28 @@ class HealthBoard:
         """`services`: what each of them is about."""
         self._runtime = runtime
         self._services = services
-        self._heartbeats: dict[str, Heartbeat] = {}
+        self._presence = {name: Presence() for name in services}
 
     def heard(self, heartbeat: Heartbeat) -> bool:
         """Take a heartbeat; returns whether it says something else than the one before."""
-        if heartbeat.source not in self._services:
+        presence = self._presence.get(heartbeat.source)
+        if presence is None:
             return False
-        before = self._heartbeats.get(heartbeat.source)
-        self._heartbeats[heartbeat.source] = heartbeat
+        before = presence.beat
+        presence.heard(heartbeat)
         return before is None or any(
             getattr(before, field) != getattr(heartbeat, field)
             for field in ("state", "reason", "boot_id", "details")
         )
 
     def detail(self, service: str, name: str) -> str:
-        heartbeat = self._heartbeats.get(service)
-        return heartbeat.details.get(name, "") if heartbeat else ""
+        beat = self._presence[service].beat
+        return beat.details.get(name, "") if beat else ""
 
     def glance(self) -> dict[str, Any]:
         """What a person asks about first: the model, the broker, what the car needs, the board's figures."""
-        broker, bridge = self.detail("bridge", "broker"), self._heartbeats.get("bridge")
-        beats = [beat for beat in self._heartbeats.values() if beat.state != "stopped"]
+        broker, bridge = self.detail("bridge", "broker"), self._presence["bridge"].beat
+        beats = [each.beat for each in self._presence.values() if each.beat and each.beat.state != "stopped"]
         return {
             "model": self.detail("recognizer", "model"),
             "broker": "" if broker == "none" else broker,
@@ -62,16 +63,16 @@ class HealthBoard:
         return [self._row(name, about) for name, about in self._services.items()]
 
     def _row(self, name: str, about: str) -> dict[str, Any]:
-        heartbeat = self._heartbeats.get(name)
+        presence = self._presence[name]
+        heartbeat = presence.beat
         row: dict[str, Any] = {"name": name, "about": about}
         if heartbeat is None:
             note = FailureNote.read(self._runtime, name)
             reason = note.reason if note else f"{name} has not been heard of since this page's server started"
             return row | {"state": "not running", "reason": reason}
-        age_s = max(0.0, time.monotonic() - heartbeat.monotonic_ns / 1e9)
         state, reason = heartbeat.state, heartbeat.reason
         row |= {
-            "age_s": round(age_s, 1),
+            "age_s": round(presence.silent_s, 1),
             "pid": heartbeat.pid,
             "uptime_s": heartbeat.uptime_s,
             "memory_mb": heartbeat.memory_mb,
@@ -84,8 +85,8 @@ class HealthBoard:
         }
         if state == "stopped":
             return row | {"state": "not running", "reason": reason or f"{name} was stopped"}
-        if age_s > SILENT_AFTER_S:
-            return row | self._gone(heartbeat, age_s)
+        if presence.is_silent:
+            return row | self._gone(heartbeat, presence.silent_s)
         if state == "starting" and not reason and (note := FailureNote.read(self._runtime, name)):
             reason = note.reason
         return row | {"state": state, "reason": reason}

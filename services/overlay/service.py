@@ -19,7 +19,7 @@ from services.config import Overlay
 from services.journals import journal_path
 from services.overlay import board
 from services.overlay.access import Guard, HostNames, is_loopback, is_wildcard
-from services.overlay.pad import CHANGES_EVERY_S, PadDesk
+from services.overlay.pad_feed import CHANGES_EVERY_S, PadFeed
 from services.overlay.picture import LivePicture
 from services.overlay.token import Token, write_private
 from services.service import SERVICES, Service
@@ -273,7 +273,7 @@ class OverlayService(Service):
         if self._strokes is None:
             if not self._hub.looking:
                 return
-            self._pad, self._changes_due = PadDesk(), False
+            self._pad, self._changes_due = PadFeed(), False
             self._strokes = self.subscribe(
                 {"pad.canvas": self._canvas, "pad.stroke": self._change, "pad.reading": self._pad_reading}
             )

@@ -69,6 +69,9 @@ def _read(path: Path) -> str | None:
 
 
 def write_private(path: Path, content: str, mode: int = 0o600) -> None:
-    """Replace the file `path` in one step by one with that mode. Raises OSError."""
+    """Replace the file `path` in one step by one with that mode, its folder made where it is missing.
+
+    Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     durable.replace_file(path, content.encode(), mode)

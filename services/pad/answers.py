@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from messages.pad_commands import BoxView, PadReading, PadViews
-from services.pad.reader import Answer, Ink, grey
+from services.pad.canvas_reader import Answer, Ink, grey
 
 
 def reading_of(revision: int, answer: Answer) -> PadReading:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from messages.message import new_ulid
 from messages.pad import BOXES, EMPTY, PadResult
-from services.pad.reader import Answer, CanvasReader, Ink
+from services.pad.canvas_reader import Answer, CanvasReader, Ink
 
 PERIOD_S = 0.05
 """While somebody draws, the canvas is read no oftener."""

@@ -43,7 +43,7 @@ from services.log import fields
 from services.service import Service
 
 if TYPE_CHECKING:
-    from services.pad.reader import Answer
+    from services.pad.canvas_reader import Answer
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ class PadService(Service):
         import cv2
 
         from services.pad.canvas import Canvas
+        from services.pad.canvas_reader import CanvasReader
         from services.pad.ink import Ink
-        from services.pad.reader import CanvasReader
         from services.pad.recognition import Recognition
         from services.pad.store import CanvasStore
 
@@ -181,7 +181,7 @@ class PadService(Service):
 
     def view(self, _: PadShow) -> DeferredReply:
         from services.pad.answers import views_of
-        from services.pad.reader import crops
+        from services.pad.canvas_reader import crops
 
         return self._ask(partial(views_of, crops(self._ink.pixels)))
 

@@ -26,8 +26,8 @@ from messages.pad_commands import (
     PadWritten,
 )
 from services.config import Settings
-from tools.pad.link import pad_link
-from tools.pad.words import percent
+from tools.pad.client import pad_client
+from tools.pad.percent import percent
 from tools.terminal.output import print_json, print_table, say
 from tools.terminal.problems import Problem
 
@@ -42,10 +42,10 @@ def write(settings: Settings, digits: str, seed: int | None, *, json: bool) -> i
         raise Problem(
             f"{digits!r} can't be written; give up to five digits, and - to pass over a box"
         ) from None
-    with pad_link(settings) as link:
-        link.wait_until_ready()
-        written = link.ask(command, PadWritten)
-        reading = link.ask(PadRecognize(), PadReading)
+    with pad_client(settings) as client:
+        client.wait_until_ready()
+        written = client.ask(command, PadWritten)
+        reading = client.ask(PadRecognize(), PadReading)
     if json:
         print_json({"written": digits, "seed": written.seed, **as_content(reading)})
     else:
@@ -56,9 +56,9 @@ def write(settings: Settings, digits: str, seed: int | None, *, json: bool) -> i
 
 def recognize(settings: Settings, *, json: bool) -> int:
     """Read the boxes."""
-    with pad_link(settings) as link:
-        link.wait_until_ready()
-        reading = link.ask(PadRecognize(), PadReading)
+    with pad_client(settings) as client:
+        client.wait_until_ready()
+        reading = client.ask(PadRecognize(), PadReading)
     if json:
         print_json(as_content(reading))
     else:
@@ -68,36 +68,36 @@ def recognize(settings: Settings, *, json: bool) -> int:
 
 def erase(settings: Settings, box: int | None) -> int:
     """Erase everything, or one box."""
-    with pad_link(settings) as link:
-        link.ask(PadErase(box=box, author=AUTHOR), PadDone)
+    with pad_client(settings) as client:
+        client.ask(PadErase(box=box, author=AUTHOR), PadDone)
     return 0
 
 
 def undo(settings: Settings) -> int:
     """Take back the last thing done, whoever did it."""
-    with pad_link(settings) as link:
-        link.ask(PadUndo(), PadDone)
+    with pad_client(settings) as client:
+        client.ask(PadUndo(), PadDone)
     return 0
 
 
 def brush(settings: Settings, radius: int) -> int:
     """Set the brush's radius."""
-    with pad_link(settings) as link:
-        link.ask(PadBrush(radius=radius), PadDone)
+    with pad_client(settings) as client:
+        client.ask(PadBrush(radius=radius), PadDone)
     return 0
 
 
 def automatic(settings: Settings, *, on: bool) -> int:
     """Read while somebody draws, or not."""
-    with pad_link(settings) as link:
-        link.ask(PadAutomatic(on=on), PadDone)
+    with pad_client(settings) as client:
+        client.ask(PadAutomatic(on=on), PadDone)
     return 0
 
 
 def save(settings: Settings, path: Path | None, line_id: str | None) -> int:
     """The canvas as a line for `play`: printed, or put to the end of a file."""
-    with pad_link(settings) as link:
-        strokes = link.ask(PadSave(), PadStrokes).strokes
+    with pad_client(settings) as client:
+        strokes = client.ask(PadSave(), PadStrokes).strokes
     line = as_line(strokes, line_id or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     if path is None:
         print_json(line)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from messages.pad_commands import BoxView, PadShow, PadViews
 from services.config import Settings
-from tools.pad.link import pad_link
-from tools.pad.words import percent
+from tools.pad.client import pad_client
+from tools.pad.percent import percent
 from tools.terminal.output import print_json, say
 
 _SHADES = " ░▒▓█"
@@ -14,9 +14,9 @@ _BAR = 12
 
 def show(settings: Settings, *, json: bool) -> int:
     """Print the crops and the probabilities: for people in blocks and bars, else one object."""
-    with pad_link(settings) as link:
-        link.wait_until_ready()
-        views = link.ask(PadShow(), PadViews)
+    with pad_client(settings) as client:
+        client.wait_until_ready()
+        views = client.ask(PadShow(), PadViews)
     if json:
         print_json(
             {

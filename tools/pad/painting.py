@@ -10,7 +10,7 @@ from messages.pad import BOXES, EMPTY, HEIGHT, UNREADABLE, WIDTH, BoxDigit, PadR
 from messages.pad_commands import BoxView, PadViews
 from messages.pad_follower import PadFollower
 from models.ink.strokes import draw
-from tools.pad.words import percent
+from tools.pad.percent import percent
 
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]

@@ -19,7 +19,7 @@ from messages.pad import Brush, Points
 from messages.pad_commands import MAX_STROKES, PadPlay, PadReading
 from messages.rpc.clients import CallbackCommandClient
 from services.config import Settings
-from tools.pad.link import PadLink, pad_link
+from tools.pad.client import PadClient, pad_client
 from tools.terminal.output import print_json, say
 from tools.terminal.problems import Problem
 
@@ -99,8 +99,8 @@ class Lines:
 class Player:
     """Sends lines to the pad, a few at a time, and says the answers in the order of the lines."""
 
-    def __init__(self, link: PadLink, json: bool) -> None:
-        self._asker = CallbackCommandClient(link.context, link.runtime, "pad")
+    def __init__(self, client: PadClient, json: bool) -> None:
+        self._client = CallbackCommandClient(client.context, client.runtime, "pad")
         self._json = json
         self._under_way: deque[_Played] = deque()
         self._number = self._silent = 0
@@ -109,7 +109,7 @@ class Player:
     def play(self, lines: Lines) -> None:
         """Until the last line is answered. Raises Problem where the pad has gone."""
         poller = zmq.Poller()
-        poller.register(self._asker.socket, zmq.POLLIN)
+        poller.register(self._client.socket, zmq.POLLIN)
         listening = False
         while True:
             self._say()
@@ -130,11 +130,11 @@ class Player:
                 if readable == lines.descriptor:
                     lines.read()
                 else:
-                    self._asker.receive()
-            self._asker.expire()
+                    self._client.receive()
+            self._client.expire()
 
     def close(self) -> None:
-        self._asker.close()
+        self._client.close()
 
     def _send(self, line: bytes) -> None:
         self._number += 1
@@ -153,7 +153,7 @@ class Player:
 
     def _ask(self, played: _Played, command: PadPlay) -> None:
         played.tries += 1
-        self._asker.ask(command, lambda reply: self._answered(played, command, reply), DEADLINE_S)
+        self._client.ask(command, lambda reply: self._answered(played, command, reply), DEADLINE_S)
 
     def _answered(self, played: _Played, command: PadPlay, reply: Reply) -> None:
         if reply.error is not None:
@@ -198,9 +198,9 @@ def play(settings: Settings, path: str, *, json: bool) -> int:
     """Play a file, or standard input where `path` is `-`. Returns 1 where some line could not be read."""
     descriptor = sys.stdin.fileno() if path == "-" else _open(Path(path))
     try:
-        with pad_link(settings) as link:
-            link.wait_until_ready()
-            player = Player(link, json)
+        with pad_client(settings) as client:
+            client.wait_until_ready()
+            player = Player(client, json)
             try:
                 player.play(Lines(descriptor))
             finally:

@@ -17,7 +17,7 @@ from messages.pad_commands import (
 )
 from messages.pad_follower import PadFollower
 from services.config import Settings
-from tools.pad.link import PadLink, pad_link
+from tools.pad.client import PadClient, pad_client
 from tools.terminal.output import print_json, say
 
 CODES = (("01234", 11), ("56789", 12))
@@ -30,20 +30,20 @@ _AUTHOR = "selftest"
 def selftest(settings: Settings, *, json: bool) -> int:
     """Write, watch, read, look and undo; the canvas is left as it was. Returns 0 only where all worked."""
     started = time.monotonic()
-    with pad_link(settings) as link:
-        link.wait_until_ready()
-        watcher = _Watcher(link)
+    with pad_client(settings) as client:
+        client.wait_until_ready()
+        watcher = _Watcher(client)
         right = watched = 0
         texts: list[tuple[str, str]] = []
         try:
             for digits, seed in CODES:
-                written = link.ask(PadWrite(digits=digits, seed=seed, author=_AUTHOR), PadWritten)
+                written = client.ask(PadWrite(digits=digits, seed=seed, author=_AUTHOR), PadWritten)
                 try:
                     watched += watcher.sees(written.revision)
-                    reading = link.ask(PadRecognize(), PadReading)
-                    shown = link.ask(PadShow(), PadViews)
+                    reading = client.ask(PadRecognize(), PadReading)
+                    shown = client.ask(PadShow(), PadViews)
                 finally:
-                    link.ask(PadUndo(author=_AUTHOR), PadDone)
+                    client.ask(PadUndo(author=_AUTHOR), PadDone)
                 texts.append((digits, reading.text))
                 right += sum(one == other for one, other in zip(digits, reading.text, strict=True))
                 if any(not any(view.crop.pixels) for view in shown.boxes):
@@ -75,8 +75,8 @@ def selftest(settings: Settings, *, json: bool) -> int:
 class _Watcher:
     """A client that only looks."""
 
-    def __init__(self, link: PadLink) -> None:
-        self._subscriber = Subscriber(link.context, link.runtime, ("pad.canvas", "pad.stroke"), ("pad",))
+    def __init__(self, client: PadClient) -> None:
+        self._subscriber = Subscriber(client.context, client.runtime, ("pad.canvas", "pad.stroke"), ("pad",))
         self._follower = PadFollower()
 
     def sees(self, revision: int, within_s: float = 2.0) -> bool:

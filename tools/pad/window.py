@@ -27,7 +27,7 @@ from messages.pad_commands import (
     PadViews,
 )
 from messages.pad_follower import PadFollower
-from messages.presence import SILENT_AFTER_S
+from messages.presence import Presence
 from messages.rpc.clients import CallbackCommandClient
 from services.config import Settings
 from tools.observe.screen import is_open, prepare_screen
@@ -37,6 +37,8 @@ from tools.terminal.problems import Problem
 TITLE = "smartcar pad"
 SHOW_TITLE = "what the model sees"
 FRAME_MS = 10
+GRACE_S = 1.0
+"""A pad that has not been heard of for so long after the start is not there."""
 _POINTS_AT_ONCE = 200
 _POINTS_IN_A_STROKE = 900
 _GONE_QUIETLY = {"no-such-stroke", "finished"}
@@ -68,11 +70,12 @@ class PadWindow:
         runtime = settings.paths.runtime
         topics = ("pad.canvas", "pad.stroke", "pad.reading", "health")
         self._subscriber = Subscriber(context, runtime, topics, ("pad",))
-        self._asker = CallbackCommandClient(context, runtime, "pad")
+        self._client = CallbackCommandClient(context, runtime, "pad")
         self._follower = PadFollower()
         self._author = f"window {os.getpid()}"
         self._reading: PadResult | None = None
-        self._heard_at = time.monotonic() - SILENT_AFTER_S + 1.0  # a moment's grace
+        self._opened_at = time.monotonic()
+        self._presence = Presence()
         self._trouble = self._said = ""
         self._pen: str | None = None
         self._points: list[tuple[float, float]] = []
@@ -81,7 +84,6 @@ class PadWindow:
         self._stale = True
 
     def run(self) -> None:
-        opened = time.monotonic()
         while True:
             self._receive()
             self._draw_on()
@@ -93,7 +95,7 @@ class PadWindow:
                 return
             if key >= 0:
                 self._press(chr(key & 0xFF))
-            if not is_open(TITLE) and time.monotonic() - opened > _OPENED_AFTER_S:
+            if not is_open(TITLE) and time.monotonic() - self._opened_at > _OPENED_AFTER_S:
                 return
 
     # the hand
@@ -177,7 +179,7 @@ class PadWindow:
             else:
                 self._say("")
 
-        self._asker.ask(command, answered)
+        self._client.ask(command, answered)
 
     def _recognized(self, reply: Reply) -> None:
         self._say(f"read: {PadReading.model_validate(reply.data).text}")
@@ -202,11 +204,11 @@ class PadWindow:
             elif row.name == "pad.reading":
                 self._reading, self._stale = message, True
             elif isinstance(message, Heartbeat):
-                self._heard_at = time.monotonic()
+                self._presence.heard(message)
                 self._set_trouble(message.reason)
-        self._asker.receive()
-        self._asker.expire()
-        if time.monotonic() - self._heard_at > SILENT_AFTER_S:
+        self._client.receive()
+        self._client.expire()
+        if not self._presence.is_there and time.monotonic() - self._opened_at > GRACE_S:
             self._set_trouble("the pad is not running; start the car with `smartcar up`")
 
     def _set_trouble(self, sentence: str) -> None:

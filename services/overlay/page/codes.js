@@ -21,7 +21,7 @@ class DigitTile {
     setText(this.other, doubtful ? `or ${digit.runner_up}` : "");
     setHidden(this.other, !doubtful);
     this.root.dataset.sureness = grade;
-    this.root.title = `${digit.label}: ${percent(digit.confidence)}; else ${digit.runner_up}: ${percent(digit.runner_up_confidence)}`;
+    this.root.title = `${digit.label}: ${percent(digit.confidence)}; second choice ${digit.runner_up}: ${percent(digit.runner_up_confidence)}`;
     this.bar.firstChild.style.width = `${digit.confidence * 100}%`;
   }
 }

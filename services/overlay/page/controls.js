@@ -1,5 +1,6 @@
 // What can be asked of the car from here.
 
+import { ask } from "/ask.js";
 import { byId, element, setHidden, setText } from "/format.js";
 
 const RUNNING = new Set(["ready", "degraded", "starting", "off", "failed"]);
@@ -52,19 +53,9 @@ export class Controls {
     this.#busy = true;
     this.#enable();
     this.#say("…", "");
-    try {
-      const answer = await fetch(`/api/command/${verb}`, {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(content),
-      });
-      const isReply = answer.headers.get("Content-Type")?.startsWith("application/json");
-      const reply = isReply ? await answer.json() : { status: "error", error: { message: await answer.text() } };
-      if (reply.status === "ok") this.#say(done, "ready");
-      else this.#say(reply.error.message, "failed");
-    } catch {
-      this.#say("The car does not answer; nothing was changed as far as this page knows.", "failed");
-    }
+    const { error } = await ask(verb, content);
+    if (error === undefined) this.#say(done, "ready");
+    else this.#say(error, "failed");
     this.#busy = false;
     this.#enable();
   }

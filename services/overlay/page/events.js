@@ -21,7 +21,7 @@ class EventRow {
     const inView = open && seeing;
     const lasted = (inView ? now : event.last_seen) - event.first_seen;
     setText(this.text, event.text);
-    setText(this.phase, inView ? "in view" : open ? "not known" : (ENDS[event.end_reason] ?? "left"));
+    setText(this.phase, inView ? "in view" : open ? "unknown" : (ENDS[event.end_reason] ?? "left"));
     this.root.dataset.phase = inView ? "open" : "ended";
     setText(this.when, timeOfDay(event.first_seen, now));
     this.when.dateTime = new Date(event.first_seen * 1000).toISOString();

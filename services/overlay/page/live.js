@@ -111,7 +111,7 @@ export class LiveView {
     const { recognizer } = this.#services;
     if (!recognizer || recognizer.state === "ready") return "This picture has not been read.";
     const reason = recognizer.reason ? `: ${recognizer.reason}` : "";
-    return `Nobody reads: the recognizer is ${recognizer.state}${reason}.`;
+    return `This picture has not been read. The recognizer is ${recognizer.state}${reason}.`;
   }
 
   #showFacts(freshness) {
@@ -129,7 +129,7 @@ export class LiveView {
     byId("fact-model").title = model ? `manifest ${model.digest}` : "";
   }
 
-  // The picture in words, for who can't see it; not thirty times a second.
+  // The picture in words, for those who can't see it; at most once a second.
   #describe(freshness) {
     const now = performance.now();
     if (now - this.#describedAt < DESCRIBE_EVERY_MS) return;

@@ -16,7 +16,7 @@ const STEPS = {
   fallen_back: "given up",
   interrupted: "interrupted",
 };
-const ORIGINS = { factory: "came with smartcar", inbox: "data folder", import: "handed over", install: "signed bundle", offer: "offered", store: "the store" };
+const ORIGINS = { factory: "shipped with smartcar", inbox: "data folder", import: "uploaded", install: "signed bundle", offer: "offered", store: "the store" };
 const ENDED = new Set(["active", "kept", "refused", "fallen_back", "interrupted"]);
 const MAX_BYTES = 128 * 2 ** 20;
 
@@ -31,7 +31,7 @@ class ModelRow {
     this.facts = element("p", { class: "models-facts" });
     this.use = element("button", { type: "button", class: "small" }, "Read with it");
     this.use.addEventListener("click", () => panel.activate(this.row));
-    this.compare = element("button", { type: "button", class: "small" }, "Beside, on the pad");
+    this.compare = element("button", { type: "button", class: "small" }, "Compare on the pad");
     this.compare.addEventListener("click", () => panel.compare(this.row));
     this.remove = element("button", { type: "button", class: "small" }, "Remove");
     this.remove.addEventListener("click", () => panel.remove(this.row));
@@ -48,7 +48,7 @@ class ModelRow {
     this.root.dataset.state = this.pill.dataset.state = row.state === "active" ? "ready" : state === "on trial" ? "starting" : "off";
     setText(this.origin, [ORIGINS[row.origin] ?? row.origin, row.file, row.signed ? "signed" : ""].filter(Boolean).join(" · "));
     const speed = row.latency_ms === null ? "–" : row.latency_ms < 0.1 ? "under 0.1 ms" : milliseconds(row.latency_ms);
-    setText(this.facts, row.problem || `${share(row.accuracy)} of the golden digits · five in ${speed} · ${row.model.digest.slice(0, 12)}`);
+    setText(this.facts, row.problem || `${share(row.accuracy)} of the golden digits · five digits in ${speed} · ${row.model.digest.slice(0, 12)}`);
     this.use.setAttribute("aria-label", `Read with ${title(row.model)}`);
     this.compare.setAttribute("aria-label", `Have ${title(row.model)} read the pad beside the active model`);
     this.remove.setAttribute("aria-label", `Remove ${title(row.model)}`);
@@ -100,7 +100,7 @@ export class ModelPanel {
     if (alive !== this.#alive) {
       this.#alive = alive;
       if (alive) this.#refresh();
-      else setText(byId("models-state"), "the updater is not running");
+      else setText(byId("models-state"), "The updater is not running.");
     }
     this.#enable();
   }
@@ -176,7 +176,7 @@ export class ModelPanel {
   async #upload(file) {
     if (!file || byId("models-file").disabled) return;
     if (file.size > MAX_BYTES) {
-      this.#say(`${file.name} is larger than ${MAX_BYTES / 2 ** 20} MiB: that is no model for a car.`);
+      this.#say(`${file.name} is larger than ${MAX_BYTES / 2 ** 20} MiB. A digit model is smaller.`);
       return;
     }
     setText(byId("models-outcome"), `Sending ${file.name}…`);

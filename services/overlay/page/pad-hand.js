@@ -5,7 +5,6 @@ import { Contact, penSeen } from "/pad-contact.js";
 import { HEIGHT, WIDTH } from "/pad-ink.js";
 
 const POINTS_AT_ONCE = 200;
-const POINTS_IN_A_STROKE = 900; // the pad takes 1000; a longer one goes on as another
 const NEAR = 0.75; // pixels: points closer than this to the last say nothing
 const GONE_QUIETLY = new Set(["no-such-stroke", "finished"]); // erased or timed out: the next begins anew
 
@@ -173,7 +172,7 @@ export class Hand {
       const stroke = contact.strokes.at(-1);
       if (point === null) this.#end(contact);
       else if (!stroke || stroke.lifted) this.#begin(contact, point);
-      else if (stroke.points.length >= POINTS_IN_A_STROKE) {
+      else if (stroke.points.length >= this.#ink.limits.points) {
         this.#end(contact);
         this.#begin(contact, stroke.points.at(-1)).add(point);
       } else stroke.add(point);

@@ -18,10 +18,12 @@ export class Ink {
   strokes = new Map();
   brush = 4;
   automatic = true;
+  limits = { brush: [1, 1], points: 100 }; // until the car says
   revision = -1;
   #boot = null;
 
-  whole({ boot, revision, brush, automatic, strokes }) {
+  whole({ boot, revision, brush, automatic, limits, strokes }) {
+    this.limits = limits;
     this.brush = brush;
     this.automatic = automatic;
     if (boot === this.#boot && revision < this.revision) return; // older than what the changes led to

@@ -10,7 +10,6 @@ import { BOXES, Ink, Paper } from "/pad-ink.js";
 const ANNOUNCE_AFTER_MS = 900;
 const ASK_AGAIN_MS = 300;
 const DONE_SHOWN_MS = 6000;
-const [MIN_BRUSH, MAX_BRUSH] = [1, 12];
 const RUNNING = new Set(["ready", "degraded"]);
 const WORDS = { "-": "empty", "?": "doubtful" };
 
@@ -90,7 +89,7 @@ export class Pad {
   forget() {
     this.#running = false;
     this.#hand.forget();
-    setText(byId("pad-state"), "This page has lost the car.");
+    setText(byId("pad-state"), "The page has no connection to the car.");
     this.#enable();
     this.#draw();
   }
@@ -223,7 +222,8 @@ export class Pad {
   }
 
   #brush(step) {
-    const brush = Math.min(Math.max(this.#ink.brush + step, MIN_BRUSH), MAX_BRUSH);
+    const [least, most] = this.#ink.limits.brush;
+    const brush = Math.min(Math.max(this.#ink.brush + step, least), most);
     this.#set({ brush }, "pad.brush", { radius: brush });
   }
 

@@ -98,7 +98,7 @@ export class ServiceList {
     }
     const unwell = rows.filter((row) => !WELL.has(row.state));
     const names = AND.format(unwell.map((row) => row.name));
-    const words = unwell.length ? `${names} ${unwell.length > 1 ? "need" : "needs"} a look` : "all services well";
+    const words = unwell.length ? `${names} ${unwell.length > 1 ? "need" : "needs"} attention` : "all services are well";
     setText(byId("summary"), words);
     byId("summary").dataset.state = unwell.length ? "degraded" : "ready";
   }
@@ -110,7 +110,7 @@ export class ServiceList {
     for (const card of this.#cards.values()) {
       card.root.dataset.state = card.pill.dataset.state = "unknown";
       setText(card.pill, "unknown");
-      setText(card.reason, "This page has lost the car; how this service is now is not known.");
+      setText(card.reason, "The page has no connection to the car, so the state of this service is not known.");
       setHidden(card.reason, false);
       setHidden(card.facts, true);
     }

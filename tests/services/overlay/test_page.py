@@ -195,7 +195,7 @@ def test_each_service_says_how_it_is(overlay: Overlay, car: StandIn, page: Any) 
         wait_for(lambda: "silent" in card.inner_text())
         assert "has not been heard from" in card.inner_text()
         assert "recognizer" in text(page, "#summary")
-        assert "need a look" in text(page, "#summary"), "the bridge does not run here either"
+        assert "need attention" in text(page, "#summary"), "the bridge does not run here either"
     finally:
         car.beating.add("recognizer")
     wait_for(lambda: "ready" in card.inner_text())

@@ -131,9 +131,11 @@ def test_it_is_read_while_somebody_draws_and_always_after_the_last_stroke(pad: P
     for place in range(2, len(points), 4):
         pad.ask(PadStrokeCommand(phase="extend", stroke="s", points=points[place : place + 4]))
     pad.ask(PadStrokeCommand(phase="end", stroke="s"))
-    result = pad.wait_reading("7----")
-    assert result.automatic
-    assert result.revision == pad.onlooker.of("pad.stroke")[-1].revision
+    revision = pad.onlooker.wait(
+        lambda: [each for each in pad.onlooker.of("pad.stroke") if each.kind == "end"]
+    )
+    pad.onlooker.wait(lambda: pad.wait_reading("7----").revision == revision[-1].revision)
+    assert pad.wait_reading("7----").automatic
 
 
 def test_reading_while_drawing_can_be_switched_off_and_on(pad: Pad) -> None:

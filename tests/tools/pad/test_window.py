@@ -201,6 +201,7 @@ def test_a_window_that_is_opened_before_the_pad_waits_for_it(runtime: Path, scre
 
         wait_for(says_in_red, 30, "that the pad is not running")
         with service("pad", runtime):
+            wait_for(lambda: not says_in_red(), 60, "that the pad runs")
             made.draw([[(60, 60), (60, 140)]])
             wait_for(lambda: made.ink(0) > 100, 30)
         assert made.process.poll() is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from messages.pad import PadCanvas, PadChange, PadResult, PadStroke
+from messages.pad import MAX_BRUSH, MAX_STROKE_POINTS, MIN_BRUSH, PadCanvas, PadChange, PadResult, PadStroke
 from messages.pad_follower import PadFollower
 from services.overlay import board
 
@@ -12,8 +12,8 @@ CHANGES_EVERY_S = 0.015
 """Changes that come faster go to the page together."""
 
 
-class PadDesk:
-    """Follows the pad while somebody looks.
+class PadFeed:
+    """The pad's messages for the page, made from the bus while somebody looks.
 
     A page that misses changes (it was slow, and only the newest message of a kind waits for it) sees that
     from their numbers, and asks for the canvas again.
@@ -73,6 +73,7 @@ class PadDesk:
                 "revision": follower.revision,
                 "brush": follower.brush,
                 "automatic": follower.automatic,
+                "limits": {"brush": (MIN_BRUSH, MAX_BRUSH), "points": MAX_STROKE_POINTS},
                 "strokes": [_stroke(each) for each in follower.strokes.values()],
             },
         )

@@ -1,4 +1,4 @@
-"""The way to the running pad."""
+"""Asks the running pad: `with pad_client(settings) as client: client.ask(PadUndo(), PadDone)`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Context = zmq.Context[zmq.Socket[bytes]]
 READY_WITHIN_S = 10.0
 
 
-class PadLink:
+class PadClient:
     """Sends commands to the pad and waits for their answers."""
 
     def __init__(self, context: Context, settings: Settings) -> None:
@@ -55,14 +55,14 @@ class PadLink:
 
 
 @contextmanager
-def pad_link(settings: Settings) -> Iterator[PadLink]:
-    """A link for the length of a block. Raises Problem where no pad runs here."""
+def pad_client(settings: Settings) -> Iterator[PadClient]:
+    """A client for the length of a block. Raises Problem where no pad runs here."""
     require_pad(settings)
     context: Context = zmq.Context()
     try:
-        link = PadLink(context, settings)
-        yield link
-        link.close()
+        client = PadClient(context, settings)
+        yield client
+        client.close()
     finally:
         context.destroy(linger=0)
 
