@@ -30,8 +30,8 @@ _PYTORCH = (
     "or build the network in Keras and save it with model.save('digits.keras')"
 )
 _TEACHABLE_MACHINE = (
-    "is an export of Teachable Machine, whose network for colour photos of 224×224 is too slow for the car; "
-    "train one for digits of 28×28, as the notebooks in docs/training.md do"
+    "is an export of Teachable Machine, whose network is made for colour photos of 224×224; train one for "
+    "digits of 28×28, as docs/training.md shows, or unpack the zip and try the .tflite in it"
 )
 _TFJS = (
     "is a model for TensorFlow.js, which the car can't run; give the Keras file it was made from, or convert "

@@ -36,6 +36,7 @@ from messages.pad_commands import PadReading, PadRecognize
 from messages.rpc.clients import CommandClient
 from models.bundle.archive import pack
 from models.bundle.bundle import read_regular
+from models.importing.formats import refuse_folder
 from services.config import Settings
 from tools.model.making import read_bundle
 from tools.terminal.output import as_dict, print_json, print_table, say
@@ -231,6 +232,8 @@ def _boxes(reading: PadReading) -> Iterator[str]:
 
 def take_file(settings: Settings, file: Path, *, activate: bool, json: bool) -> int:
     """Hand a model file to the car. Returns 0 where the car took it."""
+    if file.is_dir():
+        refuse_folder(file)
     content, upload = read_regular(file, MAX_UPLOAD_BYTES), new_ulid()
     try:
         command = ModelImport(name=file.name, upload=upload, activate=activate)
