@@ -12,12 +12,12 @@ from typing import Any
 
 import zmq
 
-from messages import durable
 from messages.command import Command, CommandRefused, Reply, parse_command
 from messages.rpc.clients import CommandClient
 from services.catalogue import COMMANDS
 from services.config import Settings
 from tools.terminal.output import as_dict, print_json, print_table, say
+from tools.terminal.output_file import write_output
 from tools.terminal.problems import Problem
 
 
@@ -88,10 +88,7 @@ def _write_picture(reply: Reply, path: Path) -> None:
         picture = base64.urlsafe_b64decode((reply.data or {})["jpeg"].translate(str.maketrans("+/", "-_")))
     except (KeyError, binascii.Error):
         raise Problem("the reply holds no picture; leave --output out") from None
-    try:
-        durable.replace_file(path, picture, 0o644)
-    except OSError as error:
-        raise Problem(f"{path} can't be written: {error.strerror}") from None
+    write_output(path, picture)
 
 
 def _sentence(reply: Reply) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import platform
 import re
 import subprocess
@@ -23,7 +22,7 @@ from services.config_file import as_toml
 from services.supervision import FailureNote
 from tools.doctor.context import CheckContext
 from tools.doctor.permissions import secret_files
-from tools.terminal.problems import Problem
+from tools.terminal.output_file import write_output
 
 REMOVED = "(removed)"
 JOURNAL_LINES = 2000
@@ -53,14 +52,12 @@ def write(path: Path, car: CheckContext, found: Sequence[dict[str, str]]) -> Non
         ),
     }
     name = path.name.removesuffix(".tar.gz").removesuffix(".tgz")
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as raw, tarfile.open(fileobj=raw, mode="w:gz") as archive:
-            for file, content in files.items():
-                if content:
-                    _add(archive, f"{name}/{file}", redact(content).encode())
-    except OSError as error:
-        raise Problem(f"{path} can't be written ({error.strerror}); name another place") from error
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for file, content in files.items():
+            if content:
+                _add(archive, f"{name}/{file}", redact(content).encode(errors="replace"))
+    write_output(path, packed.getvalue(), mode=0o600)
 
 
 class Redaction:

@@ -81,11 +81,3 @@ def _is_same(standing: Bundle, bundle: Bundle) -> bool:
     """Whether it is the same release, signed again perhaps."""
     same_files = all(standing.files()[name] == bundle.files()[name] for name in MAX_FILE_BYTES)
     return same_files and standing.manifest.version == bundle.manifest.version
-
-
-def write_payload(path: Path, bundle: Bundle) -> None:
-    """Write the file that a URL is to give. Raises Problem."""
-    try:
-        path.write_bytes(payload_of(bundle))
-    except OSError as error:
-        raise Problem(f"{path} can't be written: {error.strerror}") from None

@@ -13,18 +13,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from messages.offers import Offer
+from models.bundle.payload import payload_of
 from services.config import Mqtt
 from tools.fleet.fleet_state import PATTERNS, FleetCar, FleetState
 from tools.fleet.health import Baseline, CarCondition, HealthMonitor, RolloutState, RolloutTerms
 from tools.fleet.listing import in_order
 from tools.fleet.plan import Done, Situation, Stop, Wait, Wave, Widen, decide, parse_waves
-from tools.fleet.release import Release, release_for, write_payload
+from tools.fleet.release import Release, release_for
 from tools.fleet.rollback import REPLIES, Rollback
 from tools.fleet.rollout_messages import RolloutMessages
 from tools.fleet.rollout_note import RolloutOffer
 from tools.publish.mqtt_client import ConnectionLost, MqttClient, Received
 from tools.publish.publication import Publication, largest_chunk, look, note_withdrawn, withdraw
 from tools.publish.retained_model import RetainedModel
+from tools.terminal.output_file import write_output
 from tools.terminal.problems import Problem
 
 LISTEN_S = 12.0
@@ -66,7 +68,7 @@ def roll_out(subject: str, ways: Sequence[Mqtt], options: RolloutOptions, *, jso
     except ConnectionLost as error:
         raise Problem(f"{error}; try again") from None
     if options.payload is not None:
-        write_payload(options.payload, release.bundle)
+        write_output(options.payload, payload_of(release.bundle))
     rollout = _Rollout(release, waves, options, messages)
     lost_at: float | None = None
     while True:

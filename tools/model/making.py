@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from models.refusal import Reason, Refusal
 from models.store_reader import FACTORY_FOLDER
 from tools.model.by_tensorflow import take
 from tools.terminal.output import as_dict, print_json, say
+from tools.terminal.output_file import write_output
 from tools.terminal.problems import Problem
 
 LATENCY_MS = 100.0
@@ -68,9 +68,9 @@ def sign(path: Path, key: Path) -> int:
     bundle = read_bundle(path)
     signed = replace(bundle, signature=signing.sign(bundle.raw_manifest))
     if path.is_dir():
-        _replace(path / SIGNATURE_FILE, signed.files()[SIGNATURE_FILE])
+        write_output(path / SIGNATURE_FILE, signed.files()[SIGNATURE_FILE])
     else:
-        _replace(path, pack(signed))
+        write_output(path, pack(signed))
     say(f"{bundle.manifest.name} {bundle.manifest.version} signed by {signing.public.fingerprint}")
     return 0
 
@@ -133,22 +133,15 @@ def _described(bundle: Bundle, description: Description, proof: Proof) -> Bundle
 
 
 def _write(bundle: Bundle, output: Path) -> None:
+    if output.suffix == ".zip":
+        write_output(output, pack(bundle))
+        return
     try:
-        if output.suffix == ".zip":
-            _replace(output, pack(bundle))
-            return
         output.mkdir(parents=True)
-        for name, content in bundle.files().items():
-            (output / name).write_bytes(content)
     except OSError as error:
-        raise Problem(f"{output} can't be written: {error.strerror}") from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Into a file that is there whole or not at all."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(content)
-    os.replace(fresh, path)
+        raise Problem(f"{output} can't be made: {error.strerror}") from None
+    for name, content in bundle.files().items():
+        write_output(output / name, content)
 
 
 def _tell(bundle: Bundle, proof: Proof, where: Path, *, json: bool, signer: PublicKey | None = None) -> None:

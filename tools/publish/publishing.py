@@ -21,6 +21,7 @@ from tools.publish.responses import PATTERNS, CarResponse, CarResponses
 from tools.publish.retained_model import RetainedModel
 from tools.publish.signing import next_release, release_of, reported_releases
 from tools.terminal.output import print_json, say
+from tools.terminal.output_file import write_output
 from tools.terminal.problems import Problem
 
 SETTLE_S = 2.0
@@ -159,7 +160,7 @@ class _Session:
                 f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it"
             )
         if options.payload is not None:
-            _write(options.payload, payload_of(bundle))
+            write_output(options.payload, payload_of(bundle))
         self._publication = Publication(
             bundle, chunk_bytes=min(chunk_bytes, options.chunk_bytes), heard=self._hear
         )
@@ -226,13 +227,6 @@ class _Session:
         if away:
             self.say(f"Not connected: {', '.join(away)}. They take it when they are back.")
         return 0 if len(taken) == len(here) else 1
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise Problem(f"{path} can't be written: {error.strerror}") from None
 
 
 def _as_dict(response: CarResponse) -> dict[str, object]:

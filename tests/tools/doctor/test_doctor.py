@@ -137,6 +137,8 @@ def test_a_bundle_has_what_a_report_needs_and_no_secret(runtime: Path) -> None:
     stream = f"rtsp://admin:{secrets['login']}@127.0.0.1:1/live"
     FailureNote.write(runtime / "run", "capture", f"{stream} with {token.read_text()} and {secrets}")
     report = runtime / "report.tar.gz"
+    report.write_text("an older one, which anybody may read")
+    report.chmod(0o644)
     answer = smartcar(
         runtime, "doctor", "versions", "services", "camera", "--bundle", str(report),
         CAPTURE__SOURCE=stream, MQTT__HOST="127.0.0.1", MQTT__USERNAME="car", MQTT__TLS="true",
