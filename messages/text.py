@@ -22,6 +22,16 @@ def file_name(path: str | os.PathLike[str]) -> str:
     return printable(os.path.basename(os.fsencode(path)).decode(errors="replace"))
 
 
+def escaped(path: str | os.PathLike[str]) -> str:
+    """A path as text, whatever its bytes: what is no UTF-8 becomes `\\xNN`, a backslash two."""
+    return os.fsencode(os.fspath(path).replace("\\", "\\\\")).decode(errors="backslashreplace")
+
+
+def unescaped(text: str) -> str:
+    """The path that `escaped` wrote."""
+    return os.fsdecode(text.encode().decode("unicode_escape").encode("latin-1"))
+
+
 def _fit(character: str) -> str:
     category = unicodedata.category(character)
     if category in ("Zl", "Zp") or character in "\t\n\r":

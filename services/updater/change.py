@@ -9,7 +9,7 @@ The store's `active` moves when the trial is over; until then any crash leads ba
 ends is on the disk before it is told.
 
     changes.begin(Change(id="1", origin="inbox", file="model.h5", path="/data/model.h5"))
-    changes.advance()    # whenever something has happened, and a few times a second while `is_urgent`
+    changes.advance()    # whenever something has happened, and a few times a second while it `is_on_trial`
 """
 
 from __future__ import annotations
@@ -18,27 +18,19 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from messages import durable
 from messages.message import new_ulid
 from messages.models import ModelProgress, Step
+from messages.text import escaped
 from messages.vision import ModelInfo
 from models.refusal import Reason, Refusal
-from models.store import Store
 from services.log import fields
-from services.updater.model_status import ModelStatus
-from services.updater.preparation import (
-    NOT_THE_FILES_FAULT,
-    PASSING,
-    Checked,
-    Rejected,
-    Result,
-    Scored,
-    Worker,
-)
+from services.updater.preparation import NOT_TO_BLAME, PASSING, Checked, Rejected, Result, Scored, Worker
 from services.updater.recognizer import CRASHES, WITHIN_S, RecognizerPeer, Trial, TrialNews, TrialTerms
-from services.updater.state import Change, FileStamp, Outcome, PastRefusal, StateFile, escaped
+from services.updater.state import Change, FileStamp, ModelStatus, Outcome, PastRefusal
 
 ATTEMPTS = 3
 """A change that ended so often in a crash is given up."""
@@ -52,8 +44,6 @@ class ChangeRunner:
 
     def __init__(
         self,
-        store: Store,
-        state: StateFile,
         status: ModelStatus,
         worker: Worker,
         recognizer: RecognizerPeer,
@@ -61,7 +51,7 @@ class ChangeRunner:
         clock: Callable[[], float],
         terms: TrialTerms,
     ) -> None:
-        self.store, self.state, self.status = store, state, status
+        self.store, self.state, self.status = status.store, status.state_file, status
         self.news: deque[tuple[Change, ModelProgress]] = deque()
         """What was told since somebody looked, for the other parts of the updater."""
         self._worker, self._recognizer = worker, recognizer
@@ -85,8 +75,8 @@ class ChangeRunner:
         return self.state.now.change
 
     @property
-    def is_urgent(self) -> bool:
-        """Whether a trial is to be watched closely."""
+    def is_on_trial(self) -> bool:
+        """Whether it is to be watched closely."""
         return self.change is not None and self.change.step not in _PREPARING
 
     @property
@@ -115,7 +105,7 @@ class ChangeRunner:
         self.must_be_possible()
         from_afar = change.origin in ("install", "offer") and change.activate and not change.asked
         if from_afar and self.state.now.pinned:
-            raise self.pinned("others")
+            raise self.status.pinned("others")
 
     def must_be_possible(self) -> None:
         """Raises Refusal where the disk takes no change."""
@@ -124,11 +114,6 @@ class ChangeRunner:
         if self.problem:
             raise self.state.refusal(self.problem)
 
-    def pinned(self, what: str) -> Refusal:
-        """Why nothing from elsewhere replaces the active model."""
-        active = self.status.title(self.store.active)
-        return Refusal(Reason.PINNED, f"{active} is pinned.", f"smartcar model unpin lets {what} replace it.")
-
     def recover(self) -> None:
         """Go on with what was under way when the process ended. Call once, at the beginning."""
         change = self.change
@@ -136,9 +121,8 @@ class ChangeRunner:
             self.state.write(releases=self.store.newest_releases())
         if change is None:
             return
-        self._outcome = change.outcome
         if change.outcome is not None:
-            pass  # it was decided: `advance` tells it
+            self._outcome = change.outcome  # decided: `advance` tells it
         elif change.digest and self.store.active == change.digest:
             self._finish()  # the link had moved: only the telling was left
         elif change.attempt >= ATTEMPTS and not change.stopped:
@@ -195,23 +179,19 @@ class ChangeRunner:
         if change is None or change.id != result.change:
             return
         if isinstance(result, Checked):
-            self._note(step="checked")
-            self._tell("checked", result.model)
+            self._step_to("checked", model=result.model)
         elif isinstance(result, Rejected):
             self._note(source=result.source, digest=result.digest)
             refusal, passes = result.refusal, result.refusal.reason in PASSING
-            blamed = () if refusal.reason in NOT_THE_FILES_FAULT else (result.source, result.digest)
+            blamed = () if refusal.reason in NOT_TO_BLAME else (result.source, result.digest)
             self._end("refused", str(refusal), refusal.reason, blamed=blamed, again=passes)
         else:
             digest = result.model.digest
             scores = now.scores | {digest: result.score}
-            origins = now.origins | {digest: (change.origin, change.file)}
-            also = {"scores": scores, "origins": origins}
-            self._note(also, step="tested", source=result.source, digest=digest)
+            self.state.write(scores=scores, origins=now.origins | {digest: (change.origin, change.file)})
             wants = ", ".join(result.peculiarities)
-            self._tell(
-                "tested", sentence=f"It is given its digits as it wants them: {wants}." if wants else ""
-            )
+            sentence = f"It is given its digits as it wants them: {wants}." if wants else ""
+            self._step_to("tested", sentence, source=result.source, digest=digest)
 
     # the steps
 
@@ -223,12 +203,10 @@ class ChangeRunner:
             if content is None and not os.path.lexists(change.location):
                 self._end("interrupted", "The updater was ended before it had the file.", Reason.MISSING)
                 return
-            self._note(step="received")
-            self._tell("received")
+            self._step_to("received")
             self._worker.prepare(change, content, now.refused, now.releases)
         else:
-            self._note(step="tested")
-            self._tell("tested")
+            self._step_to("tested")
 
     def _try_out(self, change: Change) -> None:
         if not change.activate:
@@ -237,23 +215,18 @@ class ChangeRunner:
         elif not change.on_trial or self.store.active == change.digest:
             self._commit(change)
         else:
-            self._take_news(change, self._trial_of(change).advance())
-
-    def _trial_of(self, change: Change) -> Trial:
-        if self._trial is None or self._trial.digest != change.digest:
-            self._trial = Trial(self._recognizer, change.digest, self._terms, self._clock)
-        return self._trial
+            if self._trial is None:
+                self._trial = Trial(self._recognizer, change.digest, self._terms, self._clock)
+            self._take_news(change, self._trial.advance())
 
     def _take_news(self, change: Change, news: TrialNews | None) -> None:
         if news is None:
             return
         if news.kind == "waiting":
-            self._note(step="waiting")
-            self._tell("waiting", sentence=news.sentence)
+            self._step_to("waiting", news.sentence)
         elif news.kind in ("reading", "passed"):
             if change.step != "trial":
-                self._note(step="trial")
-                self._tell("trial")
+                self._step_to("trial")
                 self.measure_active()  # not before: it would hold up the first reading
             if news.kind == "passed" and not self._scoring:
                 self._commit(change)
@@ -266,8 +239,7 @@ class ChangeRunner:
         elif change.attempt >= ATTEMPTS:
             self._give_up(f"The recognizer ended {ATTEMPTS} times while it read with it.")
         else:
-            self._note(attempt=change.attempt + 1, step="tested")
-            self._tell("tested", sentence=news.sentence)
+            self._step_to("tested", news.sentence, attempt=change.attempt + 1)
 
     # ending
 
@@ -275,7 +247,7 @@ class ChangeRunner:
         try:
             self.store.activate(change.digest)
         except Refusal as refusal:
-            self._give_up(str(refusal), blame=refusal.reason not in NOT_THE_FILES_FAULT)
+            self._give_up(str(refusal), blame=refusal.reason not in NOT_TO_BLAME)
         else:
             self._finish()
 
@@ -284,19 +256,15 @@ class ChangeRunner:
         change, now = self.change, self.state.now
         assert change is not None
         self._recognizer.adopt(change.digest)
-        manifest = self.store.load(change.digest).manifest
-        newest = max(manifest.release, now.releases.get(manifest.name, 0))
         wanted = change.digest, change.source
         self._forget(
             Outcome(step="active", sentence=self.status.comparison(change.digest)),
             pinned=now.pinned or change.pins,
-            releases=now.releases | {manifest.name: newest},
+            releases=self.status.releases_with(change.digest),
             refused={key: why for key, why in now.refused.items() if key not in wanted},
         )
-        try:
+        with suppress(Refusal):  # old models that can't be removed stay
             self.store.retain(self._terms.keep)
-        except Refusal as refusal:
-            log.warning("old models can't be removed: %s", refusal)
 
     def _give_up(self, sentence: str, *, blame: bool = True) -> None:
         """Fall back: the model before goes on; this one is not tried again by itself where it is to blame."""
@@ -315,8 +283,7 @@ class ChangeRunner:
             return  # not the model's fault, or beyond our help for now
         sentence = f"{self.status.title(bad)} can't be used: {why}"
         refused = self.state.now.refused | {bad: PastRefusal.now(Reason.TRIAL_FAILED, sentence)}
-        before = store.previous
-        digest = before if before is not None and before not in refused else store.factory
+        digest = store.factory if store.previous in {*refused, None} else store.previous or ""
         change = Change(id=new_ulid(), origin="store", digest=digest, step="tested", on_trial=False)
         self.state.write(refused=refused, change=change)
         log.error("%s", sentence)
@@ -338,9 +305,8 @@ class ChangeRunner:
                 return  # `problem` says so, and it is tried again
         refusal = PastRefusal.now(outcome.reason, outcome.sentence)
         refused = now.refused | {key: refusal for key in outcome.blamed if key}
-        files = now.files
-        if outcome.again and change.origin == "inbox":
-            files = {name: stamp for name, stamp in files.items() if name != escaped(change.location.name)}
+        comes_again = outcome.again and change.origin == "inbox" and escaped(change.location.name)
+        files = {name: stamp for name, stamp in now.files.items() if name != comes_again}
         self._forget(outcome, refused=refused, files=files)
 
     def _forget(self, outcome: Outcome, **also: Any) -> None:
@@ -348,26 +314,30 @@ class ChangeRunner:
         change, reason = self.change, outcome.reason
         assert change is not None
         about = fields(change=change.id, digest=change.digest)
-        level = logging.WARNING if reason else logging.INFO
-        log.log(level, "%s: %s %s", outcome.step, reason, outcome.sentence, extra=about)
+        say = log.warning if reason else log.info
+        say("%s: %s %s", outcome.step, reason, outcome.sentence, extra=about)
         self._tell(outcome.step, reason=reason, sentence=outcome.sentence)
         self._trial = self._outcome = None
         ended = self.state.now.ended | {change.id: (outcome.step, change.digest)}
         self.state.write(change=None, ended=ended, **also)
         if change.upload and outcome.again:
-            durable.rename(change.location, change.location.with_name(change.upload))
+            with suppress(OSError):  # then it must be uploaded again
+                durable.rename(change.location, change.location.with_name(change.upload))
         elif change.path and change.origin != "inbox":
             durable.remove_tree(change.location)
 
-    # small help
-
-    def _note(self, also: Mapping[str, Any] | None = None, **changed: Any) -> None:
+    def _note(self, **changed: Any) -> None:
         """Change the change, on the disk too."""
-        change = self.change
-        assert change is not None
-        coming = change.model_copy(update=changed)
-        if coming != change or also:
-            self.state.write(change=coming, **(also or {}))
+        assert self.change is not None
+        coming = self.change.model_copy(update=changed)
+        if coming != self.change:
+            self.state.write(change=coming)
+
+    def _step_to(
+        self, step: Step, sentence: str = "", model: ModelInfo | None = None, **changed: Any
+    ) -> None:
+        self._note(step=step, **changed)
+        self._tell(step, model, sentence=sentence)
 
     def _tell(self, step: Step, model: ModelInfo | None = None, reason: str = "", sentence: str = "") -> None:
         assert self.change is not None

@@ -34,10 +34,11 @@ from messages.model_commands import (
 )
 from messages.models import ModelProgress, Origin, StoredModel
 from messages.rpc.server import DeferredReply
+from messages.text import escaped
 from models.refusal import Reason, Refusal
 from services.updater.change import ChangeRunner
 from services.updater.offers import Offers
-from services.updater.state import Change, Fetch, escaped
+from services.updater.state import Change, Fetch
 
 _TAKEN = frozenset({"checked", "tested", "active", "kept"})
 UPLOAD = ".upload-"
@@ -248,7 +249,7 @@ class CommandHandlers:
 
     def _install_from(self, command: ModelInstall, url: str) -> ModelChange:
         if self._state.now.pinned and command.activate:
-            raise self._changes.pinned("others")
+            raise self._changes.status.pinned("others")
         fetch = Fetch(
             id=command.id,
             origin="install",

@@ -80,20 +80,17 @@ class Partial:
         Raises Refusal: no_space.
         """
         folder = self._named(digest)
-        try:
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o750)
-        except OSError as error:
-            raise _no_space(error) from error
         self.sweep({folder})
         self._folder = folder
         needed = 2 * size - self.length + SPARE_BYTES
-        free = shutil.disk_usage(self._root).free
+        try:
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o750)
+            free = shutil.disk_usage(self._root).free
+        except OSError as error:
+            raise _no_space(error) from error
         if free < needed:
-            raise Refusal(
-                Reason.NO_SPACE,
-                f"{free >> 10} KiB are free where {needed >> 10} are needed.",
-                "Free some space.",
-            )
+            sentence = f"{free >> 10} KiB are free where {needed >> 10} are needed."
+            raise Refusal(Reason.NO_SPACE, sentence, "Free some space.")
         try:
             if not folder.is_dir():
                 durable.make_folder(folder)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from messages.offers import chunk_count
+from messages.text import escaped
 from models.refusal import Reason, Refusal
 from services.updater.download import Partial
-from services.updater.state import Change, Fetch, StateFile, escaped
+from services.updater.state import Change, Fetch, StateFile
 
 WINDOW = 4
 """Chunks wanted at a time."""

@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from messages.text import escaped
 from models.refusal import Refusal
 from services.updater.fetch import Retries
-from services.updater.state import FileStamp, escaped
+from services.updater.state import FileStamp
 
 _OTHERS = frozenset({".onnx", ".pb", ".pt", ".pth", ".safetensors", ".pkl", ".joblib"})
 """Of other programs' models, which are refused with what to do."""

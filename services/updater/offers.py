@@ -23,7 +23,7 @@ from models.bundle.offer import CarTerms, CheckedOffer, known_time
 from models.refusal import Reason, Refusal
 from services.updater.change import ChangeRunner
 from services.updater.fetch import Fetcher, Retries
-from services.updater.preparation import NOT_THE_FILES_FAULT
+from services.updater.preparation import NOT_TO_BLAME
 from services.updater.state import Change, Fetch, OfferNote
 
 LOOK_AGAIN_S = 60.0
@@ -70,7 +70,7 @@ class Offers:
         return self._standing.get(name)
 
     def forget(self, name: str) -> None:
-        """It is not listened for any more."""
+        """It is not listened for."""
         self._standing.pop(name, None)
 
     def take(self, offer: CheckedOffer, change_id: str, *, activate: bool) -> None:
@@ -94,12 +94,10 @@ class Offers:
     def wanted(self, also: tuple[str, ...]) -> ModelWanted:
         """What the bridge is to bring, offers of the names in `also` too."""
         names = tuple(dict.fromkeys((*self.follow, *also)))
-        fetch, chunks = self._fetcher.now, self._fetcher.wanted
+        fetch, chunks, turn = self._fetcher.now, self._fetcher.wanted, self._fetcher.round
         if fetch is None or not chunks:
             return ModelWanted(offers=names)
-        return ModelWanted(
-            offers=names, name=fetch.name, digest=fetch.digest, chunks=chunks, round=self._fetcher.round
-        )
+        return ModelWanted(offers=names, name=fetch.name, digest=fetch.digest, chunks=chunks, round=turn)
 
     def shown(self) -> tuple[StandingOffer, ...]:
         """What stands of the names that are followed, and what has become of it here."""
@@ -150,7 +148,7 @@ class Offers:
             return
         if progress.reason == Reason.INCOMPLETE:
             self._doubted.add(digest)
-        if progress.reason in NOT_THE_FILES_FAULT or progress.step == "fallen_back":
+        if progress.reason in NOT_TO_BLAME or progress.step == "fallen_back":
             self._retries.add(digest, Refusal(progress.reason, progress.sentence))
 
     def look(self, *, anew: bool = False) -> None:
@@ -229,7 +227,7 @@ class Offers:
         if (refusal := self._objection(offer)) is not None:
             return refusal
         if state.pinned:
-            return self._changes.pinned(title)
+            return self._status.pinned(title)
         if (past := state.refused.get(offer.digest)) is not None:
             return past.refusal
         if not offer.is_offered_to(self._terms):

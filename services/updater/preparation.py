@@ -31,7 +31,7 @@ PASSING = frozenset(
     {Reason.UNREADABLE, Reason.CHANGED, Reason.NO_SPACE, Reason.STORE_LOCKED, Reason.STORE_DAMAGED}
 )
 """What has kept a file out may pass by itself: it is taken another time."""
-NOT_THE_FILES_FAULT = PASSING | {
+NOT_TO_BLAME = PASSING | {
     Reason.MISSING, Reason.TIMED_OUT, Reason.BUSY, Reason.PINNED,
     Reason.UNSIGNED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE,
     Reason.OLDER, Reason.EXPIRED, Reason.NOT_FOR_THIS_CAR, Reason.REFUSED_BEFORE, Reason.INCOMPLETE,

@@ -30,7 +30,7 @@ from messages.model_commands import (
 from messages.models import ENDED, MODEL_PROGRESS, MODEL_STATE, ModelProgress, ModelState
 from messages.offers import MODEL_WANTED, ModelWanted
 from messages.recognizer_commands import RecognizerAdopt, RecognizerDrop, RecognizerTry
-from messages.text import file_name, printable
+from messages.text import escaped, file_name, printable
 from models.refusal import Refusal
 from services.config import Models
 from services.service import Service
@@ -77,11 +77,10 @@ class UpdaterService(Service):
         from services.updater.commands import CommandHandlers
         from services.updater.fetch import Fetcher
         from services.updater.inbox import Inbox
-        from services.updater.model_status import ModelStatus
         from services.updater.offers import Offers
         from services.updater.preparation import PreparationWorker
         from services.updater.recognizer import RecognizerPeer, TrialTerms
-        from services.updater.state import StateFile
+        from services.updater.state import ModelStatus, StateFile
 
         settings, models, clock = self.settings, self.settings.models, time.monotonic
         folder = settings.paths.state / self.name
@@ -97,9 +96,7 @@ class UpdaterService(Service):
         worker = PreparationWorker(self._store, terms, lambda: self.call_soon(self._advance))
         self.on_stop(worker.close)
         trial = TrialTerms(models.trial_inferences, models.trial_seconds, models.keep)
-        self._changes = ChangeRunner(
-            self._store, state, self._status, worker, self._recognizer, self._announce, clock, trial
-        )
+        self._changes = ChangeRunner(self._status, worker, self._recognizer, self._announce, clock, trial)
         self._fetcher = Fetcher(folder / "fetch", state, self._download, clock)
         self.on_stop(self._fetcher.stop)
         self.on_stop(self._note_stop)
@@ -146,7 +143,7 @@ class UpdaterService(Service):
                 self._inbox.postpone(change.location, Refusal(progress.reason, progress.sentence))
         self.handlers.advance()
         self._publish_changes()
-        if self._changes.is_urgent and not self._looks_closely:
+        if self._changes.is_on_trial and not self._looks_closely:
             self._looks_closely = True
             self.after(TRIAL_LOOK_S, self._look_closely)
 
@@ -156,7 +153,7 @@ class UpdaterService(Service):
 
     def _publish_changes(self) -> None:
         """Which model is which, and what the bridge is to bring, where that is otherwise than before."""
-        state = self._status.state(self._offers.follow, self._offers.shown())
+        state = self._model_state()
         if state != self._shown:
             self._shown = state
             self.details["model"] = f"{state.active.name} {state.active.version}"
@@ -165,6 +162,22 @@ class UpdaterService(Service):
         if wanted != self._wanted:
             self._wanted = wanted
             self.publish("model.wanted", wanted)
+
+    def _model_state(self) -> ModelState:
+        store, status, state = self._store, self._status, self._changes.state.now
+        change, previous = state.change, store.previous
+        return ModelState(
+            active=status.info(store.active),
+            previous=status.info(previous) if previous is not None else None,
+            trial=status.info(change.digest) if change is not None and change.step == "trial" else None,
+            pinned=state.pinned,
+            change=change.id if change is not None else "",
+            step=change.step if change is not None else None,
+            models=len(store.digests),
+            releases=state.releases,
+            follows=self._offers.follow,
+            offers=self._offers.shown(),
+        )
 
     def _announce(self, progress: ModelProgress) -> None:
         self.publish("model.progress", progress)
@@ -236,7 +249,7 @@ class UpdaterService(Service):
         self._report_state()
 
     def _take(self, arrival: Arrival) -> None:
-        from services.updater.state import Change, escaped
+        from services.updater.state import Change
 
         name = file_name(arrival.path)
         change = Change(id=new_ulid(), origin="inbox", file=name, path=escaped(arrival.path))

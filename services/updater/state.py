@@ -1,4 +1,4 @@
-"""What the updater must know after any crash, in one small file.
+"""What the updater must know after any crash, in one small file, and what it says of models and changes.
 
 state = StateFile(folder / "ledger.json")
 state.commit(pinned=True)    # on the disk, or Refusal and nothing has changed
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,9 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from messages import durable
 from messages.disk import is_full, make_private, why_not
-from messages.models import Origin, Share, Step
+from messages.models import ENDED, PERCENT, ModelProgress, Origin, Share, Step
 from messages.offers import MAX_CHUNK_BYTES, Digest
+from messages.text import printable, unescaped
+from messages.vision import ModelInfo
+from models.bundle.manifest import Manifest
 from models.refusal import Reason, Refusal
+from models.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -225,10 +229,9 @@ class StateFile:
             self.problem = ""
 
     def _holds(self, state: UpdaterState) -> bool:
-        try:
+        with suppress(OSError):
             return self._path.read_bytes() == state.model_dump_json().encode()
-        except OSError:
-            return False
+        return False
 
     def _read(self) -> UpdaterState:
         try:
@@ -267,11 +270,75 @@ def _capped(name: str, value: Any) -> Any:
     return dict([*value.items()][-_MOST[name] :]) if name in _MOST else value
 
 
-def escaped(path: str | os.PathLike[str]) -> str:
-    """A path as text, whatever its bytes: what is no UTF-8 becomes `\\xNN`, a backslash two."""
-    return os.fsencode(os.fspath(path).replace("\\", "\\\\")).decode(errors="backslashreplace")
+class ModelStatus:
+    """Names models, and puts into words how a change is going, from what the store and the state know."""
 
+    def __init__(self, store: Store, state: StateFile) -> None:
+        self.store, self.state_file = store, state
+        self._infos: dict[str, ModelInfo] = {}
 
-def unescaped(text: str) -> str:
-    """The path that `escaped` wrote."""
-    return os.fsdecode(text.encode().decode("unicode_escape").encode("latin-1"))
+    def info(self, digest: str, manifest: Manifest | None = None) -> ModelInfo:
+        """What a model of the store is called; its digest alone where its manifest can't be read."""
+        if digest not in self._infos:
+            try:
+                manifest = manifest or self.store.load(digest).manifest
+            except Refusal:
+                return ModelInfo(name=digest[:12], version="?", digest=digest)
+            self._infos[digest] = ModelInfo(name=manifest.name, version=manifest.version, digest=digest)
+        return self._infos[digest]
+
+    def title(self, digest: str) -> str:
+        """Name and version, for people."""
+        info = self.info(digest)
+        return f"{info.name} {info.version}"
+
+    def pinned(self, what: str) -> Refusal:
+        """Why nothing from elsewhere replaces the active model."""
+        active = self.title(self.store.active)
+        return Refusal(Reason.PINNED, f"{active} is pinned.", f"smartcar model unpin lets {what} replace it.")
+
+    def releases_with(self, digest: str) -> dict[str, int]:
+        """The newest release of each name, that model's counted."""
+        releases = self.state_file.now.releases
+        try:
+            manifest = self.store.load(digest).manifest
+        except Refusal:
+            return releases
+        return releases | {manifest.name: max(manifest.release, releases.get(manifest.name, 0))}
+
+    def progress(
+        self, change: Change, step: Step, model: ModelInfo | None = None, reason: str = "", sentence: str = ""
+    ) -> ModelProgress:
+        """A step of the change, with the scores of both models as far as they are known."""
+        scores = self.state_file.now.scores
+        replaced = self.store.previous if step == "active" else self.store.active
+        score, old = scores.get(change.digest), scores.get(replaced or "")
+        if model is None and change.digest in self.store.digests:
+            model = self.info(change.digest)
+        return ModelProgress(
+            change=change.id,
+            step=step,
+            percent=100 if step in ENDED else PERCENT[step],
+            origin=change.origin,
+            file=change.file,
+            model=model,
+            accuracy=score.accuracy if score else None,
+            latency_ms=round(score.latency_ms, 3) if score else None,
+            replaced=self.info(replaced) if replaced is not None else None,
+            replaced_accuracy=old.accuracy if old else None,
+            attempt=change.attempt,
+            reason=reason,
+            sentence=printable(sentence, 2000),
+        )
+
+    def comparison(self, digest: str) -> str:
+        """The new active model and the one before it, in a sentence or two."""
+        scores, before = self.state_file.now.scores, self.store.previous
+        new, old = scores.get(digest), scores.get(before or "")
+        sentence = f"The car reads with {self.title(digest)} now."
+        if new is None or old is None or before is None:
+            return sentence
+        return (
+            f"{sentence} It reads {new.accuracy:.1%} of the golden digits; "
+            f"{self.title(before)} before it {old.accuracy:.1%}."
+        )

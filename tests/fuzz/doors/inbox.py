@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from messages.message import encode
+from messages.text import escaped
 from models.bundle import zipped
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
@@ -17,7 +18,7 @@ from models.refusal import Reason, Refusal
 from models.store_reader import FACTORY_FOLDER
 from services.updater.inbox import SUFFIXES, Inbox
 from services.updater.preparation import Preparation
-from services.updater.state import Change, PastRefusal, escaped
+from services.updater.state import Change, PastRefusal
 from tests.fuzz import hostile
 from tests.fuzz.door import Door, DoorFailed
 from tests.services.updater.simulation import Car, Worker

@@ -17,6 +17,7 @@ from messages.message import new_boot_id
 from messages.models import ModelProgress
 from messages.presence import Presence
 from messages.recognizer_commands import RecognizerAdopt, RecognizerModel, RecognizerTry, TrialReport
+from messages.text import escaped
 from messages.vision import ModelInfo
 from models.bundle.archive import read_archive
 from models.bundle.bundle import Bundle
@@ -24,10 +25,9 @@ from models.refusal import Refusal
 from models.store import Store
 from models.store_reader import bundle_folder
 from services.updater.change import ChangeRunner
-from services.updater.model_status import ModelStatus
 from services.updater.preparation import Checked, Prepared, Rejected, Result, Scored
 from services.updater.recognizer import RecognizerPeer, TrialTerms
-from services.updater.state import Change, PastRefusal, Score, StateFile, escaped
+from services.updater.state import Change, ModelStatus, PastRefusal, Score, StateFile
 
 TERMS = TrialTerms(inferences=10, seconds=1.0, keep=2)
 TICKS = 400
@@ -202,9 +202,7 @@ class Car:
         self.peer = RecognizerPeer(self.recognizer.ask, self.presence, self.clock)
         self.worker = worker(self.store, self.calls)
         status = ModelStatus(self.store, self.state)
-        self.changes = ChangeRunner(
-            self.store, self.state, status, self.worker, self.peer, self._announce, self.clock, TERMS
-        )
+        self.changes = ChangeRunner(status, self.worker, self.peer, self._announce, self.clock, TERMS)
 
     def clock(self) -> float:
         return self.seconds

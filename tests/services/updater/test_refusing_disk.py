@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from messages import durable
+from messages.text import escaped
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
 from models.refusal import Reason, Refusal
 from services.updater.inbox import Inbox
-from services.updater.state import Change, escaped
+from services.updater.state import Change
 from tests.conftest import remove
 from tests.disk import Disk
 from tests.models.making import rewritten

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messages.text import escaped, unescaped
 from models.bundle.bundle import Bundle
 from models.refusal import Reason
-from services.updater.state import Change, FileStamp, PastRefusal, StateFile, escaped, unescaped
+from services.updater.state import Change, FileStamp, PastRefusal, StateFile
 from tests.models.making import rewritten
 from tests.services.updater.simulation import Car
 
