@@ -35,10 +35,16 @@ def read(content: bytes, limits: Mapping[str, int]) -> dict[str, bytes]:
         raise Refusal(Reason.BAD_ARCHIVE, f"The zip is damaged ({error}); copy or pack it again.") from None
 
 
-def refuse_large_directory(content: bytes) -> None:
+def refuse_large_directory(
+    content: bytes,
+    most_entries: int = _MOST_ENTRIES,
+    most_bytes: int = _MOST_DIRECTORY_BYTES,
+    *,
+    zip64: bool = False,
+) -> None:
     """Look at the length of a zip's directory before `zipfile` reads all of it.
 
-    Raises Refusal: `unsafe_archive` where it has more entries than a model's archive, or is a ZIP64.
+    Raises Refusal: `unsafe_archive` where it has more entries than may be, or is a ZIP64 and may not be.
     """
     at = max(0, len(content) - _END.size)
     if content[at : at + 4] != _END_SIGNATURE or content[-2:] != b"\0\0":
@@ -46,9 +52,9 @@ def refuse_large_directory(content: bytes) -> None:
     if at < 0 or len(content) - at < _END.size:
         return  # zipfile says what is wrong with it
     _, _, _, _, entries, length, _, _ = _END.unpack_from(content, at)
-    if _ZIP64_SIGNATURE in content[max(0, at - 20) : at]:
+    if not zip64 and _ZIP64_SIGNATURE in content[max(0, at - 20) : at]:
         raise _unsafe("it is a ZIP64, as only an archive of many or very large files is")
-    if entries > _MOST_ENTRIES or length > _MOST_DIRECTORY_BYTES:
+    if entries > most_entries or length > most_bytes:
         raise _unsafe(
             f"its directory has {entries} entries in {length} bytes, more than a model's files need"
         )

@@ -18,8 +18,10 @@ Format = Literal["h5", "keras", "tflite"]
 
 _TFLITE = b"TFL3"
 _CORAL = b"edgetpu-custom-op"
-_MAX_ENTRIES = 10_000
-"""Of a zip: a SavedModel or a PyTorch file has a few hundred."""
+_FLEX = re.compile(rb"Flex[A-Z][A-Za-z0-9]{2,40}")
+"""An operator of TensorFlow in a `.tflite`, which LiteRT alone can't run."""
+_MOST_ENTRIES, _MOST_DIRECTORY_BYTES = 10_000, 1 << 20
+"""Of a zip: a SavedModel or a PyTorch file has a few hundred. PyTorch writes them as ZIP64."""
 
 _SAVED_MODEL = (
     "is a SavedModel of TensorFlow, which the car can't run; on a PC with TensorFlow "
@@ -98,6 +100,12 @@ def model_format(content: bytes, name: str) -> Format:
                 "is compiled for a Coral accelerator (Edge TPU) and runs on nothing else; give the .tflite "
                 "that it was compiled from, without _edgetpu in its name",
             )
+        if flex := _FLEX.search(content):
+            raise Refusal(
+                Reason.BAD_MODEL,
+                f"{name} needs TensorFlow itself for {flex[0].decode()}, which the car hasn't got; convert "
+                "it without tf.lite.OpsSet.SELECT_TF_OPS, from layers that LiteRT knows.",
+            )
         return "tflite"
     if not content.strip(b"\0"):
         raise Refusal(Reason.EMPTY, f"{name} holds nothing, or nothing but zeros; copy it again.")
@@ -120,10 +128,8 @@ def refuse_folder(folder: Path) -> None:
 
 
 def _zip_format(content: bytes, name: str) -> Format:
-    entries = int.from_bytes(content[content.rfind(b"PK\5\6") + 10 :][:2], "little")
+    zipped.refuse_large_directory(content, _MOST_ENTRIES, _MOST_DIRECTORY_BYTES, zip64=True)
     try:
-        if entries > _MAX_ENTRIES:
-            raise Refusal(Reason.UNSAFE_ARCHIVE, f"{name} is a zip of {entries} files; no model has so many.")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
     except zipped.DAMAGE as error:

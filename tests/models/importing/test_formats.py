@@ -112,6 +112,13 @@ def test_what_nobody_knows_is_said(content: bytes, reason: str) -> None:
     assert refused.value.reason == reason
 
 
+def test_a_tflite_that_needs_tensorflow_says_so() -> None:
+    content = (FILES / "tflite_files" / "float.tflite").read_bytes() + b"\0FlexTensorListReserve\0"
+    with pytest.raises(Refusal, match=r"FlexTensorListReserve.*SELECT_TF_OPS") as refused:
+        model_format(content, "digits.tflite")
+    assert refused.value.reason == "bad_model"
+
+
 def test_the_cars_own_formats_are_told_by_their_content() -> None:
     for name, kind in (("course-keras3.h5", "h5"), ("course-keras3.keras", "keras")):
         assert model_format((FILES / "keras_files" / name).read_bytes(), "digits.zip") == kind
