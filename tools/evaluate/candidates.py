@@ -23,7 +23,6 @@ from models.inference.runtime import Classifier, ModelError
 from models.inference.test_time_averaging import CarefulClassifier
 from models.ink import synthetic_handwriting as hand
 from models.ink.strokes import render
-from models.refusal import Refusal
 from tools.model.by_tensorflow import take
 from tools.terminal.problems import Problem
 from tools.train.course import LABELS, plain
@@ -78,15 +77,13 @@ def load(path: Path, preparation: Preparation | None = None) -> ComparedModel:
     """The model at `path`: a bundle, a run's folder, a SavedModel, or a `.tflite`, `.h5` or `.keras` file.
 
     A network that takes 784 values in a row is the course's kind and gets its digits `plain`, any other gets
-    them `normalised`, unless `preparation` says otherwise. Raises Problem.
+    them `normalised`, unless `preparation` says otherwise. Raises Problem, Refusal.
     """
     try:
         if path.is_dir():
             return _from_folder(path, preparation)
         path.stat()
         return _from_file(path, preparation)
-    except Refusal as refusal:
-        raise Problem(str(refusal)) from None
     except OSError as error:
         raise Problem(f"{path} can't be read: {error.strerror or error}.") from None
 

@@ -59,10 +59,7 @@ def judge(
     `data` is a folder, or a source that `tools.train.data.sources` knows.
     """
     judged = [candidates.load(path, preparation) for path in models]
-    try:
-        folder = prepare(str(data), lambda line: say(line, file=sys.stderr))
-    except DataError as error:
-        raise Problem(str(error)) from None
+    folder = prepare(str(data), lambda line: say(line, file=sys.stderr))
     remarks: list[str] = []
     course = _course_model() if with_peers else []
     judged += course

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from messages.topics import topic
 from services.catalogue import TOPICS
 from services.config import Settings
 from tools.observe.listening import listen
@@ -18,11 +17,9 @@ def show(settings: Settings, names: Sequence[str], *, json: bool, count: int = 0
 
     As JSON a line is the message with `topic` before it. Raises Problem for an unknown topic.
     """
-    for name in names:
-        try:
-            topic(name)
-        except KeyError as error:
-            raise Problem(str(error.args[0])) from None
+    unknown = next((name for name in names if name not in TOPICS), None)
+    if unknown is not None:
+        raise Problem(f"There is no topic {unknown!r}.", f"There are: {', '.join(TOPICS)}.")
     seen = 0
     try:
         for row, message in listen(settings, names or TOPICS, hint=True):

@@ -160,15 +160,11 @@ def _train_eye(data: str, run: Path | None, minutes: float | None) -> None:
     missing = [name for name in ("torch", "PIL") if find_spec(name) is None]
     if missing:
         raise Problem("Training the eye needs PyTorch and Pillow: pip install 'smartcar[eye]'.")
-    from tools.train.data.datasets import DataError
     from tools.train.data.sources import cache, prepare
     from tools.train.eye.fit import MINUTES, fit
 
     folder = run or cache().parent / "eye"
-    try:
-        exported = fit(prepare(data), folder, MINUTES if minutes is None else minutes)
-    except DataError as error:
-        raise Problem(str(error)) from None
+    exported = fit(prepare(data), folder, MINUTES if minutes is None else minutes)
     say(f"{exported}: the eye. The same command with more --minutes goes on from {folder}.")
 
 
@@ -186,12 +182,11 @@ def _need_tensorflow() -> None:
 
 def _begin(job: Any, wanted: Path | None) -> None:
     from tools.train import runs
-    from tools.train.data.datasets import DataError
     from tools.train.run import execute
 
     try:
         folder = execute(job, runs.fresh(job.preset, wanted))
-    except (DataError, runs.RunError, ValueError) as error:
+    except ValueError as error:
         raise Problem(str(error)) from None
     _tell(folder)
 
@@ -199,7 +194,6 @@ def _begin(job: Any, wanted: Path | None) -> None:
 def go_on(folder: Path) -> None:
     """Finish a run that was interrupted, from its last whole epoch. Raises Problem."""
     from tools.train import checkpoint, runs
-    from tools.train.data.datasets import DataError
     from tools.train.run import Job, execute
 
     try:
@@ -209,7 +203,7 @@ def go_on(folder: Path) -> None:
         if not checkpoint.exists(folder):
             problems.warn(f"{folder} has no whole epoch yet: from the beginning")
         execute(job, folder, resume=True)
-    except (DataError, runs.RunError, ValueError) as error:
+    except ValueError as error:
         raise Problem(str(error)) from None
     _tell(folder)
 
@@ -242,11 +236,8 @@ def report(
     found = folders or runs.all_runs()
     if not found:
         raise Problem("there is no run below runs/: train one, or name its folder.")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(page(found), "utf-8")
-    except runs.RunError as error:
-        raise Problem(str(error)) from None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(page(found), "utf-8")
     say(f"{output}: {len(found)} {'run' if len(found) == 1 else 'runs'}")
 
 

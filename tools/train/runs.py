@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tools.terminal.problems import Problem
+
 RUNS = Path("runs")
 CONFIG, METRICS = "config.json", "metrics.json"
 MODEL = "model.keras"
@@ -19,7 +21,7 @@ COURSE_MODEL = "model_trained.h5"
 """The name that the course gives its model."""
 
 
-class RunError(Exception):
+class RunError(Problem):
     """A folder that can't be used as a run's; the text says what to do."""
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from tools.terminal.output import say
 from tools.terminal.problems import Problem
 from tools.train import runs
-from tools.train.data.datasets import DataError
 from tools.train.presets import OURS, Preset, family
 from tools.train.run import Job, execute
 
@@ -94,7 +93,7 @@ def sweep_over(jobs: dict[str, Job], folder: Path, cluster: str | None = None) -
             for title, job in due.items():
                 say(f"— {title}")
                 execute(job, places[title], resume=True)
-    except (DataError, runs.RunError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise Problem(str(error)) from None
     comparison(list(places.values()), folder / "comparison.png")
     (folder / "report.html").write_text(page(list(places.values())), "utf-8")

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from messages.errors import UserError
 from models.bundle.bundle import Bundle
+from models.refusal import Refusal
 from tests.conftest import REPOSITORY, SHARED
 from tests.tools.train.training import small_data
 from tools.evaluate import candidates, drawn_pages, peers
@@ -75,9 +77,9 @@ def test_what_is_no_model_is_said_to_be_none(tmp_path: Path) -> None:
         ("broken.tflite", r"is no \.h5, \.keras or \.tflite"),
         ("no.h5", "No such file"),
     ):
-        with pytest.raises(Problem, match=problem):
+        with pytest.raises(UserError, match=problem):
             candidates.load(tmp_path / name)
-    with pytest.raises(Problem):
+    with pytest.raises(Refusal):
         candidates.load(tmp_path / "broken.h5")
     with pytest.raises(Problem, match="neither a bundle nor a finished run"):
         candidates.load(tmp_path)

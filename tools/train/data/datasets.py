@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.terminal.problems import Problem
+
 Pixels = NDArray[np.uint8]
 PenStroke = NDArray[np.float64]
 """(n, 2) points x, y with y downwards, in the tablet's own units."""
@@ -45,7 +47,7 @@ _SUDOKU_TUNING_CELLS = 904
 _SUDOKU_TEST_FROM = 1_072
 
 
-class DataError(Exception):
+class DataError(Problem):
     """A data set that is missing or not what it should be; the text says which file and what to do."""
 
 
