@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tools.train.eye.canvas import Array, Canvas, Random, log_uniform
+from tools.train.eye.canvas import INKED, Array, Canvas, Random, log_uniform
 from tools.train.eye.grounds import Grounds, noise
 
 
@@ -66,22 +66,42 @@ def _framed(
     rng: Random, canvas: Canvas, grey: Array, contrast: Array, grounds: Grounds
 ) -> tuple[Array, Array]:
     """A card or a sheet in front of something else, in some scenes; what it cuts off is left open."""
-    if rng.random() > 0.22:
+    around_ink = bool(canvas.areas) and rng.random() < 0.6
+    if rng.random() > (0.5 if around_ink else 0.2):
         return grey, contrast
     side = canvas.side
-    left, top, right, bottom = np.maximum(rng.uniform(-0.1, 0.25, 4), 0) * side
-    corners = np.array(
-        [(left, top), (side - right, top), (side - right, side - bottom), (left, side - bottom)]
-    )
-    corners += rng.normal(0, 0.03, (4, 2)) * side
+    corners = _around_ink(rng, canvas) if around_ink else _nearly_all(rng, side)
     card: Array = np.zeros((side, side), np.uint8)
     cv2.fillPoly(card, [np.rint(corners * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     behind = grounds.picture(rng, side)
     if rng.random() < 0.4:  # it throws a shadow
         shift = rng.integers(-8, 9, 2)
-        behind *= 1 - cv2.GaussianBlur(np.roll(card, shift, (0, 1)), (0, 0), 4) * np.float32(0.5 / 255)
+        shadow = cv2.GaussianBlur(np.roll(card, shift, (0, 1)), (0, 0), 4)
+        behind *= 1 - shadow * np.float32(0.5 / 255)
     share = card * np.float32(1 / 255)
     return grey * share + behind * (1 - share), contrast * share
+
+
+def _nearly_all(rng: Random, side: int) -> Array:
+    """Corners (4, 2) of a sheet that covers most of the scene."""
+    left, top, right, bottom = np.maximum(rng.uniform(-0.1, 0.25, 4), 0) * side
+    corners = np.array(
+        [(left, top), (side - right, top), (side - right, side - bottom), (left, side - bottom)]
+    )
+    return corners + rng.normal(0, 0.03, (4, 2)) * side
+
+
+def _around_ink(rng: Random, canvas: Canvas) -> Array:
+    """Corners (4, 2) of a card a little larger than what is written on it."""
+    rows, columns = np.nonzero(canvas.ink > INKED)
+    if len(rows) < 3:
+        return _nearly_all(rng, canvas.side)
+    some = slice(None, None, max(1, len(rows) // 500))
+    points = np.column_stack([columns[some], rows[some]]).astype(np.float32)
+    middle, size, angle = cv2.minAreaRect(points)
+    margin = rng.uniform(0.15, 0.9, 2) * min(size) + 4
+    corners = cv2.boxPoints((middle, (size[0] + margin[0], size[1] + margin[1]), angle))
+    return np.asarray(corners) + rng.normal(0, 0.04, (4, 2)) * min(size)
 
 
 def _lit(rng: Random, grey: Array, contrast: Array) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ NOTHING = "nothing"
 """The kind of scene without digits."""
 KINDS = (NOTHING, *(layout.__name__ for layout in LAYOUTS))
 _SHARE_OF_NOTHING = 0.36
-_LARGE_KINDS = (*[NOTHING] * 5, "alone", "alone", "alone", "row", "row", "rows", "tiny", "touching", "grid")
+_LARGE_KINDS = (*[NOTHING] * 4, "alone", "alone", "row", "row", "row", "rows", "tiny", "touching", "grid")
 """Kinds of large scenes, as often as they stand here: those that don't grow with the scene."""
 _SHARE_CLEAN = 0.15
 """Scenes on plain white paper with nothing else."""
