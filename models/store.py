@@ -91,10 +91,9 @@ class Store(StoreReader):
         except (Refusal, OSError) as error:
             self.close()
             self._left_out = before
-            self.closed = why_not(self.root / "active", error)
-            if isinstance(error, Refusal):
-                sentence = str(error).removesuffix(".")
-                self.closed = sentence[0].lower() + sentence[1:]
+            cause = error.__cause__ if isinstance(error, Refusal) else error
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.closed = why_not(self.root / "active", cause if isinstance(cause, OSError) else full)
         except BaseException:
             self.close()
             raise
@@ -260,7 +259,7 @@ class Store(StoreReader):
         aside = self.root / folder.name.replace(PREFIX, _DAMAGED, 1)
         durable.remove_tree(aside)
         durable.rename(folder, aside)
-        self.set_aside += (f"{flaw}; kept as {aside}",)
+        self.set_aside += (f"{flaw} It is kept as {aside}.",)
         log.error("%s", self.set_aside[-1])
         kept = sorted(self.root.glob(f"{_DAMAGED}*"), key=lambda path: path.stat().st_ctime_ns)
         for path in kept[:-MOST_SET_ASIDE]:
@@ -286,11 +285,11 @@ def _said(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_space(root, 0, shutil.disk_usage(root).free) from None
+            raise _no_space(root, 0, shutil.disk_usage(root).free) from error
         raise Refusal(
             Reason.STORE_DAMAGED,
             f"The model store {root} can't be changed: {error.strerror} ({error.filename}).",
-        ) from None
+        ) from error
 
 
 def _no_space(root: Path, needed: int, free: int) -> Refusal:

@@ -102,12 +102,12 @@ class StoreReader:
         try:
             if self._name(Bundle.load(folder).digest) == folder.name:
                 return None
-            return BundleError("wrong_hash", f"{folder} holds another bundle than its name says")
+            return BundleError("wrong_hash", f"{folder} holds another bundle than its name says.")
         except BundleError as error:
-            sentence = str(error).removesuffix(".")
-            if error.reason == Reason.UNREADABLE:
-                sentence += "; give it to the user that smartcar runs as, or see what dmesg says"
-            return BundleError(error.reason, sentence)
+            if error.reason != Reason.UNREADABLE:
+                return error
+            remedy = "Give it to the user that smartcar runs as, or see what dmesg says."
+            return BundleError(Reason.UNREADABLE, error.sentence, remedy)
 
     def _link(self, name: str) -> str | None:
         """The digest that a link names, whatever became of its bundle."""

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from models.bundle.bundle import Bundle, read_regular
-from models.bundle.manifest import SIGNATURE_FILE
 from models.refusal import Reason, Refusal
 
 KIND = "smartcar-ed25519"
@@ -126,13 +125,6 @@ class SigningKey:
         """The content of manifest.sig for these bytes of manifest.json."""
         signature = base64.b64encode(self._key.sign(manifest)).decode()
         return f"{KIND} {self.public.fingerprint} {signature}\n".encode()
-
-
-def sign_folder(folder: str | os.PathLike[str], key: SigningKey) -> Bundle:
-    """Check the bundle in `folder`, put manifest.sig beside its manifest, and give it as it is then."""
-    bundle = Bundle.load(folder)
-    (bundle.folder / SIGNATURE_FILE).write_bytes(key.sign(bundle.raw_manifest))
-    return Bundle.load(folder)
 
 
 def verify(bundle: Bundle, trusted: Sequence[PublicKey]) -> PublicKey:

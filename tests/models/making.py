@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import models
+from models.bundle.bundle import Bundle
+from models.bundle.keys import SigningKey
+from models.bundle.manifest import SIGNATURE_FILE
 
 FACTORY = Path(models.__file__).parent / "factory"
 
@@ -34,3 +37,9 @@ def rewritten(
     change(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
+
+
+def sign_folder(folder: Path, key: SigningKey) -> Bundle:
+    """Put manifest.sig beside the manifest of the bundle in `folder`, and give the bundle as it is then."""
+    (folder / SIGNATURE_FILE).write_bytes(key.sign(Bundle.load(folder).raw_manifest))
+    return Bundle.load(folder)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from models.bundle import archive, zipped
 from models.bundle.bundle import Bundle
 from models.bundle.digits import DIGITS, golden_digits
-from models.bundle.keys import SigningKey, sign_folder
+from models.bundle.keys import SigningKey
 from models.refusal import Refusal
-from tests.models.making import FACTORY, copy_of_factory
+from tests.models.making import FACTORY, copy_of_factory, sign_folder
 
 NAMES = ("a", "b.json", "c.bin")
 

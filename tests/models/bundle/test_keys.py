@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.bundle.bundle import Bundle
-from models.bundle.keys import PublicKey, SigningKey, sign_folder, verify
+from models.bundle.keys import PublicKey, SigningKey, verify
 from models.refusal import Reason, Refusal
-from tests.models.making import copy_of_factory
+from tests.models.making import copy_of_factory, sign_folder
 
 OURS, THEIRS, OLD = (SigningKey.generate() for _ in range(3))
 
