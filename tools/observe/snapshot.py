@@ -71,7 +71,7 @@ class ServiceStatus:
         return {
             name: count
             for name, count in self.counters.items()
-            if count > 0 and (name in _LOSSES or name.startswith("malformed."))
+            if count > 0 and (name in _LOSSES or name.startswith(("malformed.", "errors.")))
         }
 
 
