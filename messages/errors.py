@@ -31,11 +31,17 @@ class ErrorCode(StrEnum):
     UNKNOWN_VERB = "unknown-verb", "There is no such command."
     MALFORMED = "malformed", "A field is wrong; the message says which."
     NO_ANSWER = "no-answer", "The service did not answer in time. The same id may be sent again."
-    MALFORMED_REPLY = "malformed-reply", "The service answered something unreadable. Is it of this version?"
+    MALFORMED_REPLY = "malformed-reply", "The service answered something unreadable. Start it again."
     INTERNAL_ERROR = "internal_error", "The service failed at this command, and goes on. See its log."
-    NOT_ALLOWED = "not-allowed", "The command is not taken through this door."
-    RATE_LIMITED = "rate-limited", "Too many commands came. Wait a second."
-    RETAINED = "retained", "A retained command would be done again at every connection. Send it without."
+    NOT_ALLOWED = (
+        "not-allowed",
+        "The command is not taken through this door. Over MQTT, `mqtt.commands` names those that are.",
+    )
+    RATE_LIMITED = "rate-limited", "Commands came too fast. Wait a second."
+    RETAINED = (
+        "retained",
+        "The command had the retain flag: it would be done again at every connection. Clear it.",
+    )
 
     # Capture
     UNKNOWN_SOURCE = "unknown-source", "No source has that name. The message lists those that there are."
@@ -61,11 +67,6 @@ class ErrorCode(StrEnum):
 
     # An upload
     OUT_OF_ORDER = "out-of-order", "A part of the file is missing before this one. Begin again."
-
-    # Not on the wire: why a program doesn't begin
-    CANNOT_START = "cannot_start", "A program can't run as things are. The sentence says why."
-    BAD_SETTINGS = "bad_settings", "A setting is wrong. The sentence says which."
-    FAILED = "failed", "What was asked can't be done. The sentence says why."
 
     # Commands and models
     BUSY = "busy", "Another model is just being taken, or too many commands wait. Wait for it."
@@ -244,6 +245,18 @@ class ErrorCode(StrEnum):
         "It was taken from its offer, and another model since. `smartcar model unpin` takes it again.",
     )
     TRIAL_FAILED = "trial_failed", "It failed on trial, and the car went back to the model before."
+
+    # Not on the wire: why a program doesn't begin
+    CANNOT_START = "cannot_start", "A program can't run as things are. The sentence says why."
+    BAD_SETTINGS = "bad_settings", "A setting is wrong. The sentence says which."
+    FAILED = "failed", "What was asked can't be done. The sentence says why."
+
+
+_ALL = tuple(ErrorCode)
+COMMAND_CODES = _ALL[: _ALL.index(ErrorCode.MISSING)]
+"""Why a command is refused."""
+MODEL_CODES = _ALL[_ALL.index(ErrorCode.BUSY) : _ALL.index(ErrorCode.CANNOT_START)]
+"""Why a model is not taken."""
 
 
 class UserError(Exception):

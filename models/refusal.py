@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
+from messages.errors import MODEL_CODES, UserError
 from messages.errors import ErrorCode as Reason
-from messages.errors import UserError
 
-__all__ = ["REASONS", "BundleError", "Reason", "Refusal"]
-
-REASONS = tuple(Reason)[tuple(Reason).index(Reason.BUSY) :]
-"""The codes with which a model is not taken."""
+__all__ = ["BundleError", "Reason", "Refusal"]
 
 
 class Refusal(UserError):
@@ -31,7 +28,7 @@ def table() -> str:
     """All reason codes as a table in Markdown."""
     return "\n".join(
         ["| code | what it means, what to do |", "| --- | --- |"]
-        + [f"| `{reason}` | {reason.meaning} |" for reason in REASONS]
+        + [f"| `{reason}` | {reason.meaning} |" for reason in MODEL_CODES]
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from messages.errors import COMMAND_CODES, MODEL_CODES
 from models.importing.keras.activations import ACTIVATIONS
 from models.importing.keras.layers import KNOWN
-from models.refusal import REASONS, table
+from models.refusal import table
 from tests.conftest import REPOSITORY
 
 DOCUMENT = (REPOSITORY / "docs" / "models.md").read_text(encoding="utf-8")
@@ -18,8 +19,10 @@ def test_the_table_of_reason_codes_is_the_codes_own() -> None:
 
 
 def test_every_meaning_says_what_to_do() -> None:
-    for reason in REASONS:
+    for reason in MODEL_CODES:
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", reason)
+        assert reason.meaning.endswith(".")
+    for reason in COMMAND_CODES:
         assert reason.meaning.endswith(".")
 
 

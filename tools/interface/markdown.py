@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from messages.command import Command
+from messages.errors import COMMAND_CODES
 from tools.interface.channels import Said, said, shared, taken
 from tools.interface.examples import examples, shortened
 from tools.terminal.problems import Problem
@@ -30,6 +31,7 @@ def page() -> str:
         "example": _example,
         "commands": lambda _: _commands(),
         "asked": lambda _: _asked(),
+        "codes": lambda _: _codes(),
         "refused": lambda _: _json(examples().refused.reply),
     }
     text = PROSE.read_text(encoding="utf-8")
@@ -64,6 +66,12 @@ def _commands() -> str:
             f"| `{row.verb}`{star} | {', '.join(f'`{name}`' for name in fields)} | {row.command.about} |"
         )
     return "\n".join(lines)
+
+
+def _codes() -> str:
+    """Why a command is refused; of models, docs/models.md tells more."""
+    lines = ["| code | what it means, what to do |", "| --- | --- |"]
+    return "\n".join(lines + [f"| `{code}` | {code.meaning} |" for code in COMMAND_CODES])
 
 
 def _asked() -> str:
