@@ -55,7 +55,7 @@ class CarHealth:
     def judge(self, own: ServiceState, own_reason: str) -> tuple[CarState, str, dict[str, str]]:
         """(state, reason, states of the services). `own`, `own_reason`: how the judging service itself is.
 
-        The reason of a service that is off on purpose is told, too, where nothing is wrong.
+        Where nothing is wrong, the reason names the services that are off on purpose.
         """
         states: dict[str, str] = {}
         problems: list[str] = []

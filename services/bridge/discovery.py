@@ -1,4 +1,4 @@
-"""Keeps the car announced to Home Assistant, as far as the broker lets it."""
+"""Announces the car to Home Assistant, where the broker allows it."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ log = logging.getLogger(__name__)
 
 
 class Discovery:
-    """Announces the car in each session, again when Home Assistant starts, and takes back what is no more.
+    """Publishes the announcement in each session and when Home Assistant starts; withdraws an outdated one.
 
-    Most brokers keep a car to its own topics. Some answer a message elsewhere with a refusal, some close the
-    connection over it: then it is left alone for a day, which is no fault of the car. `kept` is the file that
-    remembers where the car stands announced.
+    Many brokers let a car publish below its own prefix alone. They refuse the announcement or close the
+    connection over it; it is then tried again after a day, and the car is not `degraded`. The file `kept`
+    remembers the topic of the announcement.
     """
 
     def __init__(
         self, settings: Settings, publish: Publish, kept: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.note = ""
-        """For people: how it stands with the announcement."""
+        """For people: whether the car is announced, and if not, why."""
         self._settings = settings
         self._publish = publish
         self._kept = kept

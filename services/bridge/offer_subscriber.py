@@ -1,7 +1,7 @@
-"""Brings the updater what it wants from the broker: offers, and chunks of one of them.
+"""Subscribes to the offers and chunks that the updater wants, and hands them over.
 
-It decides nothing. It subscribes to just what `model.wanted` names, takes each chunk once, and hands over
-until the updater has it: so memory is bounded by what is wanted, whatever the broker sends.
+The updater decides what it wants and says so on `model.wanted`. Each chunk is taken once, and kept until the
+updater has it, so memory is bounded by what is wanted, whatever the broker sends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from services.metrics import Metrics
 
 DEADLINE_S = 5.0
 OFFERS_AT_ONCE, OFFERS_PER_SECOND = 5, 1.0
-"""Not more of a name are handed over: the newest is enough."""
+"""How many offers of one name are handed over; of those that come faster, the newest is."""
 _NOT_HEARD = frozenset({ErrorCode.NO_ANSWER, ErrorCode.BUSY, ErrorCode.MALFORMED_REPLY})
 
 
@@ -38,7 +38,7 @@ class Subscriptions(Protocol):
 
 
 class OfferSubscriber:
-    """Belongs to the bridge's loop. `ask` hands a command to the updater; `clock` gives seconds."""
+    """Used in the bridge's loop alone. `ask` hands a command to the updater; `clock` gives seconds."""
 
     def __init__(
         self, session: Subscriptions, ask: Ask, metrics: Metrics, clock: Callable[[], float] = time.monotonic

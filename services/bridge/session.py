@@ -1,7 +1,7 @@
 """One MQTT session at a time: it connects, says what happened, and tries again, each time from nothing.
 
-Every attempt is a connection of its own, so that paho carries no message from one into the next: what must
-not be lost is sent again out of the journals, by us, in order.
+Every attempt is a connection of its own, so paho carries no message from one into the next. Events that were
+not acknowledged are sent again from the journals, in order.
 """
 
 from __future__ import annotations

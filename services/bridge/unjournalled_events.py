@@ -1,4 +1,4 @@
-"""Events that their journal can't take, because its disk takes nothing: sent from memory, as they come."""
+"""Events that could not be written to their journal, because its disk takes nothing: sent from memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Key = tuple[str, str, int]
 
 
 class UnjournalledEvents:
-    """The newest of one producer, as many as it keeps itself; numbered from -1 down, as in no journal."""
+    """The newest BACKLOG such events of one producer, numbered -1, -2, … since a journal counts up from 1."""
 
     def __init__(self) -> None:
         self._entries: dict[Key, JournalEntry] = {}
@@ -42,11 +42,11 @@ class UnjournalledEvents:
         return list(islice(waiting, limit))
 
     def take(self, number: int) -> None:
-        """It is in flight."""
+        """The event was handed over to the session."""
         self._in_flight.add(number)
 
     def settle(self, number: int) -> None:
-        """It is acknowledged, or given up for good."""
+        """The event is acknowledged, or given up for good."""
         key = self._keys.get(number)
         if key is None:
             return  # it had to give way
@@ -56,7 +56,7 @@ class UnjournalledEvents:
             del self._delivered[next(iter(self._delivered))]
 
     def rewind(self) -> None:
-        """Nothing is in flight any more."""
+        """The session is over: all that is left is sent again."""
         self._in_flight.clear()
 
     def is_written(self, entry: JournalEntry) -> None:
