@@ -1,4 +1,4 @@
-"""Which cameras are here, and which of them to take: found by what they can do, chosen by themselves.
+"""Finds the cameras of this machine by their capabilities, and chooses which of them to open.
 
 Only the standard library, and quick: the capture service asks this each time before it starts a reader.
 """
@@ -21,7 +21,7 @@ PROCESSES = Path("/proc")
 CAMERA = "camera"
 PICAMERA = "picamera"
 AUTOMATIC = f"{CAMERA}:"
-"""The source that means: whichever camera delivers."""
+"""The source that stands for whichever camera delivers frames."""
 
 _V4L2_MAJOR = 81
 _RAW_DRIVERS = ("unicam", "rp1-cfe")

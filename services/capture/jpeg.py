@@ -1,4 +1,4 @@
-"""JPEGs that came damaged: cut short, or with a piece missing.
+"""Decodes JPEGs, and notices those that are damaged: cut short, or with a piece missing.
 
 libjpeg makes up what is missing, in grey, and OpenCV calls that a success. libjpeg says so on standard error
 alone, so that is where this listens while a picture is decoded. For the reader process: it has one thread.
@@ -21,7 +21,7 @@ from services.capture.source import MAX_FRAME_PIXELS, DamagedFrame, Pixels
 
 _STANDARD_ERROR = 2
 _HARMLESS = re.compile(r"\b\d{1,2} extraneous bytes before marker|Invalid SOS parameters")
-"""Many webcams pad each picture so; nothing of it is lost."""
+"""Complaints about the padding of many webcams, which loses nothing of the picture."""
 
 
 def decode(jpeg: bytes, enough: Size | None = None) -> Pixels:

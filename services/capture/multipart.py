@@ -1,4 +1,4 @@
-"""Taking apart the body of a `multipart/x-mixed-replace` answer: one picture after another."""
+"""Splits the body of a `multipart/x-mixed-replace` answer into its pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where frames come from, by name: a camera, a file, a folder of photos, a stream, the built-in scene.
+"""Opens a source by its name: a camera, a file, a folder of photos, a stream, the built-in scene.
 
 Used only in the reader process: a source may hang or crash, and takes nobody with it.
 """

@@ -20,7 +20,7 @@ from services.capture.source import Frame, Pixels, Source, SourceError
 
 CHILD = Path(__file__).with_name("picamera_child.py")
 _PIPE_BYTES = 1 << 20
-"""What Linux lets anyone have: a frame of 640×480 pixels at a time."""
+"""The size of the pipe, the most that Linux gives any user: it holds a frame of 640×480 pixels."""
 
 
 class PiCamera(Source):

@@ -38,7 +38,7 @@ from services.capture.reader_messages import (
 from services.capture.source import DamagedFrame, Frame, Pixels, Source, SourceError
 
 MAX_MEMORY_BYTES = 512 << 20
-"""What the reader may take beyond what it needs to start, so that no picture has the whole service killed."""
+"""The memory that the reader may take after its start, so that no picture gets the service killed."""
 PATIENCE_S = 1.3
 """How long a source may deliver damaged pictures, or the same one."""
 PATIENCE_FRAMES = 2.5
@@ -155,7 +155,9 @@ def _limit_memory() -> None:
     """Let what needs too much memory raise. Shared memory, such as the ring, doesn't count."""
     data_pages = int(Path("/proc/self/statm").read_text().split()[5])
     most = data_pages * resource.getpagesize() + MAX_MEMORY_BYTES
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    _, allowed = resource.getrlimit(resource.RLIMIT_DATA)
+    if allowed == resource.RLIM_INFINITY or most < allowed:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, allowed))
 
 
 def main() -> int:

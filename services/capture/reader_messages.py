@@ -1,4 +1,4 @@
-"""What goes between the capture service and its reader process: an order on its start, then its reports.
+"""The messages between the capture service and its reader: an order at its start, then its reports.
 
     pipe.write(encode(FrameWritten(reference, captured_ns, "a.jpg")))
     message = decode(line)

@@ -1,4 +1,4 @@
-"""The reader process as the capture service sees it: started, heard, given up when it says nothing for long.
+"""Starts the reader process, receives its reports, and knows when it has been silent for too long.
 
 reader = ReaderProcess("camera:0", settings, ring_folder)
 for message in reader.receive(): ...   # when reader.descriptor is readable
@@ -29,12 +29,12 @@ from services.capture.reader_messages import (
 from services.capture.source import MAX_FRAME_PIXELS
 
 START_TIMEOUT_S = 30.0
-"""Until the reader runs at all: Python and OpenCV from a slow card, on a machine that is booting."""
+"""The time for starting Python and OpenCV from a slow card, on a machine that is booting."""
 OPEN_TIMEOUT_S = 6.0
 PICAMERA_OPEN_TIMEOUT_S = 15.0
-"""A second Python, libcamera and the sensor's start: seconds on a Raspberry Pi that is booting."""
+"""The time for starting a second Python, libcamera and the sensor, on a Raspberry Pi that is booting."""
 DECODE_TIMEOUT_S = 30.0
-"""The largest photo that is taken, on a Raspberry Pi that is busy."""
+"""The time for decoding the largest photo that is taken, on a Raspberry Pi that is busy."""
 FRAME_TIMEOUT_S = 1.8
 FRAME_TIMEOUT_PERIODS = 3
 _PIPE_READ = 1 << 16

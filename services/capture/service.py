@@ -39,10 +39,10 @@ from services.config import Capture
 from services.service import Service
 
 TRUSTED_AFTER_S = 10.0
-"""A camera that has delivered for so long is no longer held to have failed before."""
+"""Earlier failures of a camera are forgotten when it has delivered for this long."""
 CHECK_S = 0.1
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""The pauses before the first, second, … reader in a row that follows one without a frame."""
+"""The pause before the next reader, by how many readers in a row have delivered no frame."""
 ENDING_S = 0.5
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from messages.ring import FrameGone, FrameReference, RingReader
 
 _QUALITY = 90
 MAX_JPEG_BYTES = MAX_COMMAND_BYTES // 4 * 3 - 4096
-"""What fits into an answer as base64, beside the rest of it."""
+"""The largest JPEG that fits into an answer as base64."""
 
 
 def take_snapshot(ring_folder: Path, reference: FrameReference, frame_id: int) -> Snapshot:

@@ -1,4 +1,4 @@
-"""What every source of frames is: it delivers them one after another, each when it is due."""
+"""The base of every source of frames: it delivers them one after another, each when it is due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams: Motion JPEG over HTTP, read here so that each fault can be told; all others through OpenCV."""
+"""Streams: Motion JPEG over HTTP, read here so that each fault can be named; others through OpenCV."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMEOUT_S = 1.3
 _PIECE = 1 << 16
 _FIFO_PROBE_BYTES = 1 << 15
 _MOST_AT_ONCE = 64
-"""Pieces that are read before a picture is shown: a server that never pauses can't keep us reading."""
+"""The most pieces that are read before a picture is shown, for servers that never pause."""
 
 
 def open_stream(url: str, settings: ReaderSettings) -> Source:

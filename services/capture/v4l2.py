@@ -1,4 +1,4 @@
-"""Video4Linux, as far as finding a camera and setting it up goes: a few ioctls on an open device.
+"""The few ioctls of Video4Linux that find a camera and set it up.
 
 Only the standard library: the capture service asks, too, and stays small.
 """

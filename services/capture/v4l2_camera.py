@@ -1,4 +1,4 @@
-"""A camera through Video4Linux: OpenCV takes the pictures, a few ioctls find out what it doesn't tell."""
+"""A camera through Video4Linux: OpenCV takes the pictures, ioctls find out what OpenCV doesn't tell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.capture.reader_messages import ReaderSettings
 from services.capture.source import DamagedFrame, Frame, Source, SourceError, Thinning
 
 _BUFFERS = 3
-"""With one, a camera has nowhere to put a picture while the last is looked at, and skips every other."""
+"""With a single buffer, a camera skips every other picture, as it has nowhere to put it."""
 _MOST_AGE_NS = 1_000_000_000
 
 

@@ -1,4 +1,4 @@
-"""Who may talk to the page: Host, Origin and token are checked before anything else sees a request."""
+"""Access to the page: Host, Origin and token are checked before anything else sees a request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 16 << 10
 UPLOAD = "/api/model"
-"""Where a model may be sent to, as the body that it is."""
+"""The path that takes a model file as the body of a POST."""
 COOKIE_SECONDS = 90 * 86400
 
 NO_TOKEN = (

@@ -25,10 +25,10 @@ from services.overlay.viewers import TOO_MANY, Hub, Viewer
 PAGE = Path(__file__).parent / "page"
 DEADLINE_S = 4.0
 MODEL_DEADLINE_S = 15.0
-"""A model file is looked at before the answer comes."""
+"""The updater checks a model file before it answers."""
 MAX_WAITING_COMMANDS = 4
 MAX_WAITING_STROKES = 64
-"""Every page may have one under way to the pad, and a few keys pressed meanwhile."""
+"""Each page may have one stroke under way to the pad, and a few key presses meanwhile."""
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",

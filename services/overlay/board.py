@@ -1,4 +1,4 @@
-"""What the page says in words: the state of each service and the latest events."""
+"""The state of each service and the latest events, as the page shows them."""
 
 from __future__ import annotations
 

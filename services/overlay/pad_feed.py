@@ -1,4 +1,4 @@
-"""The pad as the page gets it: the whole canvas once, then what changes, then what is read."""
+"""The pad's messages for the page: the whole canvas once, then each change and each reading."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from messages.pad_follower import PadFollower
 from services.overlay import board
 
 CHANGES_EVERY_S = 0.015
-"""Changes that come faster go to the page together."""
+"""Changes within this many seconds go to the page in one message."""
 
 
 class PadFeed:

@@ -1,4 +1,4 @@
-"""The live picture: a frame, encoded once for all who look, with the reading of that very frame."""
+"""The live picture: a frame, encoded once for all viewers, with the reading of the same frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REMEMBERED_FRAMES = 8
 UNREAD_AFTER_S = 0.5
-"""When no reading has come for this long, pictures are shown without."""
+"""When no reading has come for this long, the page gets pictures without readings."""
 
 _LENGTH = struct.Struct(">I")
 

@@ -22,19 +22,19 @@ HUNG_AFTER_S = 6.0
 STOP_S = 4.0
 MAX_CONNECTIONS = 128
 MAX_HANDSHAKES = 64
-"""TLS handshakes under way; for one more, the one that has waited longest is cut."""
+"""The most TLS handshakes under way; for one more, the one that has waited longest is cut."""
 MAX_MESSAGE_BYTES = 2048
-"""Of what the page says over its WebSocket."""
+"""The most bytes in a message of the page over its WebSocket."""
 IDLE_S = 15.0
 UNREAD_S = 30.0
-"""A connection whose other end takes nothing for this long is cut."""
+"""A connection is cut when its other end has read nothing for this long."""
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
     b"Too many connections are open to this car's page; close some and load it again.\n"
 )
 _BACKLOG = 64
-"""Connections that the kernel keeps for us, and that asyncio takes in one go."""
+"""The most connections that the kernel keeps waiting, and that asyncio accepts at once."""
 _NEVER = object()
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Those who look at the page: each gets the newest of every kind of message, at its own pace."""
+"""The open pages: each gets the newest message of every kind, at its own pace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 MAX_VIEWERS = 32
 FRAME = "frame"
 RESTING_AFTER_S = 3.0
-"""A page that wants no picture for this long isn't being looked at."""
+"""A page that has asked for no picture for this long counts as hidden."""
 
 TOO_MANY = f"{MAX_VIEWERS} pages are open already; close one of them"
 

@@ -1,4 +1,4 @@
-"""What the pad answers those who ask what is in its boxes."""
+"""The pad's answers to commands that ask what is in its boxes."""
 
 from __future__ import annotations
 

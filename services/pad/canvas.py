@@ -1,4 +1,4 @@
-"""The canvas: which strokes are on it, who may change what, and what every change amounts to."""
+"""The canvas: its strokes, who may change them, and the `PadChange` that each change makes."""
 
 from __future__ import annotations
 

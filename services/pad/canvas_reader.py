@@ -1,4 +1,4 @@
-"""Has the canvas read by the recognizer, without waiting for it, and tells what its answer means."""
+"""Asks the recognizer to read the canvas, without waiting, and interprets its answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEADLINE_S = 1.5
 
 _FIRST, _LAST = inside(0), inside(BOXES - 1)
 _ROW = Box(x=_FIRST.x, y=_FIRST.y, width=_LAST.x + _LAST.width - _FIRST.x, height=_FIRST.height)
-"""What the recognizer is shown: the five boxes and what is between them."""
+"""The part of the canvas that the recognizer gets: the five boxes and what is between them."""
 _BOXES = tuple(
     Box(x=inside(index).x - _ROW.x, y=0, width=_FIRST.width, height=_FIRST.height) for index in range(BOXES)
 )

@@ -1,4 +1,4 @@
-"""Clearing one box's column of the canvas: strokes are cut where they would leave ink in the box."""
+"""Erases one box: strokes are cut where they would leave ink in the box's column of the canvas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the canvas is read: while somebody draws, once the hand rests, and whenever somebody asks."""
+"""Decides when the canvas is read: while somebody draws, after the last stroke, and when somebody asks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from messages.pad import BOXES, EMPTY, PadResult
 from services.pad.canvas_reader import Answer, CanvasReader, Ink
 
 PERIOD_S = 0.05
-"""While somebody draws, the canvas is read no oftener."""
+"""The shortest time between two readings while somebody draws."""
 SETTLE_S = 1.0
-"""A reading that stands this long is a result."""
+"""A reading becomes a result when the canvas has not changed for this long."""
 
 
 class Clock(Protocol):

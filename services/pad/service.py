@@ -1,4 +1,4 @@
-"""The pad service: owns the canvas, tells everyone of every stroke, has it read."""
+"""The pad service: owns the canvas, publishes every stroke, and has the canvas read."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 STATE_EVERY_S = 0.2
-"""The canvas as a whole is published no oftener."""
+"""The shortest time between two publications of the whole canvas."""
 KEEP_AFTER_S = 0.5
-"""A changed canvas is on disk this much later."""
+"""A changed canvas is written to disk after this time."""
 READ_AGAIN_S = 2.0
 START_S = 3.0
 

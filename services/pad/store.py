@@ -1,4 +1,4 @@
-"""The canvas on disk: one small file, replaced as a whole, written beside the loop."""
+"""The canvas on disk: one small file, replaced as a whole by a thread of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from messages.pad import (
 
 MAX_REVISION = 1 << 53
 MAX_FILE_BYTES = MAX_CANVAS_BYTES
-"""A canvas takes no more strokes than fit into a PadCanvas, which says the same and more."""
+"""A larger file is damaged: the strokes of a canvas fit into a PadCanvas, which has more fields."""
 
 log = logging.getLogger(__name__)
 

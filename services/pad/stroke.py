@@ -1,4 +1,4 @@
-"""A stroke on the canvas, and what it weighs."""
+"""A stroke on the canvas, and how many bytes it takes as JSON."""
 
 from __future__ import annotations
 

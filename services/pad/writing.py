@@ -1,4 +1,4 @@
-"""Digits written into the boxes by a natural hand."""
+"""Strokes that write given digits into the boxes, from the synthetic handwriting."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from messages.pad import inside
 from models.ink.synthetic_handwriting import Stroke, into_box, write
 
 MARGIN = 0.06
-"""Left free at each side of a box, as a share of it."""
+"""The margin at each side of a box, as a share of the box."""
 
 
 def written(digits: str, seed: int) -> tuple[list[int], list[Stroke]]:
