@@ -44,6 +44,7 @@ CHECK_S = 0.1
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """The pause before the next reader, by how many readers in a row have delivered no frame."""
 ENDING_S = 0.5
+MAX_SAID = 50
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,6 @@ class CaptureService(Service):
         self._newest: FrameWritten | None = None
         self._frame_id = 0
         self._nodes = camera_discovery.nodes()
-        self._lost_reason = ""
         self._is_off = False
         self.on_stop(self._end_readers)
         self.every(CHECK_S, self._check)
@@ -190,8 +190,9 @@ class CaptureService(Service):
                 self._report_delivering(reader)
             case FrameLost():
                 self.metrics.count(message.counter)
-                if message.reason and message.reason != self._lost_reason:
-                    self._lost_reason = message.reason
+                said = self._attempts.said
+                if message.reason and message.reason not in said and len(said) < MAX_SAID:
+                    said.add(message.reason)
                     log.warning("a frame is left out: %s", message.reason)
             case Opened(camera=camera) if camera:
                 self.details["camera"] = camera
@@ -279,6 +280,8 @@ class Attempts:
     """Failures by what was opened: of several cameras the one with the fewest is next."""
     left_out: list[str] = field(default_factory=list)
     """Names of the photos at which a reader broke."""
+    said: set[str] = field(default_factory=set)
+    """The reasons for frames left out that were logged: each once, and no more than MAX_SAID."""
     retry_at: float = 0.0
     """When the next reader begins, CLOCK_MONOTONIC in seconds."""
 
