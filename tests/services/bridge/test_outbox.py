@@ -220,7 +220,8 @@ def test_a_real_broker_s_acl_is_said_with_the_remedy(
     with Client(broker.port).subscribe("event/#") as client:
         bridge.start()
         bridge.wait_for(lambda beat: beat.counters.get("delivered") == 3)
-        assert sequences(client) == [1, 2, 3]
+        # The broker closes the connection over the announcement, perhaps before it has acknowledged them.
+        assert without_repetition(sequences(client)) == [1, 2, 3]
 
 
 def test_a_topic_that_the_broker_denies_is_named_and_stops_no_event(
