@@ -35,63 +35,88 @@ class ConnectionProblem(Exception):
     """MQTT 5's reason code where the broker gave one when it closed the connection."""
 
 
+@dataclass(frozen=True)
+class RemedyNames:
+    """What a remedy calls the values to change: here as the settings do; a command has options instead."""
+
+    change: str = "set"
+    address: str = "mqtt.host and mqtt.port"
+    host: str = "mqtt.host"
+    port: str = "mqtt.port"
+    use_tls: str = "mqtt.tls = true"
+    no_tls: str = "mqtt.tls = false"
+    protocol: str = 'mqtt.protocol = "{}"'
+    username: str = "mqtt.username"
+    password_file: str = "mqtt.password_file"
+    ca_file: str = "mqtt.ca_file"
+    cert_file: str = "mqtt.cert_file"
+    key_file: str = "mqtt.key_file"
+
+    def other_protocol(self, mqtt: Mqtt) -> str:
+        """How to choose the MQTT version that was not tried."""
+        return self.protocol.format("3.1.1" if mqtt.protocol == "5" else "5")
+
+
+SETTINGS = RemedyNames()
+
+
 def where(mqtt: Mqtt) -> str:
     """The broker, for a sentence."""
     host = f"[{mqtt.host}]" if ":" in mqtt.host else mqtt.host
     return f"{host}:{mqtt.port}"
 
 
-def from_error(error: Exception, mqtt: Mqtt) -> ConnectionProblem:
+def from_error(error: Exception, mqtt: Mqtt, names: RemedyNames = SETTINGS) -> ConnectionProblem:
     """What kept a connection from coming about."""
     broker = where(mqtt)
     if isinstance(error, ConnectionProblem):
         return error
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _from_certificate(error, mqtt)
+        return _from_certificate(error, mqtt, names)
     if isinstance(error, ssl.SSLError):
         if error.reason in _NOT_TLS:
-            return _no_tls(broker)
+            return _no_tls(broker, names)
         return ConnectionProblem(
             f"TLS with {broker} failed ({error.reason or error}); see what the broker wants: "
-            f"mqtt.cert_file and mqtt.key_file for a certificate of this car"
+            f"{names.cert_file} and {names.key_file} for a certificate of this car"
         )
     if isinstance(error, ConnectionResetError) and mqtt.tls:
-        return _no_tls(broker)
+        return _no_tls(broker, names)
     if isinstance(error, socket.gaierror | UnicodeError):
         return ConnectionProblem(
-            f"the name {mqtt.host} of the broker is not known here; correct mqtt.host, "
+            f"the name {mqtt.host} of the broker is not known here; correct {names.host}, "
             f"or see whether the network is up"
         )
     if isinstance(error, TimeoutError):
         return ConnectionProblem(
             f"no broker answers at {broker} (nothing came back); see that it runs and that no firewall "
-            f"is between, or correct mqtt.host and mqtt.port"
+            f"is between, or correct {names.address}"
         )
     what = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return ConnectionProblem(f"no broker answers at {broker} ({what}); start it, or correct {names.address}")
+
+
+def _no_tls(broker: str, names: RemedyNames) -> ConnectionProblem:
     return ConnectionProblem(
-        f"no broker answers at {broker} ({what}); start it, or correct mqtt.host and mqtt.port"
+        f"{broker} does not speak TLS; {names.change} {names.port} to the broker's TLS port (mostly 8883), "
+        f"or {names.no_tls}"
     )
 
 
-def _no_tls(broker: str) -> ConnectionProblem:
-    return ConnectionProblem(
-        f"{broker} does not speak TLS; set mqtt.port to the broker's TLS port (mostly 8883), "
-        f"or mqtt.tls = false"
-    )
-
-
-def _from_certificate(error: ssl.SSLCertVerificationError, mqtt: Mqtt) -> ConnectionProblem:
+def _from_certificate(
+    error: ssl.SSLCertVerificationError, mqtt: Mqtt, names: RemedyNames
+) -> ConnectionProblem:
     broker = where(mqtt)
     if error.verify_code in _UNKNOWN_AUTHORITY:
         signers = f"{mqtt.ca_file} did not sign it" if mqtt.ca_file else "nobody this system trusts signed it"
         reason = (
             f"the certificate of the broker {broker} can't be trusted: {signers}; "
-            f"set mqtt.ca_file to the certificate of the authority that did"
+            f"{names.change} {names.ca_file} to the certificate of the authority that did"
         )
     elif error.verify_code in _OTHER_HOST:
         reason = (
             f"the certificate of the broker {broker} is for another name than {mqtt.host}; "
-            f"set mqtt.host to the name in it, or give the broker a certificate for this one"
+            f"{names.change} {names.host} to the name in it, or give the broker a certificate for this one"
         )
     elif error.verify_code == _EXPIRED:
         reason = (
@@ -106,29 +131,31 @@ def _from_certificate(error: ssl.SSLCertVerificationError, mqtt: Mqtt) -> Connec
     else:
         reason = (
             f"the certificate of the broker {broker} was refused ({error.verify_message}); "
-            f"give the broker another, or set mqtt.ca_file to the authority that signed it"
+            f"give the broker another, or {names.change} {names.ca_file} to the authority that signed it"
         )
     return ConnectionProblem(reason, lasting=True)
 
 
-def from_refusal(code: int, words: str, mqtt: Mqtt) -> ConnectionProblem:
+def from_refusal(code: int, words: str, mqtt: Mqtt, names: RemedyNames = SETTINGS) -> ConnectionProblem:
     """The broker answered the login with a refusal: `code` is that of CONNACK, 3.1.1's or 5's."""
     broker = where(mqtt)
     if code in _LOGIN_REFUSED:
         if not mqtt.username:
             return ConnectionProblem(
-                f"the broker {broker} wants a login; set mqtt.username and mqtt.password_file", lasting=True
+                f"the broker {broker} wants a login; "
+                f"{names.change} {names.username} and {names.password_file}",
+                lasting=True,
             )
-        secret = f"the password in {mqtt.password_file}" if mqtt.password_file else "mqtt.password_file"
+        secret = f"the password in {mqtt.password_file}" if mqtt.password_file else names.password_file
         return ConnectionProblem(
-            f"the broker {broker} refused the login as {mqtt.username!r} ({words}); correct mqtt.username "
+            f"the broker {broker} refused the login as {mqtt.username!r} ({words}); correct {names.username} "
             f"or {secret}, or let this user in at the broker",
             lasting=True,
         )
     if code in _PROTOCOL_REFUSED:
         return ConnectionProblem(
             f"the broker {broker} does not speak MQTT {mqtt.protocol} there; "
-            f'set mqtt.protocol = "{_other_protocol(mqtt)}"',
+            f"{names.change} {names.other_protocol(mqtt)}",
             lasting=True,
         )
     if code in _CLIENT_ID_REFUSED:
@@ -145,21 +172,17 @@ def from_refusal(code: int, words: str, mqtt: Mqtt) -> ConnectionProblem:
     )
 
 
-def _other_protocol(mqtt: Mqtt) -> str:
-    return "3.1.1" if mqtt.protocol == "5" else "5"
-
-
-def unanswered(mqtt: Mqtt, detail: str) -> ConnectionProblem:
+def unanswered(mqtt: Mqtt, detail: str, names: RemedyNames = SETTINGS) -> ConnectionProblem:
     """The connection stood, and ended before the login was answered."""
     if mqtt.tls:
-        hint = "if it wants a certificate of this car, set mqtt.cert_file and mqtt.key_file"
+        hint = f"if it wants a certificate of this car, {names.change} {names.cert_file} and {names.key_file}"
     else:
-        hint = "if that is its TLS port, set mqtt.tls = true"
+        hint = f"if that is its TLS port, {names.change} {names.use_tls}"
     said = f" ({detail})" if detail else ""
     return ConnectionProblem(
         f"{where(mqtt)} took the connection but did not answer the login{said}; {hint}; "
-        f'if it speaks no MQTT {mqtt.protocol}, set mqtt.protocol = "{_other_protocol(mqtt)}"; '
-        f"else correct mqtt.port"
+        f"if it speaks no MQTT {mqtt.protocol}, {names.change} {names.other_protocol(mqtt)}; "
+        f"else correct {names.port}"
     )
 
 

@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 
 from messages.command import MAX_COMMAND_BYTES
-from services.bridge.connection_problem import ConnectionProblem, where
+from services.bridge.connection_problem import SETTINGS, ConnectionProblem, RemedyNames, where
 from services.config import Mqtt
 
 MAX_PACKET_BYTES = MAX_COMMAND_BYTES + 4096
@@ -29,7 +29,7 @@ class PahoClient(paho.Client):
     ConnectionProblem where the password or a certificate can't be used.
     """
 
-    def __init__(self, mqtt: Mqtt, client_id: str) -> None:
+    def __init__(self, mqtt: Mqtt, client_id: str, names: RemedyNames = SETTINGS) -> None:
         super().__init__(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -40,9 +40,9 @@ class PahoClient(paho.Client):
         """What paho logged last about a socket that failed."""
         self._mqtt = mqtt
         if mqtt.username:
-            self.username_pw_set(mqtt.username, _password(mqtt.password_file))
+            self.username_pw_set(mqtt.username, _password(mqtt.password_file, names))
         if mqtt.tls:
-            self.tls_set_context(_tls_context(mqtt))
+            self.tls_set_context(_tls_context(mqtt, names))
         self.max_inflight_messages_set(0)  # the broker's limit is kept by who publishes
         # Else paho would write to the socket from whichever thread publishes, two at a time.
         self.on_socket_register_write = lambda *_: None
@@ -76,7 +76,7 @@ class PahoClient(paho.Client):
             self.last_error = text.removeprefix("failed to receive on socket: ")
 
 
-def _password(path: Path | None) -> str | None:
+def _password(path: Path | None, names: RemedyNames) -> str | None:
     """The first line of the file."""
     if path is None:
         return None
@@ -85,20 +85,20 @@ def _password(path: Path | None) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConnectionProblem(
-            f"the password file {path} can't be read ({why}); correct mqtt.password_file, "
+            f"the password file {path} can't be read ({why}); correct {names.password_file}, "
             f"or let this service read it",
             lasting=True,
         ) from error
     return text.partition("\n")[0].rstrip("\r")
 
 
-def _tls_context(mqtt: Mqtt) -> ssl.SSLContext:
+def _tls_context(mqtt: Mqtt, names: RemedyNames) -> ssl.SSLContext:
     """A context that checks the broker's certificate and name."""
     try:
         context = trusting(mqtt.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConnectionProblem(
-            f"mqtt.ca_file {mqtt.ca_file} can't be used ({_why(error)}); it must hold PEM certificates",
+            f"{names.ca_file} {mqtt.ca_file} can't be used ({_why(error)}); it must hold PEM certificates",
             lasting=True,
         ) from error
     if mqtt.cert_file is not None:
@@ -106,7 +106,7 @@ def _tls_context(mqtt: Mqtt) -> ssl.SSLContext:
             context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
         except (OSError, ssl.SSLError) as error:
             raise ConnectionProblem(
-                f"mqtt.cert_file {mqtt.cert_file} and mqtt.key_file {mqtt.key_file} can't be used "
+                f"{names.cert_file} {mqtt.cert_file} and {names.key_file} {mqtt.key_file} can't be used "
                 f"({_why(error)}); they must be a PEM certificate and its key, without a passphrase",
                 lasting=True,
             ) from error

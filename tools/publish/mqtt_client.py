@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ from paho.mqtt.client import MQTTMessage
 
 from messages.message import new_ulid
 from services.bridge import connection_problem
-from services.bridge.connection_problem import ConnectionProblem
+from services.bridge.connection_problem import ConnectionProblem, RemedyNames
 from services.bridge.paho_client import PahoClient
 from services.bridge.reason_codes import is_refusal
 from services.config import Mqtt
@@ -27,6 +26,21 @@ SILENT_S = 30.0
 """Nothing at all was heard for this long: the broker is gone. On a slow line much may take longer."""
 IN_FLIGHT = 10
 """Messages unacknowledged at once; every broker takes that."""
+OPTIONS = RemedyNames(
+    change="give",
+    address="--broker",
+    host="--broker",
+    port="--broker",
+    use_tls="--broker mqtts://…",
+    no_tls="mqtt://…",
+    protocol="--protocol {}",
+    username="--username",
+    password_file="--password-file",
+    ca_file="--ca-file",
+    cert_file="--cert-file",
+    key_file="--key-file",
+)
+"""On the command line a remedy is an option."""
 
 
 class ConnectionLost(Problem):
@@ -64,11 +78,11 @@ class MqttClient:
         try:
             self._client.connect(mqtt.host, mqtt.port, mqtt.keepalive)
         except Exception as error:
-            raise connection_problem.from_error(error, mqtt) from error
+            raise connection_problem.from_error(error, mqtt, OPTIONS) from error
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._thread.start()
         if not self._answered.wait(PATIENCE_S) or self._refusal is not None:
-            why = self._refusal or connection_problem.unanswered(mqtt, self._client.last_error)
+            why = self._refusal or connection_problem.unanswered(mqtt, self._client.last_error, OPTIONS)
             self.close()
             raise why
 
@@ -81,7 +95,7 @@ class MqttClient:
                 return cls(mqtt)
             except ConnectionProblem as error:
                 first = first or error
-        raise Problem(_in_options(first.reason) if first is not None else "no broker is named")
+        raise Problem(first.reason if first is not None else "no broker is named")
 
     def __enter__(self) -> MqttClient:
         return self
@@ -202,12 +216,12 @@ class MqttClient:
             self._gone.set()
             self._answered.set()
             if self._refusal is None and not self._client.is_connected():
-                self._refusal = connection_problem.unanswered(self.mqtt, self._client.last_error)
+                self._refusal = connection_problem.unanswered(self.mqtt, self._client.last_error, OPTIONS)
             with self._changed:
                 self._changed.notify_all()
 
     def _new_client(self) -> PahoClient:
-        client = PahoClient(self.mqtt, f"smartcar-publish-{new_ulid()[-10:]}")
+        client = PahoClient(self.mqtt, f"smartcar-publish-{new_ulid()[-10:]}", OPTIONS)
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
@@ -217,7 +231,7 @@ class MqttClient:
     def _on_connect(self, _: object, __: object, ___: object, code: Any, properties: Any) -> None:
         self.packet_bytes = getattr(properties, "MaximumPacketSize", None)
         if code.is_failure:
-            self._refusal = connection_problem.from_refusal(code.value, str(code), self.mqtt)
+            self._refusal = connection_problem.from_refusal(code.value, str(code), self.mqtt, OPTIONS)
         self._answered.set()
 
     def _on_publish(self, _: object, __: object, message_id: int, code: Any, ___: object) -> None:
@@ -238,17 +252,3 @@ class MqttClient:
             self._came.put(Received(message.topic, bytes(message.payload), bool(message.retain)))
         except UnicodeDecodeError:
             pass  # no topic of ours
-
-
-def _in_options(sentence: str) -> str:
-    """The remedy for a command line: what the settings call mqtt.username is --username there."""
-    for setting, option in (
-        ("mqtt.host and mqtt.port", "--broker"),
-        ("mqtt.tls = true", "--broker mqtts://…"),
-        ("mqtt.tls = false", "mqtt://…"),
-        ("mqtt.protocol = ", "--protocol "),
-    ):
-        sentence = sentence.replace(setting, option)
-    sentence = re.sub(r"mqtt\.(host|port|tls)", "--broker", sentence)
-    sentence = re.sub(r"mqtt\.([a-z_]+)", lambda found: f"--{found[1].replace('_', '-')}", sentence)
-    return sentence.replace("set --", "give --")
