@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from services.bridge.reason_codes import SESSION_TAKEN_OVER
 from services.config import Mqtt
+
+if TYPE_CHECKING:
+    import ssl
 
 _PROTOCOL_REFUSED = (1, 132)
 _CLIENT_ID_REFUSED = (2, 133)
@@ -68,6 +71,8 @@ def where(mqtt: Mqtt) -> str:
 
 def from_error(error: Exception, mqtt: Mqtt, names: RemedyNames = SETTINGS) -> ConnectionProblem:
     """What kept a connection from coming about."""
+    import ssl  # a megabyte, for the running bridge alone
+
     broker = where(mqtt)
     if isinstance(error, ConnectionProblem):
         return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
+from typing import TYPE_CHECKING
 
 from messages.bus import Subscriber, shared_with_group, socket_path
 from messages.command import Door
@@ -23,6 +23,9 @@ from services.overlay.pad_feed import CHANGES_EVERY_S, PadFeed
 from services.overlay.picture import LivePicture
 from services.overlay.token import Token, write_private
 from services.service import SERVICES, Service
+
+if TYPE_CHECKING:
+    import ssl
 
 CHECK_S = 0.5
 TOKEN_AGAIN_S = 5.0
@@ -112,6 +115,8 @@ class OverlayService(Service):
             self._report_state()
 
     def _load_certificate(self) -> ssl.SSLContext | None:
+        import ssl
+
         overlay = self.settings.overlay
         if overlay.cert_file is None:
             return None

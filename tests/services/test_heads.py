@@ -25,6 +25,7 @@ HEAVY = (
     "ai_edge_litert",
     "cryptography",
     "asyncio",
+    "ssl",
 )
 SCREEN = 50
 """Lines of code."""
