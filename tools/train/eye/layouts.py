@@ -112,12 +112,12 @@ def strewn(rng: Random, canvas: Canvas, ink: Ink) -> None:
 
 Layout = Callable[[Random, Canvas, Ink], None]
 LAYOUTS: dict[Layout, float] = {
-    alone: 0.14,
+    alone: 0.12,
     tiny: 0.09,
-    filling: 0.1,
+    filling: 0.08,
     row: 0.13,
-    tight: 0.1,
-    touching: 0.12,
+    tight: 0.11,
+    touching: 0.15,
     bars: 0.03,
     rows: 0.08,
     column: 0.03,

@@ -22,7 +22,7 @@ _LARGE_DRAWN = 0.2
 """Of the scenes drawn."""
 _SIZE, _LARGE_SIZE = 1800, 500
 """How many scenes are kept."""
-_REUSE, _MOST_REUSE = 3.0, 6.0
+_REUSE, _MOST_REUSE = 3.0, 4.0
 """How often a scene is shown on average: where drawing keeps up, and at most."""
 
 Learned = tuple[Array, ...]
