@@ -13,7 +13,7 @@ from models.bundle.bundle import Bundle
 from models.importing.isolated import import_file
 from models.refusal import Refusal
 from tests.models.importing import make_tflite_files
-from tests.models.importing.test_tflite_files import FILES, reads_well
+from tests.models.importing.test_tflite_files import FILES, read_by, reads_well
 from tests.models.making import FACTORY
 from tools.model.making import Description, make
 
@@ -41,7 +41,9 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("file", NAMES)
 def test_every_way_of_converting_is_read(file: str, converted: Path, tmp_path: Path) -> None:
-    reads_well(converted / file, tmp_path, Bundle.load(FACTORY))
+    golden = read_by(converted / "float.tflite", tmp_path / "golden")
+    (tmp_path / "bundle").mkdir()
+    reads_well(converted / file, tmp_path / "bundle", golden)
 
 
 def test_a_saved_model_is_refused_with_the_command_that_makes_a_bundle_of_it(
