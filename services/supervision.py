@@ -16,10 +16,13 @@ from messages.errors import CannotStart
 
 def notify(message: str) -> None:
     """Tell systemd (sd_notify(3)); nothing happens where it did not start this process."""
-    if "NOTIFY_SOCKET" in os.environ:
+    if "NOTIFY_SOCKET" not in os.environ:
+        return
+    try:
         from systemd.daemon import notify as sd_notify
-
-        sd_notify(message)
+    except ImportError:
+        return  # a checkout's Python, below something that systemd has started
+    sd_notify(message)
 
 
 @dataclass(frozen=True)
