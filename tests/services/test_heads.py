@@ -11,7 +11,7 @@ from typing import get_type_hints
 
 import pytest
 
-from messages.command import Command, Door, verbs
+from messages.command import Door, verbs
 from services.catalogue import COMMANDS, SERVICES, TOPICS
 from services.config import Settings
 from tests.conftest import REPOSITORY
@@ -87,7 +87,3 @@ def test_the_default_of_mqtt_commands_is_what_may_come_through_that_door() -> No
 def test_each_section_of_the_settings_is_one_services() -> None:
     sections = {head.section for head in SERVICES.values() if head.section is not None}
     assert sections <= {field.annotation for field in Settings.model_fields.values()}
-
-
-def test_what_the_bridge_needs_to_know_is_not_a_door_by_itself() -> None:
-    assert Command.doors == ()
