@@ -65,14 +65,14 @@ def test_the_network_is_small_enough_for_the_car() -> None:
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     from tools.train.eye.fit import CHECKPOINT, EXPORTED, Trainer
     from tools.train.eye.grounds import Grounds
-    from tools.train.eye.ink import Ink
+    from tools.train.eye.ink import InkSource
     from tools.train.eye.lettering import Lettering
-    from tools.train.eye.pool import Pool
+    from tools.train.eye.pool import ScenePool
     from tools.train.eye.scenes import SceneMaker
 
-    ink = Ink(small_data(tmp_path / "data"))
+    ink = InkSource(small_data(tmp_path / "data"))
     maker = SceneMaker(ink, Grounds(folders=(), drawn=1), Lettering(count=10), seed=1)
-    pool = Pool(maker, seed=1, fewest=12)
+    pool = ScenePool(maker, seed=1, fewest=12)
     said: list[str] = []
     try:
         first = Trainer(tmp_path)

@@ -13,12 +13,12 @@ import pytest
 
 from tests.tools.train.training import small_data
 from tools.train.data.datasets import DataError
-from tools.train.eye.canvas import Canvas
+from tools.train.eye.canvas import SceneCanvas
 from tools.train.eye.grounds import Grounds
-from tools.train.eye.ink import Ink
+from tools.train.eye.ink import InkSource
 from tools.train.eye.lettering import Lettering
 from tools.train.eye.scenes import KINDS, NOTHING, SceneMaker
-from tools.train.eye.targets import UNIT, Scene, targets
+from tools.train.eye.targets import UNIT, TrainingScene, targets
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("PIL") is None, reason="Pillow, which draws printed words, is not installed"
@@ -27,8 +27,8 @@ SIDE = 192
 
 
 @pytest.fixture(scope="module")
-def ink(tmp_path_factory: pytest.TempPathFactory) -> Ink:
-    return Ink(small_data(tmp_path_factory.mktemp("data")))
+def ink(tmp_path_factory: pytest.TempPathFactory) -> InkSource:
+    return InkSource(small_data(tmp_path_factory.mktemp("data")))
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +36,12 @@ def surroundings() -> tuple[Grounds, Lettering]:
     return Grounds(folders=(), drawn=1), Lettering(count=20)
 
 
-def drawn(ink: Ink, surroundings: tuple[Grounds, Lettering], seed: int) -> list[Scene]:
+def drawn(ink: InkSource, surroundings: tuple[Grounds, Lettering], seed: int) -> list[TrainingScene]:
     maker = SceneMaker(ink, *surroundings, seed)
     return [maker.scene(SIDE, kind) for kind in KINDS]
 
 
-def test_a_seed_gives_the_same_scenes_again(ink: Ink, surroundings: tuple[Grounds, Lettering]) -> None:
+def test_a_seed_gives_the_same_scenes_again(ink: InkSource, surroundings: tuple[Grounds, Lettering]) -> None:
     first, again, other = (drawn(ink, surroundings, seed) for seed in (3, 3, 4))
     for one, two in zip(first, again, strict=True):
         for a, b in zip(one.learned(), two.learned(), strict=True):
@@ -50,7 +50,7 @@ def test_a_seed_gives_the_same_scenes_again(ink: Ink, surroundings: tuple[Ground
 
 
 def test_a_digits_ink_points_to_the_centre_of_its_box_and_tells_its_size(
-    ink: Ink, surroundings: tuple[Grounds, Lettering]
+    ink: InkSource, surroundings: tuple[Grounds, Lettering]
 ) -> None:
     told = 0
     for scene in drawn(ink, surroundings, 5):
@@ -68,7 +68,9 @@ def test_a_digits_ink_points_to_the_centre_of_its_box_and_tells_its_size(
     assert told > 200
 
 
-def test_every_digit_has_a_centre_and_counts_alike(ink: Ink, surroundings: tuple[Grounds, Lettering]) -> None:
+def test_every_digit_has_a_centre_and_counts_alike(
+    ink: InkSource, surroundings: tuple[Grounds, Lettering]
+) -> None:
     for scene in drawn(ink, surroundings, 6):
         count = len(scene.boxes)
         assert int((scene.heat == 255).sum()) <= count  # two centres may share a pixel
@@ -77,7 +79,7 @@ def test_every_digit_has_a_centre_and_counts_alike(ink: Ink, surroundings: tuple
 
 
 def test_a_view_of_nothing_has_no_ink_and_counts_everywhere(
-    ink: Ink, surroundings: tuple[Grounds, Lettering]
+    ink: InkSource, surroundings: tuple[Grounds, Lettering]
 ) -> None:
     scene = SceneMaker(ink, *surroundings, 1).scene(SIDE, NOTHING)
     assert not scene.ink.any()
@@ -98,7 +100,7 @@ def test_a_digit_that_is_mostly_out_of_view_is_left_open() -> None:
 
 
 def test_what_does_not_stand_out_is_left_open() -> None:
-    canvas = Canvas(128)
+    canvas = SceneCanvas(128)
     canvas.write(np.full((60, 20), 255, np.uint8), 40, 20)
     scene = targets(canvas, np.zeros((128, 128), np.uint8), np.full((128, 128), 2.0, np.float32))
     assert len(scene.boxes) == 0
@@ -107,7 +109,7 @@ def test_what_does_not_stand_out_is_left_open() -> None:
 
 def test_data_without_pen_strokes_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"pendigits-orig\.tra is missing"):
-        Ink(tmp_path)
+        InkSource(tmp_path)
 
 
 def test_the_drawing_process_ends_when_the_training_is_killed(tmp_path: Path) -> None:
@@ -129,8 +131,8 @@ def _runs(process: int) -> bool:
         return False
 
 
-def _one_bar(x: int) -> Scene:
+def _one_bar(x: int) -> TrainingScene:
     """A bar 20 wide and 60 high on a scene of 128, which stands out well."""
-    canvas = Canvas(128)
+    canvas = SceneCanvas(128)
     canvas.write(np.full((60, 20), 255, np.uint8), x, 20)
     return targets(canvas, np.zeros((128, 128), np.uint8), np.full((128, 128), 99.0, np.float32))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tools.train.eye.canvas import INKED, Array, Canvas, Random, log_uniform
+from tools.train.eye.canvas import INKED, Array, Random, SceneCanvas, log_uniform
 from tools.train.eye.grounds import Grounds, noise
 
 
-def posed(rng: Random, canvas: Canvas, ground: Array) -> Array:
+def posed(rng: Random, canvas: SceneCanvas, ground: Array) -> Array:
     """Turn and tilt the whole scene before the camera; the layers change in place, the ground is returned."""
     side, middle = canvas.side, canvas.side / 2
     turn, zoom = rng.normal(0, 0.1), float(np.exp(rng.normal(0, 0.06)))
@@ -26,7 +26,9 @@ def posed(rng: Random, canvas: Canvas, ground: Array) -> Array:
     return cv2.warpPerspective(ground, matrix, size, borderMode=cv2.BORDER_REFLECT)
 
 
-def seen(rng: Random, canvas: Canvas, ground: Array, grounds: Grounds, *, clean: bool) -> tuple[Array, Array]:
+def seen(
+    rng: Random, canvas: SceneCanvas, ground: Array, grounds: Grounds, *, clean: bool
+) -> tuple[Array, Array]:
     """The grey picture (side, side) uint8, and how many grey levels digits' ink stands out by, float32."""
     side = canvas.side
     strength = _strength(rng)
@@ -63,7 +65,7 @@ def _strength(rng: Random) -> float:
 
 
 def _framed(
-    rng: Random, canvas: Canvas, grey: Array, contrast: Array, grounds: Grounds
+    rng: Random, canvas: SceneCanvas, grey: Array, contrast: Array, grounds: Grounds
 ) -> tuple[Array, Array]:
     """A card or a sheet in front of something else, in some scenes; what it cuts off is left open."""
     around_ink = bool(canvas.areas) and rng.random() < 0.6
@@ -91,7 +93,7 @@ def _nearly_all(rng: Random, side: int) -> Array:
     return corners + rng.normal(0, 0.03, (4, 2)) * side
 
 
-def _around_ink(rng: Random, canvas: Canvas) -> Array:
+def _around_ink(rng: Random, canvas: SceneCanvas) -> Array:
     """Corners (4, 2) of a card a little larger than what is written on it."""
     rows, columns = np.nonzero(canvas.ink > INKED)
     if len(rows) < 3:
@@ -138,7 +140,9 @@ def _shadow(rng: Random, side: int) -> Array:
     return cv2.resize(soft, (side, side), interpolation=cv2.INTER_LINEAR) * np.float32(1 / 255)
 
 
-def _taken(rng: Random, canvas: Canvas, grey: Array, contrast: Array, *, clean: bool) -> tuple[Array, Array]:
+def _taken(
+    rng: Random, canvas: SceneCanvas, grey: Array, contrast: Array, *, clean: bool
+) -> tuple[Array, Array]:
     """Blurred, enlarged from few pixels, noisy and compressed, as cameras and screens give pictures."""
     side, smallest = canvas.side, canvas.smallest
     grey = np.asarray(grey, np.float32)

@@ -15,7 +15,7 @@ INKED = 40
 _MOST = 250
 
 
-class Canvas:
+class SceneCanvas:
     """Layers of one scene (side, side) uint8: digits' ink, its owners, other ink, and what is left open."""
 
     def __init__(self, side: int) -> None:

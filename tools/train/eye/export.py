@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.importing.tflite_graph import TfliteGraph
-from tools.train.eye.network import HEADS, STRIDE, Block, Convolution, Eye, Merge
+from tools.train.eye.network import HEADS, STRIDE, Block, Eye, Merge, NormedConvolution
 
 _Builtin = schema.BuiltinOperator
 _Relu = schema.ActivationFunctionType.RELU
@@ -67,7 +67,7 @@ class _Exporter:
         large = self._doubled(self._convolution(merge.narrow, coarse))
         return self._block(merge.mix, self._add(large, fine))
 
-    def _convolution(self, module: Convolution, x: int, relu: bool = False) -> int:
+    def _convolution(self, module: NormedConvolution, x: int, relu: bool = False) -> int:
         norm = module.norm
         gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         convolution = _inside(module.convolution)

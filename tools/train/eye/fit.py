@@ -16,11 +16,11 @@ import torch
 
 from tools.train.eye.export import export
 from tools.train.eye.grounds import Grounds
-from tools.train.eye.ink import Ink
+from tools.train.eye.ink import InkSource
 from tools.train.eye.lettering import Lettering
 from tools.train.eye.losses import batch_of, losses, relit
 from tools.train.eye.network import Eye, multiply_adds
-from tools.train.eye.pool import LARGE_SIDE, SIDE, Pool
+from tools.train.eye.pool import LARGE_SIDE, SIDE, ScenePool
 from tools.train.eye.scenes import NOTHING, SceneMaker
 from tools.train.eye.validation import Found, held_out, validate
 
@@ -39,7 +39,7 @@ _VALIDATION_SEED, _HELD_OUT_EACH = 20_000, 16
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """Where a run stands."""
 
     step: int = 0
@@ -61,11 +61,11 @@ def fit(data: Path, run: Path, minutes: float, say: Callable[[str], None] = prin
         f"from step {trainer.at.step}"
     )
     grounds, lettering = Grounds(), Lettering()
-    judged = SceneMaker(Ink(data, "validation"), grounds, lettering, _VALIDATION_SEED)
+    judged = SceneMaker(InkSource(data, "validation"), grounds, lettering, _VALIDATION_SEED)
     scenes = held_out(judged, SIDE, _HELD_OUT_EACH)
     scenes |= held_out(judged, LARGE_SIDE, _HELD_OUT_EACH, (NOTHING, "alone", "row"))
     seed = 1 + trainer.at.restarts
-    pool = Pool(SceneMaker(Ink(data), grounds, lettering, seed), seed)
+    pool = ScenePool(SceneMaker(InkSource(data), grounds, lettering, seed), seed)
     try:
         trainer.train(pool, minutes * 60, lambda: _report(validate(trainer.mean, scenes)), say)
     finally:
@@ -84,12 +84,14 @@ class Trainer:
         self.mean = copy.deepcopy(self.network).eval()
         self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=_HIGHEST_RATE, weight_decay=1e-3)
         self._generator = torch.Generator()
-        self.at = Progress()
+        self.at = TrainingState()
         if (run / CHECKPOINT).is_file():
             self._load(torch.load(run / CHECKPOINT, weights_only=True))
         self._rng = np.random.default_rng([self.at.step, 7])
 
-    def train(self, pool: Pool, seconds: float, judge: Callable[[], str], say: Callable[[str], None]) -> None:
+    def train(
+        self, pool: ScenePool, seconds: float, judge: Callable[[], str], say: Callable[[str], None]
+    ) -> None:
         """Learn until the time is over, saving and judging at intervals."""
         costs, reported = np.zeros(3), self.at.step
         saved = validated = now = time.monotonic()
@@ -113,7 +115,7 @@ class Trainer:
         self.save()
         say(judge())
 
-    def _step(self, pool: Pool, done: float) -> Any:
+    def _step(self, pool: ScenePool, done: float) -> Any:
         """One step of the optimizer; the three costs."""
         rate = _LOWEST_RATE + (_HIGHEST_RATE - _LOWEST_RATE) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
         for group in self._optimizer.param_groups:
@@ -159,7 +161,7 @@ class Trainer:
         self.mean.load_state_dict(state["mean"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._generator.set_state(state["generator"])
-        self.at = Progress(**state["at"])
+        self.at = TrainingState(**state["at"])
         self.at.restarts += 1
 
 

@@ -25,7 +25,7 @@ _FEWEST_POINTS, _WIDEST = 8, 2.0
 """Strokes with fewer points, or so much wider than high, are no digit that a person reads."""
 
 
-class Ink:
+class InkSource:
     """Draws digits of one part of the collections: those to train on, or those held out for validation."""
 
     def __init__(self, folder: Path, part: Part = "train") -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from tools.train.eye.canvas import Array, Canvas, Random, log_uniform
-from tools.train.eye.ink import Ink
+from tools.train.eye.canvas import Array, Random, SceneCanvas, log_uniform
+from tools.train.eye.ink import InkSource
 from tools.train.eye.pens import Style
 
 SMALLEST = 11.0
@@ -18,21 +18,21 @@ LARGEST = 400.0
 _NOWHERE = 10**6
 
 
-def alone(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def alone(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """One digit of any size, anywhere, in every other scene a large one."""
     largest = min(0.9 * canvas.side, LARGEST)
     height = rng.uniform(60, largest) if rng.random() < 0.5 else log_uniform(rng, SMALLEST, largest)
     _place(rng, canvas, ink.digit(rng, height, Style.drawn(rng)))
 
 
-def tiny(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def tiny(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """One or a few small digits by a thin pen, far apart."""
     style = Style.drawn(rng, thinnest=0.012, boldest=0.05 if rng.random() < 0.5 else 0.11)
     for _ in range(int(rng.integers(1, 4))):
         _place(rng, canvas, ink.digit(rng, log_uniform(rng, SMALLEST, 0.16 * canvas.side), style))
 
 
-def filling(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def filling(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """One digit that fills the picture, or runs a little out of it."""
     digit = ink.digit(rng, rng.uniform(0.55, 1.1) * canvas.side, Style.drawn(rng))
     free = canvas.side - np.array(digit.shape[::-1])
@@ -40,29 +40,29 @@ def filling(rng: Random, canvas: Canvas, ink: Ink) -> None:
     canvas.write(digit, x, y)
 
 
-def row(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def row(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """A row with air between the digits."""
     height = log_uniform(rng, SMALLEST + 1, 0.45 * canvas.side)
     _row(rng, canvas, ink, height, rng.uniform(0.1, 0.7) if rng.random() < 0.8 else rng.uniform(0.7, 1.8))
 
 
-def tight(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def tight(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """A row whose digits nearly touch, or some of them do."""
     _row(rng, canvas, ink, log_uniform(rng, 16, 0.5 * canvas.side), rng.uniform(-0.02, 0.1), uneven=0.05)
 
 
-def touching(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def touching(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """A row whose digits touch or overlap a little."""
     _row(rng, canvas, ink, log_uniform(rng, 18, 0.55 * canvas.side), rng.uniform(-0.1, 0.0), uneven=0.03)
 
 
-def bars(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def bars(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """A row that is mostly ones."""
     height = log_uniform(rng, 14, 0.6 * canvas.side)
     _row(rng, canvas, ink, height, rng.uniform(0.12, 0.5), ones=rng.uniform(0.5, 1.0))
 
 
-def rows(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def rows(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """Several rows, as on a sheet."""
     height = log_uniform(rng, SMALLEST + 1, 0.2 * canvas.side)
     pitch, tilt = height * rng.uniform(1.05, 2.4), rng.normal(0, 0.06)
@@ -74,7 +74,7 @@ def rows(rng: Random, canvas: Canvas, ink: Ink) -> None:
         y += pitch
 
 
-def column(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def column(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """Digits or short numbers below each other."""
     height, style = log_uniform(rng, SMALLEST + 1, 0.25 * canvas.side), Style.drawn(rng)
     x, y = rng.uniform(0.05, 0.8) * canvas.side, rng.uniform(-0.2, 0.5) * height
@@ -88,17 +88,17 @@ def column(rng: Random, canvas: Canvas, ink: Ink) -> None:
         y += height * (1 + gap)
 
 
-def grid(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def grid(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """Cells with a digit each, mostly with lines around them, as in a form or a Sudoku."""
     _cells(rng, canvas, ink, log_uniform(rng, 20, 0.4 * canvas.side), middle=False)
 
 
-def cell(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def cell(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """One cell as large as the picture, its lines at the edges, with or without parts of its neighbours."""
     _cells(rng, canvas, ink, rng.uniform(0.62, 1.2) * canvas.side, middle=True)
 
 
-def strewn(rng: Random, canvas: Canvas, ink: Ink) -> None:
+def strewn(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """Digits of all sizes by different pens, anywhere."""
     taken = np.zeros((canvas.side, canvas.side), bool)
     for _ in range(int(rng.integers(2, 14))):
@@ -110,7 +110,7 @@ def strewn(rng: Random, canvas: Canvas, ink: Ink) -> None:
             canvas.write(digit, x, y)
 
 
-Layout = Callable[[Random, Canvas, Ink], None]
+Layout = Callable[[Random, SceneCanvas, InkSource], None]
 LAYOUTS: dict[Layout, float] = {
     alone: 0.12,
     tiny: 0.09,
@@ -128,15 +128,15 @@ LAYOUTS: dict[Layout, float] = {
 """How often each is drawn."""
 
 
-def _place(rng: Random, canvas: Canvas, digit: Array) -> None:
+def _place(rng: Random, canvas: SceneCanvas, digit: Array) -> None:
     free = np.maximum(canvas.side - np.array(digit.shape[::-1]), 0)
     canvas.write(digit, *rng.uniform(0.01, 0.99, 2) * free)
 
 
 def _row(
     rng: Random,
-    canvas: Canvas,
-    ink: Ink,
+    canvas: SceneCanvas,
+    ink: InkSource,
     height: float,
     gap: float,
     *,
@@ -186,7 +186,7 @@ def _to_touch(left: Array, right: Array) -> int:
     return int(left.shape[1]) - (space if space < _NOWHERE else 0)
 
 
-def _cells(rng: Random, canvas: Canvas, ink: Ink, pitch: float, *, middle: bool) -> None:
+def _cells(rng: Random, canvas: SceneCanvas, ink: InkSource, pitch: float, *, middle: bool) -> None:
     side, style = canvas.side, Style.drawn(rng)
     size = np.array([pitch * rng.uniform(0.8, 1.2), pitch])
     origin = rng.uniform(-0.6, 0.3, 2) * size
@@ -207,7 +207,7 @@ def _cells(rng: Random, canvas: Canvas, ink: Ink, pitch: float, *, middle: bool)
         _lines(rng, canvas, origin, size)
 
 
-def _lines(rng: Random, canvas: Canvas, origin: Array, size: Array) -> None:
+def _lines(rng: Random, canvas: SceneCanvas, origin: Array, size: Array) -> None:
     strength, thick = rng.uniform(70, 255), max(1, round(size[1] * rng.uniform(0.008, 0.06)))
     third, missing = int(rng.integers(0, 3)), rng.random() < 0.2
     for axis in (0, 1):

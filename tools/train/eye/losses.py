@@ -17,7 +17,7 @@ _SIZE_WEIGHT = 0.3
 
 
 def batch_of(scenes: Sequence[tuple[Array, ...]]) -> tuple[torch.Tensor, ...]:
-    """Scenes as `Scene.learned` gives them, as one batch of float32 tensors."""
+    """Scenes as `TrainingScene.learned` gives them, as one batch of float32 tensors."""
     return tuple(torch.from_numpy(np.stack(parts)).float() for parts in zip(*scenes, strict=True))
 
 

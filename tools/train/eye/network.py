@@ -26,7 +26,7 @@ _RARE = {"ink": -3.0, "centre": -4.0, "offset": 0.0}
 """What the heads' biases begin with: ink and centres are rare."""
 
 
-class Convolution(nn.Module):  # type: ignore[misc]
+class NormedConvolution(nn.Module):  # type: ignore[misc]
     """Convolution, batch norm and, where `relu`, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, relu: bool = True) -> None:
@@ -51,7 +51,7 @@ class Block(nn.Module):  # type: ignore[misc]
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
         self.depthwise = _padded(nn.Conv2d(inputs, inputs, kernel, stride, groups=inputs, bias=False))
-        self.pointwise = Convolution(inputs, outputs, 1, relu=False)
+        self.pointwise = NormedConvolution(inputs, outputs, 1, relu=False)
         self.residual = inputs == outputs and stride == 1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -80,7 +80,7 @@ class Merge(nn.Module):  # type: ignore[misc]
 
     def __init__(self, coarse: int, fine: int, kernel: int) -> None:
         super().__init__()
-        self.narrow = Convolution(coarse, fine, 1, relu=False)
+        self.narrow = NormedConvolution(coarse, fine, 1, relu=False)
         self.mix = Block(fine, fine, kernel)
 
     def forward(self, coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
@@ -95,7 +95,7 @@ class Eye(nn.Module):  # type: ignore[misc]
     def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
         super().__init__()
         half, quarter, eighth, sixteenth, last = channels
-        self.stem = Convolution(1, half, 3, 2)
+        self.stem = NormedConvolution(1, half, 3, 2)
         self.down4 = nn.Sequential(Block(half, quarter, 3, 2), Block(quarter, quarter, 3))
         self.down8 = nn.Sequential(Block(quarter, eighth, 3, 2), Block(eighth, eighth, 3))
         self.down16 = nn.Sequential(Block(eighth, sixteenth, 3, 2), *_same(sixteenth, 2))

@@ -28,7 +28,7 @@ _REUSE, _MOST_REUSE = 3.0, 4.0
 Learned = tuple[Array, ...]
 
 
-class Pool:
+class ScenePool:
     """Two stores of scenes, filled by one process of its own; leave it with `close`."""
 
     def __init__(self, maker: SceneMaker, seed: int, fewest: int = 600) -> None:

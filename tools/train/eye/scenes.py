@@ -1,6 +1,6 @@
 """Scenes to train the eye on: real digits' ink on papers and photographs, among things that are no digits.
 
-Example: `SceneMaker(Ink(folder), Grounds(), Lettering(), seed=0).scene(288)`. A seed gives the same again.
+Example: `SceneMaker(InkSource(folder), Grounds(), Lettering(), seed=0).scene(288)`. A seed repeats itself.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 from tools.train.eye.camera import posed, seen
-from tools.train.eye.canvas import Array, Canvas, Random, log_uniform
+from tools.train.eye.canvas import Array, Random, SceneCanvas, log_uniform
 from tools.train.eye.figures import figure
 from tools.train.eye.grounds import Grounds
-from tools.train.eye.ink import Ink
+from tools.train.eye.ink import InkSource
 from tools.train.eye.layouts import LAYOUTS
 from tools.train.eye.lettering import Lettering
-from tools.train.eye.targets import Scene, targets
+from tools.train.eye.targets import TrainingScene, targets
 
 NOTHING = "nothing"
 """The kind of scene without digits."""
@@ -30,16 +30,16 @@ _SHARE_CLEAN = 0.15
 class SceneMaker:
     """Draws scenes, one after another, from one seed."""
 
-    def __init__(self, ink: Ink, grounds: Grounds, lettering: Lettering, seed: int) -> None:
+    def __init__(self, ink: InkSource, grounds: Grounds, lettering: Lettering, seed: int) -> None:
         cv2.setNumThreads(1)
         self._ink, self._grounds, self._lettering = ink, grounds, lettering
         self._rng = np.random.default_rng(seed)
         weights = np.array([_SHARE_OF_NOTHING, *((1 - _SHARE_OF_NOTHING) * np.array(list(LAYOUTS.values())))])
         self._shares = weights / weights.sum()
 
-    def scene(self, side: int, kind: str | None = None, *, large: bool = False) -> Scene:
+    def scene(self, side: int, kind: str | None = None, *, large: bool = False) -> TrainingScene:
         """One scene (side, side) of one of KINDS; without it any, or any of those for `large` scenes."""
-        rng, canvas = self._rng, Canvas(side)
+        rng, canvas = self._rng, SceneCanvas(side)
         if kind is None:
             kind = str(rng.choice(_LARGE_KINDS) if large else rng.choice(KINDS, p=self._shares))
         layout = next((layout for layout in LAYOUTS if layout.__name__ == kind), None)
@@ -57,7 +57,7 @@ class SceneMaker:
         grey, contrast = seen(rng, canvas, ground, self._grounds, clean=clean)
         return targets(canvas, grey, contrast)
 
-    def _clutter(self, rng: Random, canvas: Canvas, *, empty: bool) -> None:
+    def _clutter(self, rng: Random, canvas: SceneCanvas, *, empty: bool) -> None:
         """Words and figures: many where there are no digits, beside digits in every other scene."""
         if not empty and rng.random() < 0.5:
             return
@@ -71,7 +71,7 @@ class SceneMaker:
                     weight = rng.uniform(0.4, 1)
                     np.maximum(canvas.other, cv2.convertScaleAbs(drawn, alpha=weight), out=canvas.other)
 
-    def _words(self, rng: Random, canvas: Canvas, near: Array | None, count: int) -> None:
+    def _words(self, rng: Random, canvas: SceneCanvas, near: Array | None, count: int) -> None:
         side = canvas.side
         height, (x, y) = log_uniform(rng, 8, 0.35 * side), rng.uniform(-0.1, 0.9, 2) * side
         for _ in range(count):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.train.eye.canvas import Array, Canvas
+from tools.train.eye.canvas import Array, SceneCanvas
 
 UNIT = 32.0
 """Offsets and sizes are told in units of so many pixels of the picture."""
@@ -27,7 +27,7 @@ _NOTHING_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
-class Scene:
+class TrainingScene:
     """A grey picture (s, s) uint8 and what is to be seen in it; h is s/2, q is s/4."""
 
     grey: Array
@@ -61,7 +61,7 @@ class Scene:
         )
 
 
-def targets(canvas: Canvas, grey: Array, contrast: Array) -> Scene:
+def targets(canvas: SceneCanvas, grey: Array, contrast: Array) -> TrainingScene:
     """What is to be seen in `grey`, from the canvas it was drawn from and how much its ink stands out."""
     half, quarter = canvas.side // 2, canvas.side // 4
     ink = np.where(canvas.owner > 0, canvas.ink, 0)
@@ -89,7 +89,7 @@ def targets(canvas: Canvas, grey: Array, contrast: Array) -> Scene:
     maps.ink_weight[unclear] = 0
     maps.heat_weight[unclear.reshape(quarter, 2, quarter, 2).any((1, 3))] = 0
     named = np.where(maps.ink_weight > 0, canvas.owner.reshape(half, 2, half, 2).max((1, 3)), 255)
-    return Scene(
+    return TrainingScene(
         grey=grey,
         ink=subpixels,
         ink_weight=maps.ink_weight.astype(np.float16),

@@ -12,7 +12,7 @@ import torch
 from tools.train.eye.canvas import Array
 from tools.train.eye.network import Eye
 from tools.train.eye.scenes import KINDS, SceneMaker
-from tools.train.eye.targets import UNIT, Scene
+from tools.train.eye.targets import UNIT, TrainingScene
 
 _PEAK = 0.3
 """A local maximum of the centre map is a digit from here."""
@@ -37,17 +37,19 @@ class Found:
     """Intersection over union of ink."""
 
 
-def held_out(maker: SceneMaker, side: int, each: int, kinds: Sequence[str] = KINDS) -> dict[str, list[Scene]]:
+def held_out(
+    maker: SceneMaker, side: int, each: int, kinds: Sequence[str] = KINDS
+) -> dict[str, list[TrainingScene]]:
     """So many scenes of each kind, by kind and side."""
     return {f"{kind} {side}": [maker.scene(side, kind) for _ in range(each)] for kind in kinds}
 
 
-def validate(network: Eye, scenes: dict[str, list[Scene]]) -> dict[str, Found]:
+def validate(network: Eye, scenes: dict[str, list[TrainingScene]]) -> dict[str, Found]:
     """Judge a network, which is in evaluation mode, by kind of scene."""
     return {kind: _judge(network, some) for kind, some in scenes.items()}
 
 
-def _judge(network: Eye, scenes: Sequence[Scene]) -> Found:
+def _judge(network: Eye, scenes: Sequence[TrainingScene]) -> Found:
     digits = found = invented = votes = both = either = 0
     for scene in scenes:
         ink, centre, offset = _maps(network, scene.grey)
@@ -88,7 +90,7 @@ def _at(mask: Array, peaks: Array) -> Array:
     return np.asarray(mask[rows, columns])
 
 
-def _voted(scene: Scene, number: int, ink: Array, offset: Array, middle: Array, size: int) -> float:
+def _voted(scene: TrainingScene, number: int, ink: Array, offset: Array, middle: Array, size: int) -> float:
     """Share of a digit's ink that is seen and points to its centre."""
     rows, columns = np.nonzero((scene.owner == number) & (scene.ink > 100))
     if not len(rows):
