@@ -7,11 +7,9 @@ from pathlib import Path
 
 from messages.text import file_name
 from models.bundle import zipped
-from models.bundle.bundle import REQUIRED_FILES, Bundle, read_regular
-from models.bundle.manifest import MAX_SIGNATURE_BYTES, SIGNATURE_FILE
+from models.bundle.bundle import FILE_LIMITS, Bundle, read_regular
 
-_LIMITS = {**REQUIRED_FILES, SIGNATURE_FILE: MAX_SIGNATURE_BYTES}
-MAX_ARCHIVE_BYTES = sum(_LIMITS.values()) + (64 << 10)
+MAX_ARCHIVE_BYTES = sum(FILE_LIMITS.values()) + (64 << 10)
 
 
 def pack(bundle: Bundle) -> bytes:
@@ -21,7 +19,7 @@ def pack(bundle: Bundle) -> bytes:
 
 def unpack(content: bytes, name: str = "archive") -> Bundle:
     """The bundle in a zip; its files stay in memory. Raises Refusal, `name` in its sentence."""
-    return Bundle.from_files(zipped.read(content, _LIMITS), Path(name))
+    return Bundle.from_files(zipped.read(content, FILE_LIMITS), Path(name))
 
 
 def read_archive(path: str | os.PathLike[str]) -> Bundle:

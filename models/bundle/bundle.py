@@ -17,20 +17,27 @@ from pydantic import ValidationError
 
 from models.bundle.digits import GOLDEN_FILE, Golden, golden_digits
 from models.bundle.manifest import (
+    EYE_FILE,
     MANIFEST_FILE,
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
     MAX_SIGNATURE_BYTES,
     MODEL_FILE,
+    OPTIONAL_FILES,
     SIGNATURE_FILE,
     Manifest,
 )
 from models.refusal import BundleError
 
-__all__ = ["REQUIRED_FILES", "Bundle", "BundleError", "Golden", "parse_manifest", "read_regular"]
+__all__ = ["FILE_LIMITS", "Bundle", "BundleError", "Golden", "parse_manifest", "read_regular"]
 
-REQUIRED_FILES = {MANIFEST_FILE: MAX_MANIFEST_BYTES, **MAX_FILE_BYTES}
-"""The files a bundle can't do without, and how large each may be."""
+FILE_LIMITS = {
+    MANIFEST_FILE: MAX_MANIFEST_BYTES,
+    **MAX_FILE_BYTES,
+    SIGNATURE_FILE: MAX_SIGNATURE_BYTES,
+}
+"""The files of a bundle, and how large each may be, in bytes."""
+_MAY_LACK = {*OPTIONAL_FILES, SIGNATURE_FILE}
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Bundle:
     model: bytes = field(repr=False)
     """The model file's bytes as they were checked: what is run is what was hashed."""
     golden_bytes: bytes = field(repr=False)
+    eye: bytes | None = field(default=None, repr=False)
+    """The eye that the bundle brings (`models.eye`); None where it reads with the shipped one."""
     signature: bytes | None = field(default=None, repr=False)
     """manifest.sig, not yet checked; None where there is none."""
 
@@ -56,34 +65,40 @@ class Bundle:
         folder = Path(folder)
         if not folder.is_dir():
             raise BundleError("missing", f"There is no bundle at {folder}: it is no folder.")
-        files = {name: read_regular(folder / name, limit) for name, limit in REQUIRED_FILES.items()}
-        if os.path.lexists(folder / SIGNATURE_FILE):
-            files[SIGNATURE_FILE] = read_regular(folder / SIGNATURE_FILE, MAX_SIGNATURE_BYTES)
+        files = {
+            name: read_regular(folder / name, limit)
+            for name, limit in FILE_LIMITS.items()
+            if name not in _MAY_LACK or os.path.lexists(folder / name)
+        }
         return cls.from_files(files, folder)
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], folder: Path) -> Bundle:
-        """The bundle of these files by name; `folder` is named in what goes wrong. Raises BundleError."""
-        for name in REQUIRED_FILES:
-            if name not in files:
-                raise BundleError("missing", f"{folder / name} is missing: the bundle is not whole.")
-        raw = files[MANIFEST_FILE]
+        """The bundle of these files by name; `folder` is named in what goes wrong. Raises BundleError.
+
+        A file that the manifest doesn't name is left out: no hash and no signature covers it.
+        """
+        raw = _present(files, MANIFEST_FILE, folder)
         manifest = parse_manifest(raw, folder)
-        for name in MAX_FILE_BYTES:
-            _check(folder, manifest, name, files[name])
+        held: dict[str, bytes] = {entry.name: _present(files, entry.name, folder) for entry in manifest.files}
+        for name, content in held.items():
+            _check(folder, manifest, name, content)
         return cls(
             folder=folder,
             digest=hashlib.sha256(raw).hexdigest(),
             manifest=manifest,
             raw_manifest=raw,
-            model=files[MODEL_FILE],
-            golden_bytes=files[GOLDEN_FILE],
+            model=held[MODEL_FILE],
+            golden_bytes=held[GOLDEN_FILE],
+            eye=held.get(EYE_FILE),
             signature=files.get(SIGNATURE_FILE),
         )
 
     def files(self) -> dict[str, bytes]:
         """The bundle's files by name, as they were checked."""
         files = {MANIFEST_FILE: self.raw_manifest, MODEL_FILE: self.model, GOLDEN_FILE: self.golden_bytes}
+        if self.eye is not None:
+            files[EYE_FILE] = self.eye
         if self.signature is not None:
             files[SIGNATURE_FILE] = self.signature
         return files
@@ -115,6 +130,12 @@ def parse_manifest(raw: bytes, where: str | os.PathLike[str]) -> Manifest:
         field = ".".join(str(part) for part in first["loc"])
         said = f"{field}: {first['msg']}" if field else first["msg"]
         raise BundleError("bad_manifest", f"The manifest in {where} is not valid: {said}.") from None
+
+
+def _present(files: Mapping[str, bytes], name: str, folder: Path) -> bytes:
+    if name not in files:
+        raise BundleError("missing", f"{folder / name} is missing: the bundle is not whole.")
+    return files[name]
 
 
 def _check(folder: Path, manifest: Manifest, name: str, content: bytes) -> None:

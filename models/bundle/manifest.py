@@ -17,11 +17,14 @@ from models.refusal import Reason, Refusal
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.tflite"
+EYE_FILE: Literal["eye.tflite"] = "eye.tflite"
 SIGNATURE_FILE = "manifest.sig"
 MAX_MANIFEST_BYTES = 64 << 10
 MAX_SIGNATURE_BYTES = 4 << 10
-MAX_FILE_BYTES = {MODEL_FILE: 32 << 20, GOLDEN_FILE: MAX_GOLDEN_BYTES}
+MAX_FILE_BYTES = {MODEL_FILE: 32 << 20, GOLDEN_FILE: MAX_GOLDEN_BYTES, EYE_FILE: 4 << 20}
 """The files a bundle may hold beside its manifest and signature, and how large each may be."""
+OPTIONAL_FILES = frozenset({EYE_FILE})
+"""Of these, those that a bundle may lack."""
 MAX_SOURCE_BYTES = 128 << 20
 """Of a file that becomes a bundle, and of what it unpacks to: weights of 28 MB, three times for Keras's
 optimizer, and some."""
@@ -52,7 +55,7 @@ class ManifestSection(BaseModel):
 class FileEntry(ManifestSection):
     """One file of the bundle."""
 
-    name: Literal["model.tflite", "golden.npz"]
+    name: Literal["model.tflite", "golden.npz", "eye.tflite"]
     size: Annotated[int, Field(ge=1)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -178,8 +181,11 @@ class Manifest(ManifestSection):
         if not _SEMANTIC_VERSION.fullmatch(self.version):
             raise ValueError(f"version {self.version!r} is no semantic version like 1.2.3")
         names = sorted(entry.name for entry in self.files)
-        if names != sorted(MAX_FILE_BYTES):
-            raise ValueError(f"files must name {MODEL_FILE} and {GOLDEN_FILE} once each, not {names}")
+        if len(set(names)) < len(names) or not {*MAX_FILE_BYTES} - OPTIONAL_FILES <= {*names}:
+            raise ValueError(
+                f"files must name {MODEL_FILE} and {GOLDEN_FILE} once each, and {EYE_FILE} once at most, "
+                f"not {names}"
+            )
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must differ from one another")
         return self

@@ -137,7 +137,8 @@ def prove(
 ) -> Proof:
     """Open the bundle's model for the first time and run the golden test on its own digits, or on `golden`'s.
 
-    Judged by its manifest's terms, or by `terms`. Raises Refusal.
+    The eye that the bundle brings must find golden digits on a page. Judged by its manifest's terms, or by
+    `terms`. Raises Refusal.
     """
     require_digits(bundle.manifest.labels, f"{bundle.manifest.name} {bundle.manifest.version}")
     due = terms or bundle.manifest.golden
@@ -147,6 +148,7 @@ def prove(
         "golden": base64.b64encode((golden or bundle).golden_bytes).decode(),
         "golden_labels": list((golden or bundle).manifest.labels),
         "terms": {"accuracy": due.accuracy, "latency_ms": due.latency_ms},
+        "eye": base64.b64encode(bundle.eye).decode() if bundle.eye is not None else None,
     }
     descriptor = os.memfd_create("model", os.MFD_CLOEXEC)
     try:

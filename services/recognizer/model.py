@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from messages.vision import ModelInfo
 from models.bundle.bundle import Bundle
 from models.bundle.digits import require_digits
+from models.eye.eye import Eye
 from models.inference.test_time_averaging import CarefulClassifier
 from services.config import Recognizer
 from services.recognizer.boxes import BoxReader
@@ -53,12 +54,15 @@ def load(folder: Path, settings: Recognizer) -> LoadedModel:
     require_digits(manifest.labels, f"{manifest.name} {manifest.version}")
     classifier = CarefulClassifier(bundle)
     info = ModelInfo(name=manifest.name, version=manifest.version, digest=bundle.digest)
+    eye = Eye.of(bundle)
+    reader = Reader(classifier, eye, certainty=settings.certainty, min_digits=settings.min_digits)
+    reader.read(np.zeros((480, 640), np.uint8))
     crops = bundle.golden().crops
     classifier.classify(crops[:1])
     classifier.classify(crops[:BATCH])
     return LoadedModel(
         info,
-        Reader(classifier, certainty=settings.certainty, min_digits=settings.min_digits),
+        reader,
         BoxReader(classifier, info, settings.certainty),
         itertools.cycle([crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]),
     )

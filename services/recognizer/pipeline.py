@@ -1,23 +1,27 @@
-"""From a picture to the codes in it: locate, normalise, gate, group, classify."""
+"""From a picture to the lines in it: the eye finds digits, the model names them, geometry groups them.
+
+reader = Reader(TestTimeAveragingClassifier(bundle), Eye.of(bundle))
+for line in reader.read(frame):
+    print(line.text, line.confidence, line.box)
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.eye.decoding import SeenDigit
+from models.eye.eye import TINY_SIDE, Eye, as_grey, merged
 from models.geometry import BoundingBox
 from models.inference.gate import Gate
 from models.inference.normalise import normalise
-from services.recognizer.doubt import DoubtSettings, codes_among, digit_in_cell
-from services.recognizer.locate import LocateSettings, locate
-from services.recognizer.reading import UNREADABLE, GroupSettings, Line, ReadDigit
-from services.recognizer.touching import TouchingSettings, parted
+from services.recognizer.reading import UNREADABLE, Line, ReadDigit, lines_of
 
 Pixels = NDArray[np.uint8]
 
@@ -33,146 +37,174 @@ class DigitClassifier(Protocol):
         """(n, 28, 28) uint8 in, (n, labels) calibrated probabilities out."""
 
 
-_LARGEST_SIDE = 1280
-"""Larger pictures are read at this size."""
-_TINY_SIDE = 160
-"""Smaller pictures are enlarged."""
+_SEEN = 0.07
+"""What the eye's score times the model's confidence must reach for a digit to be seen: its worth."""
+_SURE = 0.22
+"""What the mean worth of a line's digits must reach, times how much they look like digits to the gate."""
+_END = 0.27
+"""What the first and last digit of a line must be like a digit, as a part of what the likeliest is."""
+_UNGATED = 0.5
+"""The gate takes no more of it than this."""
 _CELL = 1.4
-"""A tiny picture of at most this aspect is a cell cut from a photo: one digit, that may fill it."""
-_IN_A_CELL = LocateSettings(
-    min_height=40,
-    max_height=0.97,
-    ground=61,
-    border=2,
-    keep_touching=True,
-    widest=1.6,
-    levels=6,
-    rise=1.45,
-    most=12,
-)
+"""A tiny picture of at most this aspect is a cell cut from a photo: it holds one digit, which may fill it."""
+_OVERVIEW, _DETAIL = (640, 320), (1120,)
+"""Longer sides, in pixels, at which a photo is looked at first, and then the right way up."""
+_WAYS_UP = {1: 1.5, 3: 1.5, 2: 1.2}
+"""Quarters that a photo may be turned by, and how many times more sense it must make so."""
+_CONVINCING = 0.6
+"""A photo makes sense as it is where its digits do so, each, on average."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """The lines of a picture; `sense` is how much the digits look like digits, added up."""
+
+    lines: list[Line]
+    sense: float
 
 
 class Reader:
-    """Reads the handwritten codes of a picture. Not for use by two threads at once."""
+    """Reads the handwritten lines of a picture. Not for use by two threads at once."""
 
     def __init__(
         self,
         classifier: DigitClassifier,
+        eye: Eye | None = None,
         *,
         certainty: float = 0.7,
         min_digits: int = 1,
-        locating: LocateSettings | None = None,
-        grouping: GroupSettings | None = None,
-        doubting: DoubtSettings | None = None,
-        touching: TouchingSettings | None = None,
     ) -> None:
         """A digit less sure than `certainty` is read as `?`; a line of fewer than `min_digits` is left out.
 
-        Raises models.inference.gate.GateError where the gate's file can't be used.
+        Without an `eye` the shipped one finds the digits. Raises EyeError, GateError where a shipped network
+        can't be used.
         """
         self.classifier = classifier
         self.certainty = certainty
         self.min_digits = min_digits
-        self.locating = locating or LocateSettings()
-        self.grouping = grouping or GroupSettings()
-        self.doubting = doubting or DoubtSettings()
-        self.touching = touching or TouchingSettings()
+        self._eye = eye or Eye.of()
         self._gate = Gate()
 
     def read(self, frame: Pixels) -> list[Line]:
-        """The codes in a BGR (h, w, 3) or grey (h, w) picture, from top to bottom; boxes in its pixels."""
-        scale = _scale(frame)
-        picture = frame
-        if scale != 1:
-            how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-            picture = np.asarray(
-                cv2.resize(frame, None, fx=scale, fy=scale, interpolation=how), dtype=np.uint8
-            )
-        cell = scale > 1 and max(frame.shape[:2]) <= _CELL * min(frame.shape[:2])
-        candidates = locate(picture, _IN_A_CELL if cell else self.locating)
-        if not candidates:
-            return []
-        crops = np.stack([normalise(candidate.ink) for candidate in candidates])
-        scores = self._gate.score(crops)
-        if cell:
-            codes = digit_in_cell(candidates, scores, picture.shape[:2], self.doubting)
-        else:
-            parts = parted(candidates, scores, self._gate.score, self.touching)
-            if parts:
-                candidates = [*candidates, *(part for part, _, _ in parts)]
-                crops = np.concatenate([crops, np.stack([crop for _, crop, _ in parts])])
-                scores = np.append(scores, np.array([score for _, _, score in parts], np.float32))
-            codes = codes_among(candidates, scores, self.grouping, self.doubting)
-        codes = [code for code in codes if len(code) >= self.min_digits]
-        if not codes:
-            return []
-        chosen = [index for code in codes for index in code]
-        boxes = [_scaled(candidates[index].box, 1 / scale) for index in chosen]
-        unread = scores[chosen] < self.doubting.possible if not cell else np.zeros(len(chosen), bool)
-        digits = iter(self._digits(self.classifier.classify(crops[chosen]), unread, boxes))
-        lines = [Line(tuple(next(digits) for _ in code)) for code in codes]
-        return [line for line in lines if line.text.strip(UNREADABLE)]
+        """The lines in a BGR (h, w, 3) or grey (h, w) picture, from top to bottom; boxes in its pixels."""
+        return (
+            self._cell(frame)
+            if _is_cell(frame)
+            else self._reading([[digit] for digit in self._eye.glance(frame)]).lines
+        )
 
     def read_any_way_up(self, picture: Pixels) -> list[Line]:
-        """As `read`, a photo that may lie on its side: the way that reads best; boxes in its own pixels."""
-        best = self.read(picture)
-        most = _sense(best)
-        if most > 4 and most > 0.7 * sum(len(line.digits) for line in best):
-            return best
-        for turns, turn in ((1, cv2.ROTATE_90_COUNTERCLOCKWISE), (3, cv2.ROTATE_90_CLOCKWISE)):
-            lines = self.read(np.asarray(cv2.rotate(picture, turn), dtype=np.uint8))
-            if _sense(lines) > 1.5 * most + 1:
-                best, most = [_turned_back(line, turns, picture.shape) for line in lines], _sense(lines)
-        return best
-
-    def _digits(
-        self, probabilities: NDArray[np.float32], unread: NDArray[np.bool_], boxes: Sequence[BoundingBox]
-    ) -> list[ReadDigit]:
-        """Rows of probabilities as digits; those less sure than `certainty`, and those `unread`, as `?`."""
-        order = np.argsort(probabilities, axis=1)[:, ::-1]
-        labels = self.classifier.labels
-        digits = []
-        for row, none, (first, second), box in zip(probabilities, unread, order[:, :2], boxes, strict=True):
-            confidence = min(float(row[first]), 1.0)
-            digits.append(
-                ReadDigit(
-                    label=labels[first] if confidence >= self.certainty and not none else UNREADABLE,
-                    confidence=confidence,
-                    runner_up=labels[second],
-                    runner_up_confidence=min(float(row[second]), 1.0),
-                    box=box,
-                )
+        """As `read`, in several looks, a photo that may lie on its side or stand on its head."""
+        if _is_cell(picture):
+            return self._cell(picture)
+        grey = as_grey(picture)
+        scale = min(1.0, max(_DETAIL) / max(grey.shape))
+        if scale < 1:
+            grey = np.asarray(
+                cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
             )
-        return digits
+        looks = self._eye.search(grey, _OVERVIEW)
+        upright = self._reading(merged(looks))
+        turns, most = 0, 0.0
+        if upright.sense < _CONVINCING * max(3, sum(len(line.digits) for line in upright.lines)):
+            for quarters, times in _WAYS_UP.items():
+                others = self._eye.search(_turned(grey, quarters), _OVERVIEW[:1])
+                sense = self._reading(merged(others)).sense
+                if sense > max(times * upright.sense + 1, most):
+                    looks, turns, most = others, quarters, sense
+        if max(grey.shape) > max(_OVERVIEW):
+            looks = [*looks, *self._eye.search(_turned(grey, turns), _DETAIL)]
+        lines = self._reading(merged(looks)).lines
+        return [_placed(line, turns, scale, picture.shape) for line in lines]
+
+    def _cell(self, cell: Pixels) -> list[Line]:
+        """The one digit of a cell: the one that the looks agree on."""
+        seen = merged(self._eye.examine(cell))
+        if not seen or self.min_digits > 1:
+            return []
+        probabilities, worth = self._named(seen)
+        best = int(worth.argmax())
+        return [Line((self._digit(probabilities[best], seen[best][0].box),))]
+
+    def _named(self, seen: Sequence[Sequence[SeenDigit]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What the model says of each digit (n, labels), and its worth (n,): that times the eye's score.
+
+        A digit that was seen in several looks is named by all, the surer ones weighing more.
+        """
+        views = [view for views in seen for view in views]
+        answers = self.classifier.classify(np.stack([normalise(view.ink) for view in views]))
+        scores = np.array([view.score for view in views], np.float32)
+        weights = (scores * answers.max(axis=1)) ** 2
+        starts = np.cumsum([0, *(len(views) for views in seen[:-1])])
+        strength = np.add.reduceat(weights, starts)
+        probabilities = np.add.reduceat(weights[:, None] * answers, starts) / strength[:, None]
+        worth = np.maximum.reduceat(scores, starts) * probabilities.max(axis=1)
+        return probabilities.astype(np.float32), worth.astype(np.float32)
+
+    def _reading(self, seen: Sequence[Sequence[SeenDigit]]) -> _Reading:
+        if not seen:
+            return _Reading([], 0.0)
+        probabilities, worth = self._named(seen)
+        rows = self._rows(seen, worth)
+        lines = [
+            Line(tuple(self._digit(probabilities[index], seen[index][0].box) for index in row))
+            for row in rows
+        ]
+        sense = worth * probabilities.max(axis=1) ** 2  # a model is less sure of digits on their side
+        return _Reading(lines, float(sum(sense[row].sum() for row in rows)))
+
+    def _rows(self, seen: Sequence[Sequence[SeenDigit]], worth: NDArray[np.float32]) -> list[list[int]]:
+        """The lines, each the indices of its digits, from left to right.
+
+        A line is judged as a whole, so that none of its digits is left out; but what is far less like a digit
+        than the others and stands at its end, a card's edge, isn't part of it.
+        """
+        possible = np.flatnonzero(worth >= _SEEN).tolist()
+        if not possible:
+            return []
+        gate = self._gate.score(np.stack([normalise(seen[index][0].ink) for index in possible]))
+        kept = worth[possible]
+        rows = []
+        for row in lines_of([seen[index][0].box for index in possible]):
+            alike = kept[row] * np.maximum(np.sqrt(gate[row]), _UNGATED)
+            surely = np.flatnonzero(alike >= _END * alike.max()).tolist()
+            row = row[surely[0] : surely[-1] + 1]
+            if kept[row].mean() * math.sqrt(gate[row].mean()) >= _SURE and len(row) >= self.min_digits:
+                rows.append([possible[place] for place in row])
+        return rows
+
+    def _digit(self, probabilities: NDArray[np.float32], box: BoundingBox) -> ReadDigit:
+        """The likeliest digit; one less sure than `certainty` as `?`."""
+        second, first = (int(index) for index in np.argsort(probabilities)[-2:])
+        labels, confidence = self.classifier.labels, min(float(probabilities[first]), 1.0)
+        return ReadDigit(
+            label=labels[first] if confidence >= self.certainty else UNREADABLE,
+            confidence=confidence,
+            runner_up=labels[second],
+            runner_up_confidence=min(float(probabilities[second]), 1.0),
+            box=box,
+        )
 
 
-def _sense(lines: Sequence[Line]) -> float:
-    """How many digits were read in company, each as far as its line is sure."""
-    return sum(len(line.digits) * line.confidence for line in lines if len(line.digits) > 1)
+def _is_cell(picture: Pixels) -> bool:
+    shorter, longer = sorted(picture.shape[:2])
+    return bool(longer <= min(TINY_SIDE, _CELL * shorter))
 
 
-def _turned_back(line: Line, turns: int, shape: tuple[int, ...]) -> Line:
-    """The line of a picture turned counter-clockwise so many quarters, in pixels of the picture as it was."""
-    height, width = shape[:2]
+def _turned(picture: Pixels, quarters: int) -> Pixels:
+    """The picture (h, w) turned counter-clockwise by so many quarters."""
+    return np.ascontiguousarray(np.rot90(picture, quarters))
+
+
+def _placed(line: Line, turns: int, scale: float, shape: tuple[int, ...]) -> Line:
+    """A line of a picture (h, w) that was scaled and turned by so many quarters, in pixels of the picture."""
+    height, width = (round(side * scale) for side in shape[:2])
     digits = []
     for digit in line.digits:
         x, y, w, h = digit.box
-        box = (width - y - h, x, h, w) if turns == 1 else (y, height - x - w, h, w)
-        digits.append(replace(digit, box=box))
+        box = {0: (x, y, w, h), 1: (width - y - h, x, h, w), 2: (width - x - w, height - y - h, w, h)}.get(
+            turns, (y, height - x - w, h, w)
+        )
+        left, top, w, h = (round(side / scale) for side in box)
+        digits.append(replace(digit, box=(left, top, max(1, w), max(1, h))))
     return Line(tuple(digits))
-
-
-def _scale(frame: Pixels) -> float:
-    longer = max(frame.shape[:2])
-    if longer > _LARGEST_SIDE:
-        return _LARGEST_SIDE / float(longer)
-    if 0 < longer < _TINY_SIDE:
-        return float(math.ceil(1.2 * _TINY_SIDE / longer))
-    return 1.0
-
-
-def _scaled(box: BoundingBox, scale: float) -> BoundingBox:
-    if scale == 1:
-        return box
-    x, y, w, h = (value * scale for value in box)
-    return round(x), round(y), max(1, round(w)), max(1, round(h))

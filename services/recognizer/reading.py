@@ -58,7 +58,7 @@ class Line:
 class GroupSettings:
     """When two digits stand in one line; distances in units of the taller one's height."""
 
-    widest_gap: float = 3.2
+    widest_gap: float = 4.0
     """Between two digits of one line."""
     widest_pair: float = 2.2
     """Between two digits that make up a line by themselves."""

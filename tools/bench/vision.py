@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 import models
 from models.bundle.bundle import Bundle
+from models.eye.eye import Eye
 from models.inference.test_time_averaging import CarefulClassifier
 from services.capture.scene import EPISODE, Scene
-from services.recognizer.locate import locate
 from services.recognizer.pipeline import Reader
 from services.recognizer.track import Tracker
 from tools.bench.report import Figure, percentile
@@ -35,13 +35,15 @@ _REPEATS = 10
 def measure(rooms: int = 12, episodes: int = 4) -> list[Figure]:
     """`episodes` sets of cards in each of `rooms` rooms, all of fixed seeds, read by the shipped model."""
     cv2.setNumThreads(1)
-    reader = Reader(CarefulClassifier(Bundle.load(Path(models.__file__).parent / "factory")))
+    bundle = Bundle.load(Path(models.__file__).parent / "factory")
+    eye = Eye.of(bundle)
+    reader = Reader(CarefulClassifier(bundle), eye)
     shown, right, others = _codes(reader, rooms, episodes)
     return [
         Figure("codes wholly in view", shown, ""),
         Figure("of these right, as one event", right, "", goal=0.95 * shown, at_least=True),
         Figure("other events", others, ""),
-        *_times(reader),
+        *_times(reader, eye),
     ]
 
 
@@ -64,8 +66,8 @@ def _codes(reader: Reader, rooms: int, episodes: int) -> tuple[int, int, int]:
     return shown, right, others
 
 
-def _times(reader: Reader) -> list[Figure]:
-    """An empty room, one card, two cards; locating alone and reading in all."""
+def _times(reader: Reader, eye: Eye) -> list[Figure]:
+    """An empty room, one card, two cards; the eye's look alone and reading in all."""
     names = ("empty room", "one card", "two cards")
     frames: dict[str, list[Pixels]] = {name: [] for name in names}
     for seed in range(8):
@@ -78,7 +80,7 @@ def _times(reader: Reader) -> list[Figure]:
     figures = []
     for name, pictures in frames.items():
         figures += [
-            Figure(f"{name}: locate, p50", percentile(_milliseconds(locate, pictures), 0.5), "ms"),
+            Figure(f"{name}: look, p50", percentile(_milliseconds(eye.glance, pictures), 0.5), "ms"),
             Figure(
                 f"{name}: read, p50", percentile(_milliseconds(reader.read, pictures), 0.5), "ms", goals[name]
             ),

@@ -9,6 +9,7 @@ from typing import Any
 
 from messages.text import printable
 from models.bundle.bundle import Bundle, BundleError
+from models.eye.eye import Eye
 from models.inference.runtime import ModelError
 from models.inference.test_time_averaging import CarefulClassifier
 from services.capture.photo import PhotoError, read_photo
@@ -57,12 +58,15 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 def _reader(settings: Settings, model: Path | None) -> Reader:
     folder = model or settings.recognizer.bundle or FACTORY_BUNDLE
     try:
-        classifier = CarefulClassifier(Bundle.load(folder))
+        bundle = Bundle.load(folder)
+        return Reader(
+            CarefulClassifier(bundle),
+            Eye.of(bundle),
+            certainty=settings.recognizer.certainty,
+            min_digits=settings.recognizer.min_digits,
+        )
     except (BundleError, ModelError) as error:
         raise Problem(f"the model {folder} can't be used: {error}") from error
-    return Reader(
-        classifier, certainty=settings.recognizer.certainty, min_digits=settings.recognizer.min_digits
-    )
 
 
 def _readings(reader: Reader, path: Path) -> list[dict[str, Any]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ import models
 from models.bundle.archive import read_archive
 from models.bundle.bundle import Bundle
 from models.bundle.manifest import GoldenTerms
+from models.eye.eye import Eye
 from models.importing.isolated import intake
 from models.inference.calibration import are_probabilities
 from models.inference.normalise import SIDE, normalise
@@ -23,13 +24,12 @@ from models.inference.runtime import Classifier, ModelError
 from models.inference.test_time_averaging import CarefulClassifier
 from models.ink import synthetic_handwriting as hand
 from models.ink.strokes import render
+from services.recognizer.pipeline import DigitClassifier as Classifies
+from services.recognizer.pipeline import Reader
 from tools.model.by_tensorflow import take
 from tools.terminal.problems import Problem
 from tools.train.course import LABELS, plain
 from tools.train.data.pen import BOX, BRUSH
-
-if TYPE_CHECKING:
-    from services.recognizer.pipeline import DigitClassifier as Classifies
 
 Pixels = NDArray[np.uint8]
 Preparation = Literal["plain", "normalised"]
@@ -52,6 +52,12 @@ class ComparedModel:
     """SHA-256 of the file, or of the bundle's manifest."""
     size: int = 0
     """Bytes of the model's file."""
+    eye: bytes | None = field(default=None, repr=False)
+    """The eye that its bundle brings."""
+
+    def reader(self) -> Reader:
+        """Reads pictures with this model. Raises EyeError."""
+        return Reader(self.classifier, Eye(self.eye) if self.eye is not None else None)
 
     def probabilities(self, inks: Sequence[Pixels]) -> NDArray[np.float32]:
         """(n, 10), the digits in order, of inks, each (h, w), bright on black. Raises ModelError."""
@@ -98,7 +104,8 @@ def is_model(path: Path) -> bool:
 def of_bundle(bundle: Bundle) -> ComparedModel:
     """A bundle that is loaded already. Raises ModelError."""
     name = f"{bundle.manifest.name} {bundle.manifest.version}"
-    return ComparedModel(name, CarefulClassifier(bundle), "normalised", bundle.digest, len(bundle.model))
+    classifier = CarefulClassifier(bundle)
+    return ComparedModel(name, classifier, "normalised", bundle.digest, len(bundle.model), bundle.eye)
 
 
 def of_keras(name: str, model: Any, preparation: Preparation) -> ComparedModel:

@@ -25,7 +25,7 @@ Reads = Callable[[Pixels], list[str]]
 """A picture (h, w, 3) BGR in, its lines of digits out."""
 
 WIDTH, HEIGHT = 640, 480
-SINGLES, ROWS, PRINTED = 300, 200, 100
+SINGLES, ROWS, PRINTED = 200, 200, 60
 """How many pages are drawn: with one digit, with a row of five, with print."""
 _SEED = 27
 _FINE = 4

@@ -148,7 +148,7 @@ def compare(
     photos = labelled(folder)
     tallies, remarks, wrong = [], [], list[tuple[Photo, list[str]]]()
     for number, candidate in enumerate(candidates):
-        read = partial(_texts, Reader(candidate.classifier))
+        read = partial(_texts, candidate.reader())
         tally, missed = _read(candidate.name, photos, read, turned=False)
         tallies.append(tally)
         wrong = missed if not number else wrong

@@ -193,10 +193,8 @@ DRAWN = frozenset({"printed"})
 
 
 def _pictures(name: str, candidate: ComparedModel, data: Path) -> list[SetScore]:
-    from services.recognizer.pipeline import Reader
-
-    reader = Reader(candidate.classifier)
-    read = reader.read_any_way_up if name == "sheets" else reader.read
+    reader = candidate.reader()
+    read = reader.read if name == "pages" else reader.read_any_way_up
     return PICTURE_SETS[name](lambda picture: [line.text for line in read(picture)], data, None)
 
 

@@ -79,5 +79,5 @@ def _nothing(subject: str) -> NoReturn:
 
 def _is_same(standing: Bundle, bundle: Bundle) -> bool:
     """Whether it is the same release, signed again perhaps."""
-    same_files = all(standing.files()[name] == bundle.files()[name] for name in MAX_FILE_BYTES)
+    same_files = all(standing.files().get(name) == bundle.files().get(name) for name in MAX_FILE_BYTES)
     return same_files and standing.manifest.version == bundle.manifest.version

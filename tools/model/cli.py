@@ -175,6 +175,17 @@ def sign(
 
 
 @app.command()
+def eye(
+    bundle: BundlePath,
+    file: Annotated[Path, typer.Argument(metavar="EYE", help="The `.tflite` that finds digits in pictures.")],
+) -> None:
+    """Put an eye into a bundle: its pictures are then searched for digits with that one."""
+    from tools.model.making import set_eye
+
+    problems.finish(set_eye(bundle, file))
+
+
+@app.command()
 def verify(
     bundle: BundlePath,
     trust: Annotated[

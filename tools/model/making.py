@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +13,18 @@ from pydantic import ValidationError
 
 from models.bundle.acceptance import Proof
 from models.bundle.archive import pack, read_archive
-from models.bundle.bundle import Bundle
+from models.bundle.bundle import Bundle, read_regular
 from models.bundle.keys import PublicKey, SigningKey
 from models.bundle.keys import verify as verify_signature
-from models.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE, GoldenTerms, Manifest
+from models.bundle.manifest import (
+    EYE_FILE,
+    MANIFEST_FILE,
+    MAX_FILE_BYTES,
+    SIGNATURE_FILE,
+    FileEntry,
+    GoldenTerms,
+    Manifest,
+)
 from models.importing.isolated import prove
 from models.refusal import Reason, Refusal
 from models.store_reader import FACTORY_FOLDER
@@ -72,6 +81,32 @@ def sign(path: Path, key: Path) -> int:
     else:
         write_output(path, pack(signed))
     say(f"{bundle.manifest.name} {bundle.manifest.version} signed by {signing.public.fingerprint}")
+    return 0
+
+
+def set_eye(path: Path, eye: Path) -> int:
+    """Put the eye in the file `eye` into the bundle at `path`, once it has passed its test there."""
+    bundle = read_bundle(path)
+    content = read_regular(eye, MAX_FILE_BYTES[EYE_FILE])
+    others = [entry for entry in bundle.manifest.files if entry.name != EYE_FILE]
+    entry = FileEntry(name=EYE_FILE, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    manifest = bundle.manifest.model_copy(update={"files": (*others, entry)})
+    raw = manifest.model_dump_json(indent=2).encode() + b"\n"
+    files = {**bundle.files(), MANIFEST_FILE: raw, EYE_FILE: content}
+    files.pop(SIGNATURE_FILE, None)
+    changed = Bundle.from_files(files, bundle.folder)
+    prove(changed)
+    if path.is_dir():
+        (path / SIGNATURE_FILE).unlink(missing_ok=True)
+        write_output(path / EYE_FILE, content)
+        write_output(path / MANIFEST_FILE, raw)
+    else:
+        write_output(path, pack(changed))
+    say(
+        f"{bundle.manifest.name} {bundle.manifest.version} reads with {eye.name} now; digest {changed.digest}"
+    )
+    if bundle.signature is not None:
+        say("its signature is gone, for the manifest has changed; smartcar model sign makes a new one")
     return 0
 
 

@@ -34,7 +34,7 @@ def test_a_zip_made_by_hand_is_as_good() -> None:
     """Packed by another program, compressed, in another order."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
-        for name in ("model.tflite", "manifest.json", "golden.npz"):
+        for name in ("model.tflite", "manifest.json", "eye.tflite", "golden.npz"):
             made.write(FACTORY / name, name)
     assert archive.unpack(file.getvalue()).digest == Bundle.load(FACTORY).digest
 

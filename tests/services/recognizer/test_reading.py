@@ -68,7 +68,7 @@ def test_widely_and_evenly_spaced_digits_are_one_code() -> None:
 
 
 def test_three_digits_far_apart_are_one_line_and_two_are_not() -> None:
-    assert texts(row("345", 20, 100, gap=110)) == ["345"]
+    assert texts(row("345", 20, 100, gap=140)) == ["345"]
     assert texts(row("34", 20, 100, gap=110)) == ["3", "4"]
     assert texts(row("34", 20, 100, gap=70)) == ["34"]
 

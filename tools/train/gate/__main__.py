@@ -2,11 +2,10 @@
 
     python -m tools.train.gate --data ../shared/data
 
-Positives are real digits (MNIST, pen strokes of the training writers, BHMSDS, Semeion), those of our own
-hand, and digits cut off others that they touched; negatives are what else lies about: letters and signs in
-the typefaces that matplotlib brings, scribbles, shapes, digits that touch, lie on their side or were cut
-wrongly, and whatever `locate` finds in drawn rooms, faces, textures, lines and grids. All pass through
-`locate` and `normalise`, or the cuts, as on the car.
+Positives are real digits (MNIST, pen strokes of the training writers, BHMSDS, Semeion) and those of our own
+hand; negatives are what else lies about: letters and signs in the typefaces that matplotlib brings,
+scribbles, shapes, digits that touch or lie on their side, and drawn rooms, faces, textures, lines and grids.
+The eye has taken all of them for digits, as on the car.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from models.eye.eye import Eye
 from tools.terminal.output import say
 from tools.train.gate import network
-from tools.train.gate.crops import crops, parts, picture_crops
+from tools.train.gate.crops import crops, picture_crops
 from tools.train.gate.digits import Digits
 from tools.train.gate.network import Kind
 from tools.train.gate.others import others
@@ -48,15 +48,15 @@ def main() -> None:
     else:
         rng = np.random.default_rng(arguments.seed)
         digits = Digits(arguments.data)
-        made = {"digits": crops(digits.ways(), arguments.count, rng)}
-        made["cut_off"], made["cut_wrongly"] = parts(digits, arguments.count, rng)
-        made["drawn"] = crops(others(digits, arguments.fonts or typefaces()), arguments.count, rng)
-        found = picture_crops(arguments.photos, arguments.views, arguments.rounds, rng)
+        eye = Eye.of()
+        made = {"digits": crops(eye, digits.ways(), arguments.count, rng)}
+        made["drawn"] = crops(eye, others(digits, arguments.fonts or typefaces()), arguments.count, rng)
+        found = picture_crops(eye, arguments.photos, arguments.views, arguments.rounds, rng)
         made["found"] = np.concatenate(list(found))
         if arguments.cache:
             np.savez(arguments.cache, **made)
     say(", ".join(f"{len(held)} {name}" for name, held in made.items()))
-    kinds = [Kind(name, held, name in ("digits", "cut_off")) for name, held in made.items()]
+    kinds = [Kind(name, held, name == "digits") for name, held in made.items()]
     network.train(kinds, arguments.out, arguments.epochs, arguments.seed)
 
 

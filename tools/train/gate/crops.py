@@ -1,27 +1,19 @@
-"""The crops the gate learns from: drawings on paper and pictures, through `locate`, cuts and `normalise`."""
+"""The crops the gate learns from: what the eye sees in drawings on paper and in pictures."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from models.eye.eye import Eye
 from models.inference.normalise import normalise
-from services.recognizer.locate import LocateSettings, locate
-from services.recognizer.touching import TouchingSettings, between, cuts
 from tools.bench.backdrops import DRAWN
-from tools.bench.pages import row
 from tools.terminal.output import say
-from tools.train.data import raster
-from tools.train.gate.digits import Digits, Drawer, Pixels, Random, bent
-from tools.train.gate.others import cut_out
-
-_SIDE = 48
-"""Height at which rows of digits are cut, as on the car."""
+from tools.train.gate.digits import Drawer, Pixels, Random, bent
 
 
 def on_paper(drawing: Pixels, rng: Random) -> Pixels:
@@ -50,55 +42,23 @@ def on_paper(drawing: Pixels, rng: Random) -> Pixels:
     return np.asarray(np.clip(seen, 0, 255), dtype=np.uint8)
 
 
-def crops(ways: list[tuple[float, Drawer]], count: int, rng: Random) -> Pixels:
-    """(count, 28, 28): what locate and normalise make of things so drawn; the largest ink of each picture."""
+def crops(eye: Eye, ways: list[tuple[float, Drawer]], count: int, rng: Random) -> Pixels:
+    """(count, 28, 28): what the eye takes for a digit in drawings of so many kinds; the surest of each."""
     share = np.array([way[0] for way in ways])
     made: list[Pixels] = []
     tried = 0
-    settings = LocateSettings(max_height=1.0)
     while len(made) < count:
         tried += 1
         way = ways[int(rng.choice(len(ways), p=share / share.sum()))][1]
-        found = locate(on_paper(way(rng), rng), settings)
+        found = eye.glance(on_paper(way(rng), rng))
         if found:
-            made.append(normalise(max(found, key=lambda candidate: candidate.ink.size).ink))
+            made.append(normalise(max(found, key=lambda digit: digit.score).ink))
     say(f"  {count} crops of {tried} drawings")
     return np.stack(made)
 
 
-def parts(digits: Digits, count: int, rng: Random) -> tuple[Pixels, Pixels]:
-    """(n, 28, 28) twice, `count` in all: digits cut off those they touch, and what wrong cuts leave."""
-    right: list[Pixels] = []
-    wrong: list[Pixels] = []
-    settings = TouchingSettings()
-    while len(right) + len(wrong) < count:
-        inks = [cut_out(digits.any(rng)) for _ in range(int(rng.choice([2, 2, 3])))]
-        line, places = row(inks, (-0.09, 0.01), rng)
-        _, y, _, h = cv2.boundingRect((line > 60).astype(np.uint8))
-        scale = _SIDE / h
-        shrunk = cv2.resize(line[y : y + h], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        ink = np.asarray(shrunk, np.uint8)
-        between_them = [(end + start) / 2 for (_, end), (start, _) in pairwise(places)]
-        bounds = [scale * x for x in (0, *between_them, line.shape[1])]
-        ends = cuts(ink, _SIDE * float(rng.uniform(0.08, 0.2)), settings)
-        for a, left in enumerate(ends):
-            for right_end in ends[a + 1 :]:
-                if not settings.narrow * _SIDE <= right_end.x - left.x <= settings.broad * _SIDE:
-                    continue
-                if (part := between(ink, left, right_end)) is None:
-                    continue
-                seen = raster.photographed(part[0], rng) if rng.random() < 0.6 else part[0]
-                off = max(min(abs(end.x - bound) for bound in bounds) for end in (left, right_end)) / _SIDE
-                across = any(left.x + 8 < bound < right_end.x - 8 for bound in bounds)
-                if off < 0.1 and not across:
-                    right.append(normalise(seen))
-                elif (off > 0.28 or across) and rng.random() < 0.5:
-                    wrong.append(normalise(seen))
-    return np.stack(right), np.stack(wrong)
-
-
-def picture_crops(photos: Sequence[Path], views: int, rounds: int, rng: Random) -> Iterator[Pixels]:
-    """(n, 28, 28) for each look at a picture without digits: what `locate` finds in it.
+def picture_crops(eye: Eye, photos: Sequence[Path], views: int, rounds: int, rng: Random) -> Iterator[Pixels]:
+    """(n, 28, 28) for each look at a picture without digits: what the eye takes for one in it.
 
     The pictures are the photos, and `views` of each kind that can be drawn.
     """
@@ -111,9 +71,9 @@ def picture_crops(photos: Sequence[Path], views: int, rounds: int, rng: Random) 
         small = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         for _ in range(rounds):
             part = look(np.asarray(small, np.uint8), rng)
-            found = locate(part, LocateSettings(polarity="both" if rng.random() < 0.3 else "dark"))
+            found = eye.glance(part)
             if found:
-                yield np.stack([normalise(candidate.ink) for candidate in found])
+                yield np.stack([normalise(digit.ink) for digit in found])
 
 
 def look(picture: Pixels, rng: Random) -> Pixels:
