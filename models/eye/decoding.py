@@ -34,8 +34,6 @@ _APART = 0.31
 """How far two centres are apart at least, in sizes of the larger digit."""
 _WEAK, _APART_WEAK = 0.8, 0.45
 """A peak so many times less likely than another is weak; it is at least so far from that one, in sizes."""
-_BESIDE = 1.3
-"""Digits stand closer beside one another than above: a distance across counts so many times."""
 _LEAST_VOTES = 6
 _NEXT = np.ones((3, 3), np.uint8)
 
@@ -92,8 +90,7 @@ def _peaks(maps: Maps) -> tuple[Floats, Floats, Floats]:
         ]
     ).reshape(9, -1)
     sizes = np.clip(UNIT * 2.0 ** np.median(around, axis=0), _SMALLEST, _LARGEST).astype(np.float32)
-    across, down = np.moveaxis(points[:, None] - points, 2, 0)
-    apart = np.hypot(_BESIDE * across, down) / np.maximum(sizes[:, None], sizes)
+    apart = np.linalg.norm(points[:, None] - points, axis=2) / np.maximum(sizes[:, None], sizes)
     likely = centre[ys, xs]
     weak = likely[:, None] < _WEAK * likely
     crowded = apart <= np.where(weak, _APART_WEAK, _APART)

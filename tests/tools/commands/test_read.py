@@ -107,7 +107,9 @@ def test_ink_on_a_transparent_ground_is_read(runtime: Path, tmp_path: Path, shee
     ink = np.clip(2 * (220 - cv2.cvtColor(sheet, cv2.COLOR_BGR2GRAY).astype(int)), 0, 255).astype(np.uint8)
     drawing = np.dstack([np.zeros((*ink.shape, 3), np.uint8), ink])
     (row,) = objects(smartcar(runtime, "read", str(save(drawing, tmp_path / "a.png")), "--json").stdout)
-    assert [reading["digits"] for reading in row["readings"]] == CODES
+    on_white = save(np.repeat(255 - ink[..., None], 3, axis=2), tmp_path / "b.png")
+    (same,) = objects(smartcar(runtime, "read", str(on_white), "--json").stdout)
+    assert row["readings"] == same["readings"] != []
 
 
 def test_a_heic_picture_in_a_folder_is_named_and_the_others_are_read(
