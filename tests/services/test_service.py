@@ -18,7 +18,7 @@ from services.supervision import FailureNote, Starts
 from tests.conftest import wait_for
 from tests.services.processes import Onlooker, environment, service, start_service
 
-BUSY = "b = bytearray(64 << 20); any(i < 0 for i in range(4_000_000)); print(flush=True); input()"
+BUSY = "b = bytearray(64 << 20)\nprint(flush=True)\nwhile True: pass"
 
 Context = zmq.Context[zmq.Socket[bytes]]
 
@@ -86,7 +86,7 @@ def test_what_a_helper_needs_counts_as_the_services_own() -> None:
         share = ProcessorShare()
         helper.stdout.readline()
         assert memory_mb((helper.pid,)) > memory_mb() + 60
-        assert share.take((helper.pid,)) > 1  # of a processor that may be very busy
+        wait_for(lambda: share.take((helper.pid,)) > 10, 30)  # the machine may be very busy
         helper.kill()
 
 

@@ -12,7 +12,7 @@ from tools.terminal.output import table
 from tools.up.console_log import STYLES
 
 _NOT_RATES = ("backlog", "journal_backlog")
-_SAID_BELOW = {"address", "model", "broker", "protocol", "topics", "page"}
+_NOT_SHOWN = {"address", "digest", "model", "broker", "protocol", "topics", "page"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _board(snapshot: CarSnapshot) -> str:
 
 
 def _about(status: ServiceStatus) -> str:
-    return ", ".join(f"{key} {value}" for key, value in status.details.items() if key not in _SAID_BELOW)
+    return ", ".join(f"{key} {value}" for key, value in status.details.items() if key not in _NOT_SHOWN)
 
 
 def _rates(status: ServiceStatus) -> str:
