@@ -325,5 +325,5 @@ def test_an_embedded_broker_beside_a_configured_one_is_refused(runtime: Path) ->
 def test_a_runtime_folder_too_long_for_sockets_is_one_sentence(runtime: Path) -> None:
     answer = smartcar(runtime, "up", "--broker-port", "0", PATHS__RUNTIME=str(runtime / ("long" * 25)))
     assert answer.returncode == 1
-    assert "choose a shorter one" in answer.stderr
+    assert "Choose a shorter one" in answer.stderr
     assert "Traceback" not in answer.stderr
