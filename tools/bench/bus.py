@@ -17,6 +17,7 @@ from messages.bus import Publisher, Subscriber, socket_path
 from messages.ring import FrameGone, RingReader, RingWriter
 from messages.vision import FrameReady
 from services.capture.source import Pace
+from services.catalogue import SERVICES
 from tools.bench.report import Figure, spread
 from tools.terminal.output import print_json, say
 
@@ -94,7 +95,7 @@ def measure(
 def _read(runtime: Path, frames: int) -> None:
     """A reader: receive, map, touch; report latencies and its own processor time."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    subscriber = Subscriber(context, runtime, ["frame"], ["capture"])
+    subscriber = Subscriber(context, runtime, ["frame"], SERVICES)
     ring = RingReader(socket_path(runtime, "capture", "ring"))
     poller = zmq.Poller()
     poller.register(subscriber.state_socket, zmq.POLLIN)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tools.bench.yardstick import MODEL, ROUND_TRIP
+
 app = typer.Typer(help="Measure on this machine: a table, or JSON.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
@@ -24,7 +26,7 @@ def boot(
     from tools.bench.boot import measure
     from tools.bench.report import show
 
-    show("boot", measure(rounds, installed=installed), json)
+    show("boot", lambda: measure(rounds, installed=installed), json, MODEL)
 
 
 @app.command()
@@ -38,7 +40,7 @@ def bus(
     from tools.bench.bus import measure
     from tools.bench.report import show
 
-    show("bus", measure(frames, readers, hertz), json)
+    show("bus", lambda: measure(frames, readers, hertz), json, ROUND_TRIP)
 
 
 @app.command()
@@ -51,7 +53,7 @@ def fleet(
     from tools.bench.fleet import measure, sizes_of
     from tools.bench.report import show
 
-    show("fleet", measure(sizes_of(cars), megabytes), json)
+    show("fleet", lambda: measure(sizes_of(cars), megabytes), json, ROUND_TRIP)
 
 
 @app.command()
@@ -65,7 +67,7 @@ def frames(
     from tools.bench.frames import measure
     from tools.bench.report import show
 
-    show("frames", measure(against), json)
+    show("frames", lambda: measure(against), json, MODEL)
 
 
 @app.command()
@@ -79,7 +81,7 @@ def pad(
     from tools.bench.pad import measure
     from tools.bench.report import show
 
-    show("pad", measure(codes, watchers, lines), json)
+    show("pad", lambda: measure(codes, watchers, lines), json, ROUND_TRIP)
 
 
 @app.command()
@@ -92,7 +94,7 @@ def nothing(
     from tools.bench.nothing import measure
     from tools.bench.report import show
 
-    show("nothing to read", measure(frames, seed), json)
+    show("nothing to read", lambda: measure(frames, seed), json, MODEL)
 
 
 @app.command()
@@ -105,7 +107,7 @@ def pipeline(
     from tools.bench.pipeline import measure
     from tools.bench.report import show
 
-    show("pipeline", measure(seconds, hertz), json)
+    show("pipeline", lambda: measure(seconds, hertz), json, MODEL)
 
 
 @app.command()
@@ -121,7 +123,7 @@ def swap(
     from tools.bench.report import show
     from tools.bench.swap import measure
 
-    show("swap", measure(swaps, hertz, keras), json)
+    show("swap", lambda: measure(swaps, hertz, keras), json, MODEL)
 
 
 @app.command()
@@ -134,4 +136,4 @@ def vision(
     from tools.bench.report import show
     from tools.bench.vision import measure
 
-    show("vision", measure(rooms, episodes), json)
+    show("vision", lambda: measure(rooms, episodes), json, MODEL)

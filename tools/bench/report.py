@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.bench import yardstick
 from tools.terminal.output import console, print_json
 
 
@@ -53,27 +55,33 @@ def machine() -> dict[str, str | int]:
         if line.startswith(("model name", "Model")):
             model = line.partition(":")[2].strip()
             break
-    import os
-
     return {"processor": model, "cores": os.cpu_count() or 0, "python": platform.python_version()}
 
 
-def show(title: str, figures: Sequence[Figure], as_json: bool) -> None:
-    """Print the figures: a table for people, one JSON object for programs."""
+def show(title: str, measure: Callable[[], Sequence[Figure]], as_json: bool, by: str) -> None:
+    """Measure the machine, then what is asked for, and print it: a table, or one JSON object for programs.
+
+    Figures that are times are said as multiples of the machine's time for the yardstick `by`, too.
+    """
+    took_ms = yardstick.measure()
+    rows = [(each, yardstick.multiple(each.value, each.unit, took_ms[by])) for each in measure()]
     if as_json:
         print_json(
             {
                 "benchmark": title,
                 "machine": machine(),
+                "yardstick_ms": {name: round(value, 4) for name, value in took_ms.items()},
+                "multiples_of": by,
                 "figures": [
                     {
                         "name": figure.name,
                         "value": round(figure.value, 4),
                         "unit": figure.unit,
+                        "multiple": None if times is None else round(times, 2),
                         "goal": figure.goal,
                         "reached": figure.reached,
                     }
-                    for figure in figures
+                    for figure, times in rows
                 ],
             }
         )
@@ -81,15 +89,18 @@ def show(title: str, figures: Sequence[Figure], as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    for column in ("figure", "measured", "goal", ""):
+    for column in ("figure", "measured", f"× {by}", "goal", ""):
         table.add_column(column, justify="left" if column == "figure" else "right")
-    for figure in figures:
+    for figure, times in rows:
         goal = (
             "" if figure.goal is None else f"{'≥' if figure.at_least else '≤'} {figure.goal:g} {figure.unit}"
         )
         mark = {None: "", True: "[green]reached[/]", False: "[red]missed[/]"}[figure.reached]
-        table.add_row(figure.name, f"{figure.value:,.2f} {figure.unit}", goal, mark)
+        multiple = "" if times is None else f"{times:,.2f}"
+        table.add_row(figure.name, f"{figure.value:,.2f} {figure.unit}", multiple, goal, mark)
     terminal = console()
     terminal.print(table)
     where = machine()
     terminal.print(f"[dim]{where['processor']}, {where['cores']} cores, Python {where['python']}[/]")
+    took = ", ".join(f"{name} {value:.3f} ms" for name, value in took_ms.items())
+    terminal.print(f"[dim]yardstick: {took}[/]")
