@@ -8,6 +8,9 @@ from pydantic import ConfigDict, Field
 
 from messages.command import Command, Door, Result
 
+DEFAULT_SOURCE = "default"
+"""The name of the source that the setting `capture.source` names."""
+
 
 class CaptureSource(Command):
     """Switch to another source by its configured name."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 Figure = TypeVar("Figure")
 
 _MODEL = "sys/firmware/devicetree/base/model"
+_SERIAL = "sys/firmware/devicetree/base/serial-number"
 _ZONES = "sys/class/thermal/thermal_zone*"
 _PROCESSOR_ZONES = ("cpu", "soc", "x86_pkg_temp", "k10temp")
 _THROTTLED = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
@@ -47,6 +48,8 @@ class Board:
     """Whether the supply is too weak now, or was within the last seconds."""
     throttled: bool | None = None
     """Whether the processor is slowed down now, for want of power or for heat."""
+    serial: str | None = None
+    """Such as `10000000a1b2c3d4`."""
 
 
 def read(root: Path = Path("/")) -> Board:
@@ -57,8 +60,18 @@ def read(root: Path = Path("/")) -> Board:
     if throttling is not None:
         under_voltage = throttling.under_voltage or bool(alarm)
         throttled = throttling.throttled or throttling.capped
-    model, temperature_c = _if_readable(_model, root), _if_readable(_temperature_c, root)
-    return Board(model, temperature_c, under_voltage, throttled)
+    return Board(
+        model=_if_readable(_model, root),
+        serial=serial(root),
+        temperature_c=_if_readable(_temperature_c, root),
+        under_voltage=under_voltage,
+        throttled=throttled,
+    )
+
+
+def serial(root: Path = Path("/")) -> str | None:
+    """The board's serial number, where it has one."""
+    return _if_readable(lambda root: _text(root / _SERIAL).strip("\0 \n") or None, root)
 
 
 def _if_readable(ask: Callable[[Path], Figure | None], root: Path) -> Figure | None:

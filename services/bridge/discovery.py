@@ -13,7 +13,8 @@ from messages.models import ModelState
 from services import board
 from services.bridge import reason_codes
 from services.bridge.documents import is_topic
-from services.bridge.homeassistant import birth_topic, device, device_topic, on_offer
+from services.bridge.homeassistant import birth_topic, device, device_topic
+from services.bridge.homeassistant_entities import on_offer
 from services.bridge.session import Publish
 from services.config import Settings
 

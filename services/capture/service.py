@@ -11,6 +11,7 @@ from pathlib import Path
 
 from messages.bus import socket_path
 from messages.capture_commands import (
+    DEFAULT_SOURCE,
     CaptureCamera,
     CapturePause,
     CaptureResume,
@@ -78,6 +79,7 @@ class CaptureService(Service):
         self._is_off = False
         self.on_stop(self._end_readers)
         self.every(CHECK_S, self._check)
+        self.details["source_name"] = DEFAULT_SOURCE
         self._open(self._resolve(self.settings.capture.source))
 
     def _end_readers(self) -> None:
@@ -96,13 +98,14 @@ class CaptureService(Service):
     # commands
 
     def switch(self, command: CaptureSource) -> None:
-        sources = {"default": self.settings.capture.source, **self.settings.capture.sources}
+        sources = {DEFAULT_SOURCE: self.settings.capture.source, **self.settings.capture.sources}
         if command.name not in sources:
             raise CommandRefused(
                 ErrorCode.UNKNOWN_SOURCE,
                 f"No source is called {command.name}.",
                 f"Configured are: {', '.join(sources)}.",
             )
+        self.details["source_name"] = command.name
         self._open(self._resolve(sources[command.name]))
 
     def pause(self, _: Command) -> None:

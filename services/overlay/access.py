@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from messages.model_commands import MAX_UPLOAD_BYTES
+from services.addresses import is_wildcard
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -40,22 +41,6 @@ class Refused(Exception):
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens on `host`."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def is_wildcard(host: str) -> bool:
-    """Whether `host` stands for every address of this machine."""
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return host == ""
 
 
 class HostNames:

@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from messages.bus import Subscriber, shared_with_group, socket_path
+from messages.capture_commands import DEFAULT_SOURCE
 from messages.command import Door
 from messages.errors import CannotStart
 from messages.health import Heartbeat
@@ -15,10 +16,11 @@ from messages.message import MalformedMessage, decode
 from messages.models import ModelProgress, ModelState
 from messages.pad import PadCanvas, PadChange, PadResult
 from messages.vision import FrameReady, Reading, ReadingEvent
+from services.addresses import is_loopback, is_wildcard
 from services.config import Overlay
 from services.journals import journal_path
 from services.overlay import board
-from services.overlay.access import Guard, HostNames, is_loopback, is_wildcard
+from services.overlay.access import Guard, HostNames
 from services.overlay.pad_feed import CHANGES_EVERY_S, PadFeed
 from services.overlay.picture import LivePicture
 from services.overlay.token import Token, write_private
@@ -204,7 +206,7 @@ class OverlayService(Service):
             "car": self.settings.car.name,
             "build": self._build,
             "warning": self._warning,
-            "sources": ["default", *self.settings.capture.sources],
+            "sources": [DEFAULT_SOURCE, *self.settings.capture.sources],
             "glance": self._health.glance(),
             "services": self._health.rows(),
         }

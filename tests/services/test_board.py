@@ -12,6 +12,7 @@ from services import board
 from services.board import Board, Throttling
 from tests.conftest import REPOSITORY
 
+SERIAL = "10000000a1b2c3d4"
 ZONE = "sys/class/thermal/thermal_zone"
 THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
@@ -29,11 +30,12 @@ def test_a_raspberry_pi_4_tells_everything(tmp_path: Path) -> None:
         tmp_path,
         {
             "sys/firmware/devicetree/base/model": "Raspberry Pi 4 Model B Rev 1.4\0",
+            "sys/firmware/devicetree/base/serial-number": f"{SERIAL}\0",
             f"{ZONE}0/type": "cpu-thermal\n",
             f"{ZONE}0/temp": "48686\n",
             THROTTLED: "0\n",
         },
-    ) == Board("Raspberry Pi 4 Model B Rev 1.4", 48.7, under_voltage=False, throttled=False)
+    ) == Board("Raspberry Pi 4 Model B Rev 1.4", 48.7, under_voltage=False, throttled=False, serial=SERIAL)
 
 
 def test_a_raspberry_pi_5_names_its_firmware_otherwise(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from messages.offers import StandingOffer
 from messages.vision import ModelInfo
 from services.board import Board
 from services.bridge.discovery import REFUSED_S, SPREAD_S, SUSPECT_S, Discovery
-from services.bridge.homeassistant import OBJECTIONS, device
+from services.bridge.homeassistant import device
+from services.bridge.homeassistant_entities import OBJECTIONS
 from services.catalogue import COMMANDS, SERVICES
-from services.config import Car, Mqtt, Settings
+from services.config import Capture, Car, Mqtt, Overlay, Settings
 from tests.conftest import wait_for
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import CAR, PREFIX, Bridge, Client, Mosquitto, Producer
@@ -75,7 +77,9 @@ def test_what_home_assistant_requires_is_there() -> None:
         "image": {"image_topic"},
         "switch": {"command_topic", "state_topic"},
         "button": {"command_topic"},
-        "text": {"command_topic"},
+        "text": {"command_topic", "pattern"},
+        "event": {"state_topic", "event_types"},
+        "select": {"command_topic", "options"},
         "update": {"state_topic", "command_topic", "payload_install"},
     }
     seen = set()
@@ -83,10 +87,37 @@ def test_what_home_assistant_requires_is_there() -> None:
         assert re.fullmatch(r"[a-zA-Z0-9_-]+", key)
         assert component.keys() >= {"platform", "name", "unique_id"} | required[component["platform"]], key
         topics = [value for name, value in component.items() if name.endswith("_topic")]
-        assert all(value.startswith(PREFIX) and not set(value) & set("+#<") for value in topics), key
+        assert all(value.startswith(PREFIX) and not set(value) & set("+<") for value in topics), key
         seen.add(component["unique_id"])
     assert len(seen) == len(told["cmps"])
     assert {f"service_{name}" for name in SERVICES} <= told["cmps"].keys()
+
+
+def test_the_device_has_the_board_s_number_and_the_page_where_it_can_be_reached() -> None:
+    assert (
+        device(settings(), Board(serial="10000000a1b2c3d4"), None)["dev"]["serial_number"]
+        == "10000000a1b2c3d4"
+    )
+    assert not {"serial_number", "configuration_url"} & device(settings(), Board(), None)["dev"].keys()
+    for page, broker, address in (
+        (Overlay(host="10.1.2.3"), "broker", "http://10.1.2.3:8080"),
+        (Overlay(host="fe80::1", cert_file=Path("page.crt")), "broker", "https://[fe80::1]:8080"),
+        (Overlay(host="127.0.0.1"), "127.0.0.1", "http://127.0.0.1:8080"),
+        (
+            Overlay(host="0.0.0.0"),
+            "broker",
+            f"http://{socket.gethostname().partition('.')[0].lower()}.local:8080",
+        ),
+    ):
+        ours = Settings(car=Car(name=CAR), overlay=page, mqtt=Mqtt(host=broker))
+        assert device(ours, Board(), None)["dev"]["configuration_url"] == address
+
+
+def test_a_source_is_chosen_by_its_name() -> None:
+    ours = settings().model_copy(update={"capture": Capture(sources={"garden": "http://10.0.0.7/video"})})
+    told = device(ours, Board(), None)["cmps"]["source"]
+    assert told["options"] == ["default", "garden"]
+    assert "10.0.0.7" not in json.dumps(told)
 
 
 def test_only_commands_that_the_car_takes_are_offered() -> None:

@@ -7,7 +7,8 @@ import socket
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from services.overlay.access import HostNames, is_loopback
+from services.addresses import is_loopback
+from services.overlay.access import HostNames
 from tests.services.overlay.conftest import Overlay
 
 

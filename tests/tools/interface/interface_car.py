@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from paho.mqtt.client import topic_matches_sub
+
 from messages.vision import GreyImage
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
@@ -168,11 +170,11 @@ class InterfaceCar:
         self.publish("--withdraw", "lab")
 
     def heard_on(self, topic: str) -> list[Content]:
-        """All that came on a topic, whoever it is below."""
+        """All that came on a topic, or on those of a pattern, whoever it is below."""
         return [
             _content(each)
             for each in list(self.client.inbox.messages)
-            if each.topic == topic and each.payload
+            if topic_matches_sub(topic, each.topic) and each.payload
         ]
 
     def heard(self, topic: str) -> Content:
