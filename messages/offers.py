@@ -3,6 +3,7 @@
     smartcar/models/<name>/offer           an Offer as JSON
     smartcar/models/<name>/<digest>/<n>    chunk n of the payload, as it is; n counts from 0
     smartcar/models/<name>/withdrawn       the newest Offer that was withdrawn: releases count on from it
+    smartcar/models/ask                    every car that hears it says again how it is
 
 The payload is the files that the manifest names, one after the other in its order. How long it is, how many
 chunks there are and what the files must hash to follows from the signed manifest: nothing unsigned is
@@ -21,6 +22,8 @@ from messages.message import MalformedMessage, Message, Part, encode, first_prob
 from messages.topics import Topic, TopicKind
 
 ROOT = "smartcar/models/"
+ASK_TOPIC = f"{ROOT}ask"
+"""Below ROOT, since cars may read there, and publishers write."""
 MAX_CHUNK_BYTES = 256 << 10
 MIN_CHUNK_BYTES = 1 << 10
 MAX_OFFER_BYTES = 256 << 10
@@ -83,6 +86,11 @@ SHARED_TOPICS: tuple[SharedTopic, ...] = (
     SharedTopic(
         f"{ROOT}<name>/withdrawn", Offer, qos=1, retain=True,
         about="the newest offer that was withdrawn, so that the next release counts on; cars don't read it",
+    ),
+    SharedTopic(
+        ASK_TOPIC, None, qos=1, retain=False,
+        about="whatever is said here, each car answers with `status`, `info`, `state/model`, `metrics` and "
+        "`status/recognizer`",
     ),
 )  # fmt: skip
 

@@ -158,8 +158,8 @@ class Mqtt(Section):
     """The broker. Empty: no broker, the bridge is off (`smartcar up` then starts an embedded one)."""
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     """1883, or 8883 with TLS."""
-    protocol: Literal["5", "3.1.1"] = "5"
-    """MQTT version."""
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    """MQTT version. `auto`: 5, and 3.1.1 where the broker speaks no 5."""
     username: str = ""
     """Empty: no login."""
     password_file: Path | None = None
@@ -180,6 +180,12 @@ class Mqtt(Section):
     """Home Assistant's discovery prefix: it finds the car by itself. Empty: it is not told."""
     commands: tuple[str, ...] = Field(default_factory=lambda: verbs(Door.MQTT))
     """Which commands are taken from MQTT."""
+
+    @property
+    def ways(self) -> tuple[Mqtt, ...]:
+        """One for each version to try, in their order."""
+        versions = ("5", "3.1.1") if self.protocol == "auto" else (self.protocol,)
+        return tuple(self.model_copy(update={"protocol": each}) for each in versions)
 
 
 class Journals(Section):

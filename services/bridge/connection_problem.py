@@ -34,6 +34,8 @@ class ConnectionProblem(Exception):
 
     reason: str
     lasting: bool = False
+    other_version: bool = False
+    """The broker may speak another version of MQTT."""
     disconnect_code: int = 0
     """MQTT 5's reason code where the broker gave one when it closed the connection."""
 
@@ -162,6 +164,7 @@ def from_refusal(code: int, words: str, mqtt: Mqtt, names: RemedyNames = SETTING
             f"the broker {broker} does not speak MQTT {mqtt.protocol} there; "
             f"{names.change} {names.other_protocol(mqtt)}",
             lasting=True,
+            other_version=True,
         )
     if code in _CLIENT_ID_REFUSED:
         return ConnectionProblem(
@@ -187,7 +190,8 @@ def unanswered(mqtt: Mqtt, detail: str, names: RemedyNames = SETTINGS) -> Connec
     return ConnectionProblem(
         f"{where(mqtt)} took the connection but did not answer the login{said}; {hint}; "
         f"if it speaks no MQTT {mqtt.protocol}, {names.change} {names.other_protocol(mqtt)}; "
-        f"else correct {names.port}"
+        f"else correct {names.port}",
+        other_version=True,
     )
 
 

@@ -20,6 +20,7 @@ from services.config import Settings
 STATUS = "status"
 INFO = "info"
 METRICS = "metrics"
+WANTED = "wanted"
 COMMAND = "cmd"
 REPLY = "reply"
 
@@ -108,6 +109,20 @@ class CarMetrics(Document):
     services: dict[str, ServiceMetrics]
 
 
+class PartsWanted(Document):
+    """`wanted`: what the car waits for below `smartcar/models/` and the broker doesn't hand out.
+
+    A publisher that listens says it again: a cluster may keep what is retained on one node alone.
+    """
+
+    offers: tuple[str, ...] = ()
+    """Names of models."""
+    name: str = ""
+    digest: str = ""
+    chunks: tuple[int, ...] = ()
+    """Of the offer with this name and digest."""
+
+
 @dataclass(frozen=True)
 class OwnTopic:
     """A topic that the bridge itself fills."""
@@ -126,11 +141,15 @@ OWN_TOPICS: tuple[OwnTopic, ...] = (
     ),
     OwnTopic(INFO, CarInfo, qos=1, retain=True, about="what this car is and takes, at every connection"),
     OwnTopic(METRICS, CarMetrics, qos=0, retain=False, about="figures of board and services, every 10 s"),
+    OwnTopic(
+        WANTED, PartsWanted, qos=1, retain=False,
+        about="offers and chunks that the car waits for and the broker doesn't hand out",
+    ),
 )  # fmt: skip
 
 
-def info(settings: Settings, session: str, started: datetime) -> CarInfo:
-    """This car's `info`."""
+def info(settings: Settings, session: str, protocol: str, started: datetime) -> CarInfo:
+    """This car's `info`. `protocol`: the version of MQTT that is spoken."""
     prefix = car_prefix(settings.car.name)
     mirrored = tuple(
         prefix + row.mirror.topic.format(source="+") for row in TOPICS.values() if row.mirror is not None
@@ -142,7 +161,7 @@ def info(settings: Settings, session: str, started: datetime) -> CarInfo:
         hardware=hardware(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        protocol=settings.mqtt.protocol,
+        protocol=protocol,
         started=started,
         topics=(*mirrored, *(f"{prefix}{own.topic}" for own in OWN_TOPICS)),
         commands={verb: COMMANDS[verb].about for verb in settings.mqtt.commands if verb in COMMANDS},

@@ -17,12 +17,16 @@ from messages.model_commands import ModelChunk, ModelOffer
 from messages.offers import MAX_CHUNK_BYTES, MAX_OFFER_BYTES, ROOT, ModelWanted, chunk_topic, offer_topic
 from messages.rpc.clients import Ask
 from services.bridge import reason_codes
+from services.bridge.documents import PartsWanted
 from services.bridge.rate_limit import TokenBucket
 from services.metrics import Metrics
 
 DEADLINE_S = 5.0
 OFFERS_AT_ONCE, OFFERS_PER_SECOND = 5, 1.0
 """How many offers of one name are handed over; of those that come faster, the newest is."""
+LACKS_AFTER_S = 3.0
+"""What was subscribed to and stands retained would have come by then."""
+LACKS_AGAIN_S = 15.0
 _NOT_HEARD = frozenset({ErrorCode.NO_ANSWER, ErrorCode.BUSY, ErrorCode.MALFORMED_REPLY})
 
 
@@ -41,9 +45,17 @@ class OfferSubscriber:
     """Used in the bridge's loop alone. `ask` hands a command to the updater; `clock` gives seconds."""
 
     def __init__(
-        self, session: Subscriptions, ask: Ask, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+        self,
+        session: Subscriptions,
+        ask: Ask,
+        metrics: Metrics,
+        lacks: Callable[[PartsWanted], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.problem = ""
+        self._lacks = lacks
+        self._lacking: dict[str, float] = {}
+        """By topic: when it is said that nothing has come there."""
         self._session, self._ask, self._metrics, self._clock = session, ask, metrics, clock
         self._wanted = ModelWanted()
         self._offers: dict[str, Callable[[bytes], Command]] = {}
@@ -77,6 +89,7 @@ class OfferSubscriber:
     def session_up(self) -> None:
         """All that stands retained is to come again."""
         self._subscribed.clear()
+        self._lacking.clear()
         self._came.clear()
         self.problem = ""
         self._follow()
@@ -98,6 +111,7 @@ class OfferSubscriber:
 
     def message_came(self, topic: str, payload: bytes) -> None:
         """A message below ROOT."""
+        self._lacking.pop(topic, None)
         if topic in self._offers:
             self._waiting[topic] = payload[: MAX_OFFER_BYTES + 1]
         elif topic in self._chunks and topic not in self._came:
@@ -113,6 +127,20 @@ class OfferSubscriber:
         """Call a few times a second: what the updater didn't hear is said again."""
         for topic in tuple(self._waiting):
             self._hand_over(topic)
+        self._tell_what_is_lacking()
+
+    def _tell_what_is_lacking(self) -> None:
+        """An offer once, since there may be none; chunks again and again."""
+        now = self._clock()
+        late = {topic for topic, due in self._lacking.items() if topic in self._subscribed and now >= due}
+        if not late:
+            return
+        for topic in late:
+            self._lacking[topic] = now + LACKS_AGAIN_S if topic in self._chunks else float("inf")
+        wanted = self._wanted
+        chunks = (each for each in wanted.chunks if chunk_topic(wanted.name, wanted.digest, each) in late)
+        offers = tuple(name for name in wanted.offers if offer_topic(name) in late)
+        self._lacks(PartsWanted(offers=offers, name=wanted.name, digest=wanted.digest, chunks=tuple(chunks)))
 
     def _follow(self) -> None:
         """Subscribe to what is wanted, and to nothing else."""
@@ -122,6 +150,7 @@ class OfferSubscriber:
         self._leave(self._subscribed - target)
         for topic in sorted(target - self._subscribed):
             self._session.subscribe(topic)
+            self._lacking[topic] = self._clock() + LACKS_AFTER_S
         self._subscribed = target
         wanted = self._offers | self._chunks
         self._waiting = {topic: each for topic, each in self._waiting.items() if topic in wanted}
@@ -129,6 +158,7 @@ class OfferSubscriber:
     def _leave(self, topics: set[str]) -> None:
         for topic in topics:
             self._session.unsubscribe(topic)
+            self._lacking.pop(topic, None)
         self._subscribed = self._subscribed - topics
 
     def _hand_over(self, topic: str) -> None:

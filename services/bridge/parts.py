@@ -16,6 +16,7 @@ from services.bridge.documents import car_prefix
 from services.bridge.duplicate_name_detector import DuplicateNameDetector
 from services.bridge.offer_subscriber import OfferSubscriber
 from services.bridge.outbox import Outbox
+from services.bridge.roll_call import RollCall
 from services.bridge.session import Session, SessionListener
 from services.bridge.state_mirror import StateMirror
 from services.bridge.status_publisher import StatusPublisher
@@ -66,6 +67,21 @@ class Parts:
         }
         self.outbox = Outbox(journals, self.cursors, prefix, self.session.publish, metrics)
         self.commands = CommandGateway(prefix, settings.mqtt.commands, ask, self.publisher.reply, metrics)
-        self.offers = OfferSubscriber(self.session, ask, metrics)
+        self.offers = OfferSubscriber(
+            self.session,
+            ask,
+            metrics,
+            lacks=lambda wanted: self.publisher.publish(documents.WANTED, wanted.encoded()),
+        )
+        self.roll_call = RollCall(self.session.subscribe, self._say_again)
         self.discovery = Discovery(settings, self.session.publish, folder / "announced")
         self.duplicates = DuplicateNameDetector(bridge_id)
+
+    def _say_again(self) -> None:
+        """What a stranger to this car must know of it."""
+        model, health = TOPICS["model.state"].mirror, TOPICS["health"].mirror
+        assert model is not None
+        assert health is not None
+        recognizer = health.topic.format(source="recognizer")
+        self.publisher.say_again(documents.STATUS, documents.INFO, model.topic, recognizer)
+        self.reporter.say_metrics()

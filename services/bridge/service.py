@@ -13,7 +13,7 @@ from messages.health import BRIDGE_CURSOR, Heartbeat, JournalCursor
 from messages.message import Message
 from messages.model_commands import ModelChunk, ModelOffer
 from messages.models import ModelState
-from messages.offers import ROOT
+from messages.offers import ASK_TOPIC, ROOT
 from messages.topics import TOPICS, Topic
 from services.bridge import connection_problem, documents, reason_codes
 from services.bridge.connection_problem import ConnectionProblem
@@ -121,7 +121,8 @@ class BridgeService(Service):
             self._parts.session.subscribe(self._parts.commands.pattern, keep_retain_flag=True)
         self._limits = limits
         self._parts.publisher.session_up(limits)
-        self._parts.reporter.session_up(session_id, self.state, self._reason_now)
+        protocol = self.details["protocol"] = self._parts.session.protocol
+        self._parts.reporter.session_up(session_id, protocol, self.state, self._reason_now)
         self._parts.publisher.settle()
         self._parts.offers.session_up()
         if not self._parts.publisher.is_waiting:  # all of it is denied: no answer can be waited for
@@ -136,6 +137,7 @@ class BridgeService(Service):
         self._parts.discovery.session_up()
         if self._parts.discovery.birth_topic:
             self._parts.session.subscribe(self._parts.discovery.birth_topic)
+        self._parts.roll_call.session_up()
 
     def session_down(self, why: ConnectionProblem) -> None:
         self._problems["connection"] = why.reason
@@ -143,6 +145,7 @@ class BridgeService(Service):
         self._parts.offers.session_down()
         self._parts.outbox.close(why)
         self._parts.discovery.session_down()
+        self._parts.roll_call.session_down()
         self._judge_self()
 
     def acknowledged(self, handle: int, code: int) -> None:
@@ -171,6 +174,8 @@ class BridgeService(Service):
                 self._compare_status(message)
             elif topic.startswith(f"{self.prefix}{documents.COMMAND}/"):
                 self._parts.commands.handle(message)
+            elif topic == ASK_TOPIC:
+                self._parts.roll_call.asked()
             elif topic.startswith(ROOT):
                 self._parts.offers.message_came(topic, bytes(message.payload))
             elif topic == self._parts.discovery.birth_topic:
@@ -206,6 +211,7 @@ class BridgeService(Service):
         self._report_status()
         self._parts.reporter.report_metrics()
         self._parts.discovery.tick()
+        self._parts.roll_call.tick()
         if self._parts.discovery.note:
             self.details["home_assistant"] = self._parts.discovery.note
         self._judge_self()

@@ -82,6 +82,9 @@ class Session:
         wake: Callable[[], None],
     ) -> None:
         self.mqtt = mqtt
+        self._ways = mqtt.ways
+        self._version_tried = False
+        """The version before this one was refused: once more without waiting."""
         self.client_id = client_id
         self.session_id = ""
         self._will_topic = will_topic
@@ -108,6 +111,11 @@ class Session:
         return self._up_since is not None
 
     @property
+    def protocol(self) -> str:
+        """The version of MQTT that is spoken, or tried next."""
+        return self._ways[0].protocol
+
+    @property
     def unread_dropped(self) -> int:
         """Messages that came faster than they were taken, in all sessions."""
         return self._unread_dropped + (self._connection.unread_dropped if self._connection else 0)
@@ -127,7 +135,7 @@ class Session:
         self._files = self._fingerprint()
         self.session_id = new_ulid()
         will = self._will_topic, self._will(self.session_id)
-        self._connection = Connection(self.mqtt, self.client_id, will, self._wake)
+        self._connection = Connection(self._ways[0], self.client_id, will, self._wake)
 
     def dispatch(self) -> None:
         """Tell the listener what has happened since the last call."""
@@ -189,6 +197,7 @@ class Session:
 
     def connected(self, limits: BrokerLimits) -> None:
         if not self._closing:
+            self._version_tried = False
             self._up_since = time.monotonic()
             self._listener.session_up(self.session_id, limits)
 
@@ -210,7 +219,14 @@ class Session:
         if self._closing:
             return
         now = time.monotonic()
+        if why.other_version and len(self._ways) > 1:
+            self._ways = (*self._ways[1:], self._ways[0])
+            self._version_tried = not self._version_tried
+            if self._version_tried:
+                self._connection, self._due = None, now
+                return
         if self._up_since is not None:
+            self._ways = self.mqtt.ways  # perhaps it only starts, and speaks 5 as well
             if now - self._up_since >= SHORT_S:
                 self._short_sessions = 0
                 self._backoff.reset()

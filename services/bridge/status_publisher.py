@@ -22,8 +22,8 @@ from services.metrics import Metrics
 
 MAX_REPLIES = 64
 """Replies unacknowledged at once; more are dropped and counted."""
-HEADER_BYTES = 32
-"""What a packet has besides topic and payload, at most: fixed header, ids, correlation data aside."""
+HEADER_BYTES = 64
+"""What a packet has besides topic and payload, at most: header, ids, content type; correlation data aside."""
 
 
 @dataclass
@@ -127,6 +127,12 @@ class StatusPublisher:
     def contradicted(self, topic: str) -> None:
         """Something else was seen on `topic`: `settle` sends ours again."""
         self._retained[topic].stands = None
+
+    def say_again(self, *topics: str) -> None:
+        """Publish what stands there once more."""
+        for topic in topics:
+            if topic in self._retained:
+                self.contradicted(topic)
 
     def problem(self) -> str:
         """What the broker refuses, and the remedy, in a sentence; empty where it refuses nothing."""

@@ -49,13 +49,17 @@ class StatusReporter:
         """The status of a car that stops on purpose."""
         return self._status("stopped").encoded()
 
-    def session_up(self, session_id: str, own: ServiceState, own_reason: str) -> None:
+    def session_up(self, session_id: str, protocol: str, own: ServiceState, own_reason: str) -> None:
         """Publish the status first, then the rest."""
         self.session_id = session_id
         self._metrics_due = self._clock() + FIRST_METRICS_S
         self.report(own, own_reason)
-        about = documents.info(self._settings, session_id, self._began)
+        about = documents.info(self._settings, session_id, protocol, self._began)
         self._publisher.publish(documents.INFO, about.encoded(), retain=True)
+
+    def say_metrics(self) -> None:
+        """At once, and again after the usual time."""
+        self._metrics_due = self._clock()
 
     def session_down(self) -> None:
         self._metrics_due = float("inf")

@@ -64,7 +64,7 @@ def in_force(car: CheckContext) -> Mqtt | None:
     host, _, port = car.snapshot.broker.rpartition(":")
     if not host:
         return None
-    protocol = car.snapshot["bridge"].details.get("protocol", "5")
+    protocol = car.snapshot["bridge"].details.get("protocol", "auto")
     return Mqtt.model_validate({"host": host.strip("[]"), "port": int(port), "protocol": protocol})
 
 

@@ -135,6 +135,10 @@ class FleetState:
         """Cars that left word that they are on, and have said nothing since we listen."""
         return [car for car in self.cars.values() if not car.away and car.heard is None]
 
+    def half_known(self) -> bool:
+        """Whether something was heard of a car that hasn't said yet how it is."""
+        return any(car.status is None for car in self.cars.values())
+
     def _is_stale(self, car: FleetCar, status: CarStatus) -> bool:
         """A will that comes late: the car has connected anew since (sessions sort by their time)."""
         known = max(each.session if each is not None else "" for each in (car.status, car.info))

@@ -14,7 +14,7 @@ from messages.text import printable
 from messages.vision import ModelInfo
 from tools.fleet.fleet_state import PATTERNS, FleetCar, FleetState
 from tools.publish.mqtt_client import ConnectionLost, MqttClient
-from tools.publish.publication import new_marker
+from tools.publish.publication import ANSWERS_S, new_marker
 from tools.terminal.broker_options import Ways
 from tools.terminal.output import console, print_json, print_table, say, table
 from tools.terminal.problems import warn
@@ -121,9 +121,14 @@ def gather(client: MqttClient, fleet: FleetState, listen_s: float) -> bool:
     marker = new_marker("fleet")
     client.subscribe(marker, *PATTERNS)
     client.publish([(marker, b"")], retain=False)
+    client.ask_cars()
     complete = False
-    while (now := fleet.clock()) < deadline and (not complete or fleet.unheard()):
-        if (message := client.received(deadline - now)) is None:
+    answers_by = fleet.clock() + (0.0 if client.hands_out_by_wildcard else ANSWERS_S)
+    while (now := fleet.clock()) < deadline and (not complete or now < answers_by or fleet.unheard()):
+        if now >= answers_by and fleet.half_known():
+            client.ask_cars()
+            answers_by = now + ANSWERS_S
+        if (message := client.received(min(1.0, deadline - now))) is None:
             continue
         if message.topic == marker:
             complete = True
@@ -151,6 +156,7 @@ def _watch_once(ways: Ways, fleet: FleetState, show_now: Callable[[list[Row], li
         with MqttClient.open(ways) as client:
             fleet.listening_since = fleet.clock()
             client.subscribe(*PATTERNS)
+            client.ask_cars()
             due = fleet.clock() + QUIET_S
             while True:
                 came = client.received(REDRAW_S)

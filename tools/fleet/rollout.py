@@ -24,8 +24,15 @@ from tools.fleet.rollback import REPLIES, Rollback
 from tools.fleet.rollout_messages import RolloutMessages
 from tools.fleet.rollout_note import RolloutOffer
 from tools.publish.mqtt_client import ConnectionLost, MqttClient, Received
-from tools.publish.publication import Publication, largest_chunk, look, note_withdrawn, withdraw
-from tools.publish.retained_model import RetainedModel
+from tools.publish.publication import (
+    WANTED_PATTERN,
+    Publication,
+    largest_chunk,
+    look,
+    note_withdrawn,
+    withdraw,
+)
+from tools.publish.retained_model import RetainedModel, release_in
 from tools.terminal.output_file import write_output
 from tools.terminal.problems import Problem
 
@@ -131,9 +138,9 @@ class _Rollout:
     def run(self, client: MqttClient) -> int:
         """Raises ConnectionLost, Problem: another offer stands."""
         self._fleet.listening_since = self._fleet.clock()
-        retained = look(client, self._name, (*PATTERNS, REPLIES), self._hear)
-        if self._placed and retained.standing is None:
-            self._publication.put(client, retained)  # the broker has lost its memory
+        retained = look(client, self._name, (*PATTERNS, REPLIES, WANTED_PATTERN), self._hear)
+        if self._placed and self._is_forgotten(client, retained):
+            self._publication.put(client, retained)
         self._listen(client, retained)
         if self._giving_up:
             return self._roll_back(client, retained)
@@ -155,6 +162,14 @@ class _Rollout:
                 return 0
             elif (problem := self._waits_in_vain(action)) is not None:
                 return self._give_up(client, retained, problem)
+
+    def _is_forgotten(self, client: MqttClient, retained: RetainedModel) -> bool:
+        """The broker has lost its memory, or this node of it knows an earlier state alone."""
+        standing = retained.standing
+        if standing is None:
+            return True
+        older = release_in(standing) < release_in(self._offer) or standing.digest == self._digest
+        return not client.hands_out_by_wildcard and older
 
     # looking
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -42,10 +41,8 @@ def broker_of(address: str | None, access: BrokerLogin, settings: Mqtt) -> tuple
         if not found.get("tls") and address is not None and _port(address) is None:
             found["port"] = TLS_PORT
         found["tls"] = True
-    protocols = (access.protocol,) if access.protocol else ("5", "3.1.1") if address else (settings.protocol,)
-    ways = (cast(Literal["5", "3.1.1"], each) for each in protocols)
     try:
-        return tuple(Mqtt.model_validate({**found, **given, "protocol": way}) for way in ways)
+        return Mqtt.model_validate({**found, **given}).ways
     except ValidationError as error:
         raise Problem(f"--broker {address}: {first_problem(error)}") from None
 

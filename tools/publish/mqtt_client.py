@@ -7,13 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
 from paho.mqtt.client import MQTTMessage
 
 from messages.message import new_ulid
+from messages.offers import ASK_TOPIC, ROOT
 from services.bridge import connection_problem
+from services.bridge.connection import content_properties
 from services.bridge.connection_problem import ConnectionProblem, RemedyNames
 from services.bridge.paho_client import PahoClient
 from services.bridge.reason_codes import is_refusal
@@ -90,7 +93,7 @@ class MqttClient:
     def open(cls, ways: Sequence[Mqtt]) -> MqttClient:
         """The first of these ways that leads in. Raises Problem, with why the first did not."""
         first: ConnectionProblem | None = None
-        for mqtt in ways:
+        for mqtt in (way for each in ways for way in each.ways):
             try:
                 return cls(mqtt)
             except ConnectionProblem as error:
@@ -139,7 +142,8 @@ class MqttClient:
         count = 0
         for topic, payload in messages:
             self._alive()
-            waiting[self._client.publish(topic, payload, 1, retain).mid] = topic
+            properties = content_properties(payload) if self.mqtt.protocol == "5" else None
+            waiting[self._client.publish(topic, payload, 1, retain, properties).mid] = topic
             count += 1
             if len(waiting) >= IN_FLIGHT:
                 self._settle(waiting, IN_FLIGHT - 1)
@@ -170,6 +174,29 @@ class MqttClient:
             f"the broker {connection_problem.where(self.mqtt)} did not say all that it retains: "
             f"nothing came for {SILENT_S:g} s; try again, or let this user publish on {marker} (its ACL)"
         )
+
+    @cached_property
+    def hands_out_by_wildcard(self) -> bool:
+        """Whether what is retained comes to who subscribes by a pattern; with some brokers only by the topic.
+
+        Tried on a connection of its own. Raises ConnectionLost, Problem.
+        """
+        topic = f"{ROOT}{new_ulid()}/looking/"
+        with MqttClient.open([self.mqtt]) as other:
+            other.publish([(f"{topic}tried", b"-")], retain=True)
+            try:
+                return any(message.retained for message in other.retained(f"{topic}end", f"{topic}+"))
+            finally:
+                other.publish([(f"{topic}tried", b"")], retain=True)
+
+    def ask_cars(self) -> None:
+        """Have all cars say how they are. Where this user may not ask, they say so in their own time."""
+        try:
+            self.publish([(ASK_TOPIC, b"")], retain=False)
+        except ConnectionLost:
+            raise
+        except Problem:
+            pass
 
     # waiting
 

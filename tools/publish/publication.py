@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
+
 from messages.message import new_ulid
 from messages.offers import (
     MAX_CHUNK_BYTES,
@@ -30,15 +32,22 @@ from messages.offers import (
 from models.bundle.bundle import Bundle, parse_manifest
 from models.bundle.payload import payload_of, payload_size
 from models.refusal import Refusal
+from services.bridge.documents import WANTED, PartsWanted
 from tools.publish.mqtt_client import MqttClient, Received
 from tools.publish.retained_model import RetainedModel, release_in
 from tools.terminal.problems import Problem
 
 ECHO_S = 10.0
 """Nothing came for this long after the offer: the broker doesn't pass it on."""
+ANSWERS_S = 4.0
+"""A car that is asked has answered by then; one that has just connected listens after two seconds."""
 HEADER_BYTES = 512
 """What a packet has besides a chunk: topic, properties."""
 MOST_REPAIRS = 200
+WANTED_PATTERN = f"smartcar/+/{WANTED}"
+"""On this cars say what the broker doesn't hand out to them."""
+SERVED_S = 3.0
+"""So long nothing is said again: all who wait for it have heard it."""
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +86,9 @@ class Publication:
         )
         self.keep = keep
         self._heard = heard
+        self._asked: set[int | None] = set()
+        """Chunks that cars want to be said again; None: the offer."""
+        self._served: dict[int | None, float] = {}
         self._repairs = 0
         payload = payload_of(bundle)
         parts = (payload[at : at + chunk_bytes] for at in range(0, len(payload), chunk_bytes))
@@ -110,6 +122,7 @@ class Publication:
         self._hear(client, retained, timeout_s)
         if not self.superseded(retained):
             self.tend(client, retained)
+            self._serve(client)
 
     def tend(self, client: MqttClient, retained: RetainedModel) -> None:
         """Put back chunks that others cleared or replaced. Raises Problem where that never ends."""
@@ -123,6 +136,23 @@ class Publication:
         if missing:
             log.warning("%d chunks were cleared or replaced by another, and are put back", len(missing))
             client.publish(missing, retain=True)
+
+    def _serve(self, client: MqttClient) -> None:
+        """Say again what cars wait for, where the broker doesn't do so by itself."""
+        now = time.monotonic()
+        due = [each for each in self._asked if now - self._served.get(each, 0.0) > SERVED_S]
+        self._asked.clear()
+        if not due or client.hands_out_by_wildcard:
+            return
+        self._served |= dict.fromkeys(due, now)
+        again = [
+            (chunk_topic(self.name, self.digest, each), self._chunks[each])
+            for each in due
+            if each is not None
+        ]
+        if None in due:
+            again.append((offer_topic(self.name), self._encoded()))
+        client.publish(again, retain=True)
 
     def superseded(self, retained: RetainedModel) -> bool:
         """Whether another offer stands, or none, since this one did."""
@@ -177,8 +207,20 @@ class Publication:
             self._take(retained, came)
 
     def _take(self, retained: RetainedModel, came: Received) -> None:
-        if not retained.take(came):
+        if came.topic.endswith(f"/{WANTED}"):
+            self._note_wanted(came)
+        elif not retained.take(came):
             self._heard(came)
+
+    def _note_wanted(self, came: Received) -> None:
+        try:
+            wanted = PartsWanted.model_validate_json(came.payload)
+        except ValidationError:
+            return
+        if self.name in wanted.offers:
+            self._asked.add(None)
+        if (wanted.name, wanted.digest) == (self.name, self.digest):
+            self._asked |= self._chunks.keys() & set(wanted.chunks)
 
 
 def largest_chunk(client: MqttClient) -> int:
@@ -203,13 +245,20 @@ def look(
     """What the broker retains of this model; the client hears from then on what changes.
 
     `also` are further patterns to subscribe to, `heard` gets what comes there. The offer is asked for on its
-    own first: some brokers retain nothing through wildcards. Raises ConnectionLost, Problem.
+    own first: some brokers retain nothing through wildcards. There the cars are asked, and listened to for a
+    while. Raises ConnectionLost, Problem.
     """
     retained = RetainedModel(name)
     for patterns in ((offer_topic(name), withdrawn_topic(name)), (retained.pattern, *also)):
         for message in client.retained(new_marker(name), *patterns):
             if not retained.take(message):
                 heard(message)
+    if also:
+        client.ask_cars()
+        deadline = time.monotonic() + (0.0 if client.hands_out_by_wildcard else ANSWERS_S)
+        while (left := deadline - time.monotonic()) > 0 and (came := client.received(left)) is not None:
+            if not retained.take(came):
+                heard(came)
     return retained
 
 

@@ -13,8 +13,9 @@ from messages.offers import ROOT, offer_change
 from models.refusal import Reason
 from services.bridge.documents import CarStatus
 from tools.publish.mqtt_client import Received
+from tools.publish.publication import WANTED_PATTERN
 
-PATTERNS = ("smartcar/+/status", "smartcar/+/state/model", "smartcar/+/event/model")
+PATTERNS = ("smartcar/+/status", "smartcar/+/state/model", "smartcar/+/event/model", WANTED_PATTERN)
 """What to subscribe to."""
 
 AWAY = frozenset({"lost", "stopped"})

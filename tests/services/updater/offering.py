@@ -235,7 +235,7 @@ class FollowingCar(Car):
             self.follower.want(self._wanted.model_copy(update={"boot_id": self._boot_id}))
 
     def _new_follower(self) -> OfferSubscriber:
-        return OfferSubscriber(self.session, self._ask, Metrics(), lambda: self.seconds)
+        return OfferSubscriber(self.session, self._ask, Metrics(), clock=lambda: self.seconds)
 
     def advance(self) -> None:
         self.offers.advance()
