@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-from messages.errors import MODEL_CODES, UserError
-from messages.errors import ErrorCode as Reason
-
-__all__ = ["BundleError", "Reason", "Refusal"]
+from messages.errors import MODEL_CODES, ErrorCode, UserError
 
 
 class Refusal(UserError):
     """A model, key or command that is not taken."""
 
     @property
-    def reason(self) -> Reason:
+    def reason(self) -> ErrorCode:
         """The code."""
         return self.code
 

@@ -26,8 +26,9 @@ from pathlib import Path
 
 from messages import durable
 from messages.disk import why_not
+from messages.errors import ErrorCode
 from models.bundle.bundle import Bundle
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from models.store_reader import FACTORY_FOLDER, PREFIX, StoreReader
 
 SPARE_BYTES = 16 << 20
@@ -117,7 +118,7 @@ class Store(StoreReader):
             self._look_at(folder)
             if bundle.digest in self._left_out:
                 raise Refusal(
-                    Reason.UNREADABLE, f"The model is there already: {self._left_out[bundle.digest]}."
+                    ErrorCode.UNREADABLE, f"The model is there already: {self._left_out[bundle.digest]}."
                 )
             if self._has(bundle.digest):
                 return bundle.digest
@@ -170,10 +171,12 @@ class Store(StoreReader):
         """Take a bundle away. Raises Refusal: unknown_model, in_use."""
         self._must_be_open()
         if not self._has(digest):
-            raise Refusal(Reason.UNKNOWN_MODEL, f"There is no model {digest[:12]} in the store {self.root}.")
+            raise Refusal(
+                ErrorCode.UNKNOWN_MODEL, f"There is no model {digest[:12]} in the store {self.root}."
+            )
         state = self._state(digest)
         if state != "kept":
-            raise Refusal(Reason.IN_USE, f"Model {digest[:12]} is the {state} one and stays.")
+            raise Refusal(ErrorCode.IN_USE, f"Model {digest[:12]} is the {state} one and stays.")
         folder, going = self._folder(digest), self.root / f".removing-{secrets.token_hex(8)}"
         try:
             with _said(self.root):
@@ -205,7 +208,7 @@ class Store(StoreReader):
 
     def _must_be_open(self) -> None:
         if self.closed:
-            raise Refusal(Reason.STORE_DAMAGED, f"No model can be changed: {self.closed}.")
+            raise Refusal(ErrorCode.STORE_DAMAGED, f"No model can be changed: {self.closed}.")
 
     def _recover(self) -> None:
         """Put right what a crash has left, and bring in the shipped model."""
@@ -247,7 +250,7 @@ class Store(StoreReader):
         if flaw is None:
             if self._left_out.pop(digest, None):
                 log.info("model %s can be read again", digest[:12])
-        elif flaw.reason == Reason.UNREADABLE:
+        elif flaw.reason == ErrorCode.UNREADABLE:
             if digest not in self._left_out:
                 log.error("%s", flaw)
             self._left_out[digest] = flaw
@@ -273,7 +276,8 @@ def _lock(root: Path) -> int:
     except OSError:
         os.close(descriptor)
         raise Refusal(
-            Reason.STORE_LOCKED, f"Another process has the model store {root} open; stop the other updater."
+            ErrorCode.STORE_LOCKED,
+            f"Another process has the model store {root} open; stop the other updater.",
         ) from None
     return descriptor
 
@@ -287,11 +291,13 @@ def _said(root: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_space(root, 0, shutil.disk_usage(root).free) from error
         raise Refusal(
-            Reason.STORE_DAMAGED,
+            ErrorCode.STORE_DAMAGED,
             f"The model store {root} can't be changed: {error.strerror} ({error.filename}).",
         ) from error
 
 
 def _no_space(root: Path, needed: int, free: int) -> Refusal:
     more = f"; {needed >> 10} KiB are needed" if needed else ""
-    return Refusal(Reason.NO_SPACE, f"The disk of {root} has {free >> 10} KiB free{more}. Free some space.")
+    return Refusal(
+        ErrorCode.NO_SPACE, f"The disk of {root} has {free >> 10} KiB free{more}. Free some space."
+    )

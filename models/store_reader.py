@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 import models
+from messages.errors import ErrorCode
 from models.bundle.bundle import Bundle, BundleError
 from models.bundle.manifest import Manifest
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 FACTORY_FOLDER = Path(models.__file__).parent / "factory"
 PREFIX = "sha256-"
@@ -81,7 +82,7 @@ class StoreReader:
             return Bundle.load(self._folder(digest))
         if digest == self._shipped.digest:
             return self._shipped
-        raise Refusal(Reason.UNKNOWN_MODEL, f"There is no model {digest[:12]} in the store {self.root}.")
+        raise Refusal(ErrorCode.UNKNOWN_MODEL, f"There is no model {digest[:12]} in the store {self.root}.")
 
     def entries(self) -> tuple[StoreEntry, ...]:
         """All bundles, the newest first, those too that can't be used."""
@@ -104,10 +105,10 @@ class StoreReader:
                 return None
             return BundleError("wrong_hash", f"{folder} holds another bundle than its name says.")
         except BundleError as error:
-            if error.reason != Reason.UNREADABLE:
+            if error.reason != ErrorCode.UNREADABLE:
                 return error
             remedy = "Give it to the user that smartcar runs as, or see what dmesg says."
-            return BundleError(Reason.UNREADABLE, error.sentence, remedy)
+            return BundleError(ErrorCode.UNREADABLE, error.sentence, remedy)
 
     def _link(self, name: str) -> str | None:
         """The digest that a link names, whatever became of its bundle."""
@@ -153,7 +154,7 @@ class StoreReader:
                 raise self._left_out[digest]
             bundle = self.load(digest)
         except Refusal as flaw:
-            state: State = "unreadable" if flaw.reason == Reason.UNREADABLE else "damaged"
+            state: State = "unreadable" if flaw.reason == ErrorCode.UNREADABLE else "damaged"
             return StoreEntry(digest, state, None, False, 0, _added(folder), str(flaw))
         signed = bundle.signature is not None
         return StoreEntry(

@@ -12,9 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
+from messages.errors import ErrorCode
 from models.bundle.digits import Golden
 from models.inference.runtime import Classifier
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 AT_ONCE = 5
 """Digits in one timed run: the pad's boxes, a code's digits."""
@@ -62,13 +63,13 @@ def judge(proof: Proof, terms: Terms, name: str = "The model") -> None:
     """Raises Refusal where the proof falls short of the terms: inaccurate, too_slow."""
     if not proof.accuracy >= terms.accuracy:
         raise Refusal(
-            Reason.INACCURATE,
+            ErrorCode.INACCURATE,
             f"{name} reads {proof.accuracy:.1%} of {proof.digits} golden digits; "
             f"{terms.accuracy:.0%} is due. It must take digits bright on black, from 0 to 1.",
         )
     if not proof.latency_ms <= terms.latency_ms:
         raise Refusal(
-            Reason.TOO_SLOW,
+            ErrorCode.TOO_SLOW,
             f"{name} takes {proof.latency_ms:.1f} ms for five digits on this machine; "
             f"{terms.latency_ms:g} ms are allowed. Build a smaller network.",
         )

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from messages.errors import ErrorCode
 from models.bundle.zipped import refuse_large_directory
-from models.refusal import BundleError, Reason, Refusal
+from models.refusal import BundleError, Refusal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +57,7 @@ def require_digits(labels: Sequence[str], title: str) -> None:
     if sorted(labels) != sorted(DIGITS):
         named = ", ".join(labels)
         raise Refusal(
-            Reason.WRONG_OUTPUT,
+            ErrorCode.WRONG_OUTPUT,
             f"{title} has the labels {named[:80]}; the ten digits 0 to 9 are due. Train it on digits.",
         )
 

@@ -19,8 +19,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from messages.errors import ErrorCode
 from models.bundle.bundle import Bundle, read_regular
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 KIND = "smartcar-ed25519"
 MAX_TRUSTED = 2
@@ -45,7 +46,7 @@ class PublicKey:
         raw = _decoded(encoded)
         if kind != KIND or len(raw) != 32 or "\n" in comment:
             raise Refusal(
-                Reason.BAD_KEY, f"{text[:40]!r} is no public key: a line that starts with {KIND} is due."
+                ErrorCode.BAD_KEY, f"{text[:40]!r} is no public key: a line that starts with {KIND} is due."
             )
         return cls(raw, comment.strip())
 
@@ -55,7 +56,7 @@ class PublicKey:
         try:
             return cls.parse(read_regular(Path(path), _MAX_KEY_BYTES).decode())
         except UnicodeDecodeError:
-            raise Refusal(Reason.BAD_KEY, f"{path} is no public key.") from None
+            raise Refusal(ErrorCode.BAD_KEY, f"{path} is no public key.") from None
 
     @property
     def text(self) -> str:
@@ -94,14 +95,14 @@ class SigningKey:
         content = read_regular(path, _MAX_KEY_BYTES)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise Refusal(
-                Reason.BAD_KEY, f"Others may read {path}: a private key is its owner's. chmod 600 {path}"
+                ErrorCode.BAD_KEY, f"Others may read {path}: a private key is its owner's. chmod 600 {path}"
             )
         try:
             key = serialization.load_pem_private_key(content, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise Refusal(Reason.BAD_KEY, f"{path} is no private key that can be read.") from None
+            raise Refusal(ErrorCode.BAD_KEY, f"{path} is no private key that can be read.") from None
         if not isinstance(key, Ed25519PrivateKey):
-            raise Refusal(Reason.BAD_KEY, f"{path} holds a key of another kind than Ed25519.")
+            raise Refusal(ErrorCode.BAD_KEY, f"{path} holds a key of another kind than Ed25519.")
         return cls(key)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -138,7 +139,7 @@ def verify_manifest(
 ) -> PublicKey:
     """The same of the exact bytes of a manifest and the content of its manifest.sig."""
     if signature is None:
-        raise Refusal(Reason.UNSIGNED, f"{title} has no signature; sign it with smartcar model sign.")
+        raise Refusal(ErrorCode.UNSIGNED, f"{title} has no signature; sign it with smartcar model sign.")
     known = {key.fingerprint: key for key in trusted[:MAX_TRUSTED]}
     signers = _signatures(signature)
     for fingerprint, signed in signers:
@@ -146,11 +147,11 @@ def verify_manifest(
             if known[fingerprint].signed(raw, signed):
                 return known[fingerprint]
             raise Refusal(
-                Reason.BAD_SIGNATURE,
+                ErrorCode.BAD_SIGNATURE,
                 f"The signature of {title} doesn't fit its manifest: it was changed after it was signed.",
             )
     named = ", ".join(fingerprint for fingerprint, _ in signers)
-    raise Refusal(Reason.UNKNOWN_KEY, f"{title} is signed by {named}, a key that this car doesn't trust.")
+    raise Refusal(ErrorCode.UNKNOWN_KEY, f"{title} is signed by {named}, a key that this car doesn't trust.")
 
 
 def _signatures(content: bytes) -> list[tuple[str, bytes]]:
@@ -158,7 +159,7 @@ def _signatures(content: bytes) -> list[tuple[str, bytes]]:
     lines = content.decode("ascii", "replace").splitlines()
     found = [line.split(" ") for line in lines if line]
     if not 1 <= len(found) <= _MAX_SIGNATURES or any(len(each) != 3 or each[0] != KIND for each in found):
-        raise Refusal(Reason.BAD_SIGNATURE, "manifest.sig is no signature; sign the bundle anew.")
+        raise Refusal(ErrorCode.BAD_SIGNATURE, "manifest.sig is no signature; sign the bundle anew.")
     return [(fingerprint[:80], _decoded(signature)) for _, fingerprint, signature in found]
 
 

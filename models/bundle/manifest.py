@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from messages.errors import ErrorCode
 from models.bundle.digits import GOLDEN_FILE as GOLDEN_FILE
 from models.bundle.digits import MAX_GOLDEN_BYTES, SIDE
 from models.bundle.input_shape import picture_shape
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.tflite"
@@ -236,13 +237,16 @@ def admit(
     title = f"{manifest.name} {manifest.version}"
     if manifest.target not in {"all", car, *groups}:
         raise Refusal(
-            Reason.NOT_FOR_THIS_CAR, f"{title} is for {manifest.target}; this is {car}, and in no such group."
+            ErrorCode.NOT_FOR_THIS_CAR,
+            f"{title} is for {manifest.target}; this is {car}, and in no such group.",
         )
     if now is not None and manifest.has_expired(now):
-        raise Refusal(Reason.EXPIRED, f"{title} expired on {manifest.expires:%Y-%m-%d}; ask for a newer one.")
+        raise Refusal(
+            ErrorCode.EXPIRED, f"{title} expired on {manifest.expires:%Y-%m-%d}; ask for a newer one."
+        )
     if newest_release is not None and manifest.release < newest_release:
         raise Refusal(
-            Reason.OLDER,
+            ErrorCode.OLDER,
             f"{title} is release {manifest.release}, and this car has had {newest_release}; "
             "smartcar model activate, at the car, still takes it.",
         )

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from messages.clock import CLOCK_WAS_SET
+from messages.errors import ErrorCode
 from messages.message import MalformedMessage
 from messages.offers import Offer, parse_offer
 from messages.vision import ModelInfo
 from models.bundle.bundle import parse_manifest
 from models.bundle.manifest import Manifest, admit
 from models.bundle.payload import payload_size
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,16 @@ class CheckedOffer:
         try:
             offer = parse_offer(content)
         except MalformedMessage as error:
-            raise Refusal(Reason.BAD_OFFER, f"What stands as the offer of {name} is none: {error}.") from None
+            raise Refusal(
+                ErrorCode.BAD_OFFER, f"What stands as the offer of {name} is none: {error}."
+            ) from None
         if hashlib.sha256(offer.manifest).hexdigest() != offer.digest:
-            raise Refusal(Reason.BAD_OFFER, f"The offer of {name} names another manifest than it has.")
+            raise Refusal(ErrorCode.BAD_OFFER, f"The offer of {name} names another manifest than it has.")
         manifest = parse_manifest(offer.manifest, f"the offer of {name}")
         if not name == offer.name == manifest.name:
-            raise Refusal(Reason.BAD_OFFER, f"What stands as the offer of {name} is one of {manifest.name}.")
+            raise Refusal(
+                ErrorCode.BAD_OFFER, f"What stands as the offer of {name} is one of {manifest.name}."
+            )
         return cls(offer, manifest, payload_size(manifest), _signature_error(offer, manifest, terms))
 
     @property

@@ -9,7 +9,8 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 
-from models.refusal import Reason, Refusal
+from messages.errors import ErrorCode
+from models.refusal import Refusal
 
 SIGNATURE = b"PK\x03\x04"
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError, RuntimeError)
@@ -32,7 +33,9 @@ def read(content: bytes, limits: Mapping[str, int]) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _read(archive, limits)
     except DAMAGE as error:
-        raise Refusal(Reason.BAD_ARCHIVE, f"The zip is damaged ({error}); copy or pack it again.") from None
+        raise Refusal(
+            ErrorCode.BAD_ARCHIVE, f"The zip is damaged ({error}); copy or pack it again."
+        ) from None
 
 
 def refuse_large_directory(
@@ -74,7 +77,7 @@ def _read(archive: zipfile.ZipFile, limits: Mapping[str, int]) -> dict[str, byte
             raise _unsafe(f"{name!r} is compressed in an uncommon way")
         if entry.file_size > limits[name]:
             raise Refusal(
-                Reason.TOO_LARGE,
+                ErrorCode.TOO_LARGE,
                 f"{name!r} in the zip unpacks to {entry.file_size} bytes; {limits[name]} are allowed.",
             )
         with archive.open(entry) as file:
@@ -86,7 +89,7 @@ def _read(archive: zipfile.ZipFile, limits: Mapping[str, int]) -> dict[str, byte
 
 
 def _unsafe(what: str) -> Refusal:
-    return Refusal(Reason.UNSAFE_ARCHIVE, f"The zip is refused: {what}. Don't trust where it comes from.")
+    return Refusal(ErrorCode.UNSAFE_ARCHIVE, f"The zip is refused: {what}. Don't trust where it comes from.")
 
 
 def write(files: Mapping[str, bytes]) -> bytes:

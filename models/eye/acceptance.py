@@ -7,9 +7,10 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from messages.errors import ErrorCode
 from models.bundle.digits import SIDE, Golden
 from models.eye.eye import Eye
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 FLOOR = 0.9
 """Share of the digits that must be seen, each once and in its place."""
@@ -34,11 +35,12 @@ def check_eye(content: bytes, golden: Golden) -> None:
     seen = sum(places.count(place) == 1 for place in range(count))
     if seen < FLOOR * count:
         raise Refusal(
-            Reason.INACCURATE, f"The eye sees {seen} of {count} golden digits on a page; {FLOOR:.0%} are due."
+            ErrorCode.INACCURATE,
+            f"The eye sees {seen} of {count} golden digits on a page; {FLOOR:.0%} are due.",
         )
     if milliseconds > SLOWEST_MS:
         raise Refusal(
-            Reason.TOO_SLOW,
+            ErrorCode.TOO_SLOW,
             f"The eye takes {milliseconds:.0f} ms for a frame; {SLOWEST_MS:g} ms are allowed. "
             "Build a smaller network.",
         )

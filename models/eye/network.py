@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from messages.errors import ErrorCode
 from models.inference.runtime import ModelError
-from models.refusal import Reason
 
 MULTIPLE = 32
 """Height and width of a picture are multiples of this, in pixels."""
@@ -64,7 +64,7 @@ class EyeNetwork:
         if len(self._interpreters) > _KEPT:
             self._interpreters.popitem(last=False)
         if not all(np.isfinite(each).all() for each in maps):
-            raise EyeError("The eye answers with numbers that are not finite.", Reason.NOT_FINITE)
+            raise EyeError("The eye answers with numbers that are not finite.", ErrorCode.NOT_FINITE)
         return maps
 
 
@@ -77,7 +77,9 @@ class _Sized:
         self._interpreter = Interpreter(model_content=content, num_threads=1)
         inputs = self._interpreter.get_input_details()
         if len(inputs) != 1 or len(inputs[0]["shape"]) != 4 or inputs[0]["dtype"] != np.float32:
-            raise EyeError("The eye takes no grey picture: (1, h, w, 1) float32 is due.", Reason.WRONG_INPUT)
+            raise EyeError(
+                "The eye takes no grey picture: (1, h, w, 1) float32 is due.", ErrorCode.WRONG_INPUT
+            )
         self._input = inputs[0]["index"]
         self._fed = np.empty((1, *shape, 1), np.float32)
         self._interpreter.resize_tensor_input(self._input, self._fed.shape)
@@ -106,6 +108,6 @@ class _Sized:
         if set(found) != set(due.values()):
             raise EyeError(
                 f"The eye answers with {sorted(found)} where {sorted(due.values())} are due.",
-                Reason.WRONG_OUTPUT,
+                ErrorCode.WRONG_OUTPUT,
             )
         return {name: found[form] for name, form in due.items()}

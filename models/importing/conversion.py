@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from messages.errors import ErrorCode
 from models.bundle.acceptance import AT_ONCE, Proof, Terms, judge, run_golden
 from models.bundle.digits import GOLDEN_FILE, SIDE, Golden
 from models.bundle.input_shape import LARGEST, picture_shape
@@ -38,7 +39,7 @@ from models.importing.formats import Format, model_format
 from models.inference.calibration import are_probabilities, as_logits, least_probability, temperature
 from models.inference.input_preparation import Quantization
 from models.inference.runtime import Classifier
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 _LACKS_SOFTMAX = (
     "Its training was misled: the loss takes probabilities, and the network ends without softmax. "
@@ -113,7 +114,7 @@ def convert(
     proof = run_golden(Classifier(ready), golden)
     if proof.accuracy < terms.accuracy:
         raise Refusal(
-            Reason.INACCURATE,
+            ErrorCode.INACCURATE,
             f"{source.name} reads {proof.accuracy:.1%} of {proof.digits} golden digits, and "
             f"{terms.accuracy:.0%} is due. Tried were light and dark ink, values of {', '.join(RANGES)}, "
             f"and any order of labels. {opened.advice}",
@@ -142,7 +143,7 @@ def _opened(source: KerasSource, labels: Sequence[str]) -> _Opened:
         network = keras.read(source.content)
         if network.output_shape != (len(labels),):
             raise Refusal(
-                Reason.WRONG_OUTPUT,
+                ErrorCode.WRONG_OUTPUT,
                 f"{source.name} answers {network.output_shape} numbers for {len(labels)} labels; "
                 f"end the network with Dense({len(labels)}).",
             )
@@ -153,7 +154,7 @@ def _opened(source: KerasSource, labels: Sequence[str]) -> _Opened:
             opened = replace(opened, advice=_LACKS_SOFTMAX)
     if len(opened.model) > MAX_FILE_BYTES[MODEL_FILE]:
         raise Refusal(
-            Reason.TOO_LARGE,
+            ErrorCode.TOO_LARGE,
             f"{source.name} makes a model of {len(opened.model)} bytes; "
             f"{MAX_FILE_BYTES[MODEL_FILE]} are allowed.",
         )
@@ -168,9 +169,9 @@ def _input_of_tflite(model: bytes) -> tuple[InputContract, tuple[float, float] |
         inputs = Interpreter(model_content=model, num_threads=1).get_input_details()
     except (ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
-        raise Refusal(Reason.BAD_MODEL, f"LiteRT can't open the file: {said}") from None
+        raise Refusal(ErrorCode.BAD_MODEL, f"LiteRT can't open the file: {said}") from None
     if len(inputs) != 1:
-        raise Refusal(Reason.WRONG_INPUT, f"The model has {len(inputs)} inputs; one is due.")
+        raise Refusal(ErrorCode.WRONG_INPUT, f"The model has {len(inputs)} inputs; one is due.")
     signature = [int(length) for length in inputs[0]["shape_signature"]]
     unknown_size = [
         SIDE if length == -1 and 0 < axis < 3 else length for axis, length in enumerate(signature)
@@ -190,7 +191,7 @@ def _contract(shape: tuple[int, ...], dtype: Any) -> InputContract:
         return InputContract.model_validate({"shape": shape, "dtype": np.dtype(dtype).name})
     except ValueError:
         raise Refusal(
-            Reason.WRONG_INPUT,
+            ErrorCode.WRONG_INPUT,
             f"The model takes {np.dtype(dtype).name} {shape}; the car gives one picture of a digit: "
             f"(28, 28), (28, 28, 1), (784,) or another size to {LARGEST}×{LARGEST}, as floats or integers.",
         ) from None

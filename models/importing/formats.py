@@ -9,10 +9,11 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
+from messages.errors import ErrorCode
 from messages.text import file_name
 from models.bundle import zipped
 from models.importing.keras.hdf5 import SIGNATURE as HDF5
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 Format = Literal["h5", "keras", "tflite"]
 
@@ -102,20 +103,20 @@ def model_format(content: bytes, name: str) -> Format:
             )
         if flex := _FLEX.search(content):
             raise Refusal(
-                Reason.BAD_MODEL,
+                ErrorCode.BAD_MODEL,
                 f"{name} needs TensorFlow itself for {flex[0].decode()}, which the car hasn't got; convert "
                 "it without tf.lite.OpsSet.SELECT_TF_OPS, from layers that LiteRT knows.",
             )
         return "tflite"
     if not content.strip(b"\0"):
-        raise Refusal(Reason.EMPTY, f"{name} holds nothing, or nothing but zeros; copy it again.")
+        raise Refusal(ErrorCode.EMPTY, f"{name} holds nothing, or nothing but zeros; copy it again.")
     for signature, said in _BY_HEAD:
         if re.match(signature, content[:512], re.DOTALL):
             raise _other(name, said)
     if content.lstrip()[:1] == b"{":
         _refuse_json(content, name)
     raise Refusal(
-        Reason.UNKNOWN_FORMAT,
+        ErrorCode.UNKNOWN_FORMAT,
         f"{name} is no .h5, .keras or .tflite, whatever its name; save the model with model.save(…).",
     )
 
@@ -133,14 +134,14 @@ def _zip_format(content: bytes, name: str) -> Format:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
     except zipped.DAMAGE as error:
-        raise Refusal(Reason.BAD_ARCHIVE, f"{name} is a damaged zip ({error}); copy it again.") from None
+        raise Refusal(ErrorCode.BAD_ARCHIVE, f"{name} is a damaged zip ({error}); copy it again.") from None
     if "config.json" in names:
         return "keras"
     for pattern, said in _BY_NAMES:
         if any(re.fullmatch(pattern, each) for each in names):
             raise _other(name, said)
     raise Refusal(
-        Reason.UNKNOWN_FORMAT, f"{name} is a zip without a model in it; save the model with model.save(…)."
+        ErrorCode.UNKNOWN_FORMAT, f"{name} is a zip without a model in it; save the model with model.save(…)."
     )
 
 
@@ -163,4 +164,4 @@ def _refuse_json(content: bytes, name: str) -> None:
 
 
 def _other(name: str, said: str) -> Refusal:
-    return Refusal(Reason.OTHER_FORMAT, f"{name} {said}.")
+    return Refusal(ErrorCode.OTHER_FORMAT, f"{name} {said}.")

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from messages import durable
+from messages.errors import ErrorCode
 from messages.text import file_name
 from models.bundle import zipped
 from models.bundle.acceptance import Proof, Terms
@@ -31,7 +32,7 @@ from models.bundle.bundle import Bundle
 from models.bundle.digits import DIGITS, GOLDEN_FILE, require_digits
 from models.bundle.manifest import INBOX_TERMS, MANIFEST_FILE, MAX_FILE_BYTES, MAX_SOURCE_BYTES, MODEL_FILE
 from models.importing.formats import refuse_folder
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 _MAX_ANSWER = sum(MAX_FILE_BYTES.values()) + (1 << 20)
 _LOOK_S = 0.05
@@ -107,7 +108,8 @@ def import_file(
         after = os.fstat(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise Refusal(
-            Reason.CHANGED, f"{file_name(path)} changed while it was read; wait until the copy is finished."
+            ErrorCode.CHANGED,
+            f"{file_name(path)} changed while it was read; wait until the copy is finished.",
         )
     files = {
         MANIFEST_FILE: str(answer.get("manifest")).encode(),
@@ -122,7 +124,7 @@ def import_file(
         for name in files:
             (folder / name).unlink(missing_ok=True)
         raise Refusal(
-            Reason.NO_SPACE, f"The bundle can't be written to {folder}: {error.strerror}."
+            ErrorCode.NO_SPACE, f"The bundle can't be written to {folder}: {error.strerror}."
         ) from None
     return Import(Bundle.load(folder), _proof(answer))
 
@@ -165,26 +167,26 @@ def prove(
 def _opened(path: Path) -> Iterator[int]:
     """A regular file of a model's size, open for reading; no link is followed, no pipe waited on."""
     if path.is_symlink():
-        raise Refusal(Reason.NOT_A_FILE, f"{file_name(path)} is a link; put the file itself there.")
+        raise Refusal(ErrorCode.NOT_A_FILE, f"{file_name(path)} is a link; put the file itself there.")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise Refusal(Reason.MISSING, f"{file_name(path)} is not there any more; copy it again.") from None
+        raise Refusal(ErrorCode.MISSING, f"{file_name(path)} is not there any more; copy it again.") from None
     except OSError as error:
-        raise Refusal(Reason.UNREADABLE, f"{file_name(path)} can't be read: {error.strerror}.") from None
+        raise Refusal(ErrorCode.UNREADABLE, f"{file_name(path)} can't be read: {error.strerror}.") from None
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             refuse_folder(path)
         if not stat.S_ISREG(status.st_mode):
             raise Refusal(
-                Reason.NOT_A_FILE, f"{file_name(path)} is no regular file; put the model itself there."
+                ErrorCode.NOT_A_FILE, f"{file_name(path)} is no regular file; put the model itself there."
             )
         if status.st_size == 0:
-            raise Refusal(Reason.EMPTY, f"{file_name(path)} is empty; copy it again.")
+            raise Refusal(ErrorCode.EMPTY, f"{file_name(path)} is empty; copy it again.")
         if status.st_size > MAX_SOURCE_BYTES:
             raise Refusal(
-                Reason.TOO_LARGE,
+                ErrorCode.TOO_LARGE,
                 f"{file_name(path)} has {status.st_size} bytes; {MAX_SOURCE_BYTES} are allowed.",
             )
         yield descriptor
@@ -252,7 +254,9 @@ def _exchange(
         selector.register(answers, selectors.EVENT_READ)
         while True:
             if time.monotonic() > deadline or (cancelled is not None and cancelled()):
-                raise Refusal(Reason.TIMED_OUT, "Reading or testing the model took too long and was stopped.")
+                raise Refusal(
+                    ErrorCode.TIMED_OUT, "Reading or testing the model took too long and was stopped."
+                )
             for key, _ in selector.select(_LOOK_S):
                 if key.fileobj is task:
                     try:
@@ -278,18 +282,18 @@ def _understood(content: bytes, code: int, limits: ImportLimits) -> tuple[dict[s
     if not isinstance(answer, dict) or answer.get("size") != len(rest):
         if code == -signal.SIGXCPU:
             raise Refusal(
-                Reason.TIMED_OUT,
+                ErrorCode.TIMED_OUT,
                 f"Reading or testing the model took more than {limits.cpu_s} s and was stopped.",
             )
         raise Refusal(
-            Reason.CRASHED,
+            ErrorCode.CRASHED,
             f"The model crashed the process that tried it ({_ended(code)}); save the model anew.",
         )
     if "refusal" in answer:
         try:
-            reason = Reason(str(answer["refusal"]))
+            reason = ErrorCode(str(answer["refusal"]))
         except ValueError:
-            reason = Reason.CRASHED
+            reason = ErrorCode.CRASHED
         raise Refusal(reason, str(answer.get("sentence"))[:1000])
     return answer, rest
 
@@ -303,4 +307,6 @@ def _proof(answer: dict[str, Any]) -> Proof:
         proof = answer["proof"]
         return Proof(float(proof["accuracy"]), float(proof["latency_ms"]), int(proof["digits"]))
     except (KeyError, TypeError, ValueError):
-        raise Refusal(Reason.CRASHED, "The process that tried the model gave no sensible answer.") from None
+        raise Refusal(
+            ErrorCode.CRASHED, "The process that tried the model gave no sensible answer."
+        ) from None

@@ -100,12 +100,13 @@ def _as_object(content: Any) -> Any:
 
 
 def _refusal(error: Exception) -> dict[str, Any]:
-    from models.refusal import Reason, Refusal
+    from messages.errors import ErrorCode
+    from models.refusal import Refusal
 
     if isinstance(error, Refusal):
         return {"refusal": error.reason, "sentence": str(error)}
     return {
-        "refusal": Reason.CRASHED,
+        "refusal": ErrorCode.CRASHED,
         "sentence": f"Reading the model failed in a way nobody foresaw ({type(error).__name__}: {error}); "
         "save it anew.",
     }

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from messages.errors import ErrorCode
 from models.bundle.digits import SIDE
 from models.inference.input_preparation import Contract, InputPreparation, Quantization
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 _LARGEST_BATCH = 5
 """Digits in one run: the pad's boxes, a code's digits."""
@@ -22,7 +23,7 @@ _DTYPES = (np.float32, np.uint8, np.int8, np.int16)
 class ModelError(Refusal):
     """A model that can't be run, or whose answer can't be used; the text says why."""
 
-    def __init__(self, sentence: str, reason: Reason = Reason.BAD_MODEL) -> None:
+    def __init__(self, sentence: str, reason: ErrorCode = ErrorCode.BAD_MODEL) -> None:
         super().__init__(reason, sentence)
 
 
@@ -86,7 +87,7 @@ class Classifier:
         if not np.isfinite(answer).all():
             raise ModelError(
                 f"Model {self._name} answered with numbers that are not finite; it can't be used.",
-                Reason.NOT_FINITE,
+                ErrorCode.NOT_FINITE,
             )
         return answer
 
@@ -131,13 +132,13 @@ class _Runner:
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
             raise _Unfit(
-                Reason.WRONG_INPUT if len(inputs) != 1 else Reason.WRONG_OUTPUT,
+                ErrorCode.WRONG_INPUT if len(inputs) != 1 else ErrorCode.WRONG_OUTPUT,
                 f"it has {len(inputs)} inputs and {len(outputs)} outputs where one of each is due",
             )
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         if inputs[0]["dtype"] != np.dtype(contract.dtype):
             raise _Unfit(
-                Reason.WRONG_INPUT,
+                ErrorCode.WRONG_INPUT,
                 f"its input is {np.dtype(inputs[0]['dtype'])} where {contract.dtype} is due",
             )
         self._answers = _quantization(outputs[0])
@@ -157,7 +158,7 @@ class _Runner:
         answer = self._interpreter.get_tensor(self._output)
         if answer.size != self.capacity * self._labels or self._labels not in answer.shape:
             raise _WrongCount(
-                Reason.WRONG_OUTPUT,
+                ErrorCode.WRONG_OUTPUT,
                 f"it answers {answer.shape} for {self.capacity} digits where "
                 f"{(self.capacity, self._labels)} is due",
             )
@@ -171,10 +172,10 @@ def _input_shape(detail: dict[str, Any], batch: int | None, digit: Sequence[int]
     shape = with_batch if len(signature) > len(digit) else tuple(digit)
     pairs = list(zip(signature, shape, strict=False))[len(shape) - len(digit) :]
     if len(signature) != len(shape) or any(length not in (-1, due) for length, due in pairs):
-        raise _Unfit(Reason.WRONG_INPUT, f"it takes {signature}, its manifest says {with_batch}")
+        raise _Unfit(ErrorCode.WRONG_INPUT, f"it takes {signature}, its manifest says {with_batch}")
     if with_batch[0] > _LARGEST_FIXED_BATCH:
         raise _Unfit(
-            Reason.WRONG_INPUT, f"it takes {with_batch[0]} digits at a time; convert it with a batch of 1"
+            ErrorCode.WRONG_INPUT, f"it takes {with_batch[0]} digits at a time; convert it with a batch of 1"
         )
     return shape
 
@@ -183,7 +184,7 @@ def _quantization(detail: dict[str, Any]) -> Quantization:
     """How the numbers of a tensor are stored. Raises _Unfit for a type that no digit model has."""
     if detail["dtype"] not in _DTYPES:
         raise _Unfit(
-            Reason.WRONG_OUTPUT,
+            ErrorCode.WRONG_OUTPUT,
             f"it answers {np.dtype(detail['dtype'])}, where a number for each digit is due",
         )
     return Quantization(detail["dtype"], *detail["quantization"])

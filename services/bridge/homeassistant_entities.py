@@ -11,12 +11,12 @@ from typing import Any, get_args
 
 from messages.capture_commands import DEFAULT_SOURCE
 from messages.command import COMMANDS
+from messages.errors import ErrorCode
 from messages.health import ServiceState
 from messages.models import ModelState
 from messages.pad import BOXES
 from messages.topics import topic
 from messages.vision import ReadingEvent
-from models.refusal import Reason
 from services.board import Board
 from services.bridge import documents
 from services.bridge.car_health import SILENT
@@ -65,13 +65,13 @@ _BEFORE = "this.state if this.state not in ['unknown', 'unavailable'] else none"
 OBJECTIONS = tuple(
     reason.value
     for reason in (
-        Reason.UNSIGNED,
-        Reason.UNKNOWN_KEY,
-        Reason.BAD_SIGNATURE,
-        Reason.BAD_OFFER,
-        Reason.EXPIRED,
-        Reason.NOT_FOR_THIS_CAR,
-        Reason.OLDER,
+        ErrorCode.UNSIGNED,
+        ErrorCode.UNKNOWN_KEY,
+        ErrorCode.BAD_SIGNATURE,
+        ErrorCode.BAD_OFFER,
+        ErrorCode.EXPIRED,
+        ErrorCode.NOT_FOR_THIS_CAR,
+        ErrorCode.OLDER,
     )
 )
 """Why an offer is taken by nobody's hand."""

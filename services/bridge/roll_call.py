@@ -1,7 +1,8 @@
 """Answers whoever asks all cars of a broker how they are.
 
-A retained topic tells it, too, but some brokers don't hand those out through wildcards, and some clusters keep
-them on one node alone. A broker may refuse the subscription: the car says in its own time how it is.
+A retained topic says it, too, but some brokers don't deliver retained messages through wildcards, and some
+clusters keep them on one node alone. Where a broker refuses the subscription, the car says in its own time
+how it is.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from messages.command import CommandRefused
+from messages.errors import ErrorCode
 from messages.recognizer_commands import (
     RecognizerAdopt,
     RecognizerDrop,
@@ -24,7 +25,7 @@ from messages.recognizer_commands import (
     TrialReport,
 )
 from messages.rpc.server import DeferredReply
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from models.store_reader import bundle_folder
 from services.recognizer.model import LoadedModel
 
@@ -223,7 +224,7 @@ class ModelSwitcher:
         for later in adoption.waiting:
             if isinstance(outcome, LoadedModel):
                 later.answer(RecognizerModel(model=outcome.info))
-            elif isinstance(outcome, Refusal) and outcome.reason == Reason.UNREADABLE:
+            elif isinstance(outcome, Refusal) and outcome.reason == ErrorCode.UNREADABLE:
                 later.refuse("busy", f"{outcome}")
             else:
                 later.refuse("unusable", f"{outcome}")

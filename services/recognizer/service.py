@@ -27,7 +27,7 @@ from messages.recognizer_commands import (
 from messages.ring import FrameGone, RingReader
 from messages.rpc.server import DeferredReply
 from messages.vision import READING, READING_EVENT, READING_IMAGE, FrameReady, Reading
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from models.store_reader import PREFIX
 from services.config import Recognizer
 from services.log import fields
@@ -136,7 +136,7 @@ class RecognizerService(Service):
         if not self._crash_guard.may_begin(folder.name):
             sentence = f"the recognizer ended {TRIES} times soon after it began with it."
             unusable[folder.name.removeprefix(PREFIX)] = sentence
-            raise Refusal(Reason.CRASHED, sentence)
+            raise Refusal(ErrorCode.CRASHED, sentence)
         self.after(STEADY_AFTER_S, self._crash_guard.reset)
 
     def _load(self, folder: Path) -> LoadedModel:

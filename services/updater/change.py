@@ -22,11 +22,12 @@ from contextlib import suppress
 from typing import Any
 
 from messages import durable
+from messages.errors import ErrorCode
 from messages.message import new_ulid
 from messages.models import ModelProgress, Step
 from messages.text import escaped
 from messages.vision import ModelInfo
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from services.log import fields
 from services.updater.preparation import NOT_TO_BLAME, PASSING, Checked, Rejected, Result, Scored, Worker
 from services.updater.recognizer import CRASHES, WITHIN_S, RecognizerPeer, Trial, TrialNews, TrialTerms
@@ -101,7 +102,9 @@ class ChangeRunner:
     def must_be_let(self, change: Change) -> None:
         """Raises Refusal where the change can't begin now."""
         if self.change is not None:
-            raise Refusal(Reason.BUSY, f"{self.change.file or 'A model'} is just being taken. Wait for it.")
+            raise Refusal(
+                ErrorCode.BUSY, f"{self.change.file or 'A model'} is just being taken. Wait for it."
+            )
         self.must_be_possible()
         from_afar = change.origin in ("install", "offer") and change.activate and not change.asked
         if from_afar and self.state.now.pinned:
@@ -201,7 +204,7 @@ class ChangeRunner:
         assert change is not None
         if change.step in _PREPARING or change.digest not in self.store.digests:
             if content is None and not os.path.lexists(change.location):
-                self._end("interrupted", "The updater was ended before it had the file.", Reason.MISSING)
+                self._end("interrupted", "The updater was ended before it had the file.", ErrorCode.MISSING)
                 return
             self._step_to("received")
             self._worker.prepare(change, content, now.refused, now.releases)
@@ -231,9 +234,9 @@ class ChangeRunner:
             if news.kind == "passed" and not self._scoring:
                 self._commit(change)
         elif news.kind == "fixed":
-            self._end("refused", news.sentence, Reason.PINNED)
+            self._end("refused", news.sentence, ErrorCode.PINNED)
         elif news.kind == "absent":
-            self._end("fallen_back", news.sentence, Reason.TRIAL_FAILED, again=True)
+            self._end("fallen_back", news.sentence, ErrorCode.TRIAL_FAILED, again=True)
         elif news.kind == "failed":
             self._give_up(news.sentence)
         elif change.attempt >= ATTEMPTS:
@@ -274,7 +277,7 @@ class ChangeRunner:
         title = self.status.title(change.digest) if change.digest else change.file
         told = f"{title} was given up: {sentence} The car reads with {self.status.title(self.store.active)}."
         blamed = (change.source, change.digest) if blame else ()
-        self._end("fallen_back", told, Reason.TRIAL_FAILED, blamed=blamed, again=not blame)
+        self._end("fallen_back", told, ErrorCode.TRIAL_FAILED, blamed=blamed, again=not blame)
 
     def _leave_active(self, why: str) -> None:
         """The recognizer can't live with the active model: back to the one before, or to the shipped one."""
@@ -282,7 +285,7 @@ class ChangeRunner:
         if bad == store.factory or self.problem:
             return  # not the model's fault, or beyond our help for now
         sentence = f"{self.status.title(bad)} can't be used: {why}"
-        refused = self.state.now.refused | {bad: PastRefusal.now(Reason.TRIAL_FAILED, sentence)}
+        refused = self.state.now.refused | {bad: PastRefusal.now(ErrorCode.TRIAL_FAILED, sentence)}
         digest = store.factory if store.previous in {*refused, None} else store.previous or ""
         change = Change(id=new_ulid(), origin="store", digest=digest, step="tested", on_trial=False)
         self.state.write(refused=refused, change=change)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from messages import durable
 from messages.command import Command
+from messages.errors import ErrorCode
 from messages.model_commands import (
     MAX_UPLOAD_BYTES,
     ModelActivate,
@@ -35,7 +36,7 @@ from messages.model_commands import (
 from messages.models import ModelProgress, Origin, StoredModel
 from messages.rpc.server import DeferredReply
 from messages.text import escaped
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from services.updater.change import ChangeRunner
 from services.updater.offers import Offers
 from services.updater.state import Change, Fetch
@@ -117,14 +118,14 @@ class CommandHandlers:
                 there = file.tell()
                 if there != command.offset or there + len(command.content) > MAX_UPLOAD_BYTES:
                     sentence = f"{there} bytes are there, and the part begins at {command.offset}."
-                    raise Refusal(Reason.OUT_OF_ORDER, sentence)
+                    raise Refusal(ErrorCode.OUT_OF_ORDER, sentence)
                 if file.write(command.content) < len(command.content):
                     os.truncate(path, there)
-                    raise Refusal(Reason.NO_SPACE, "The disk is full.", "Free some space; then go on.")
+                    raise Refusal(ErrorCode.NO_SPACE, "The disk is full.", "Free some space; then go on.")
                 return ModelUploaded(size=file.tell())
         except OSError as error:
             sentence = f"The file can't be kept: {error.strerror}."
-            raise Refusal(Reason.NO_SPACE, sentence, "Free some space; then go on.") from error
+            raise Refusal(ErrorCode.NO_SPACE, sentence, "Free some space; then go on.") from error
 
     # models of the store
 
@@ -157,7 +158,7 @@ class CommandHandlers:
     def remove(self, command: ModelRemove) -> ModelPins:
         change, digest = self._changes.change, self._found(command.model)
         if change is not None and change.digest == digest:
-            raise Refusal(Reason.BUSY, "That model is just being taken.", "Wait for it.")
+            raise Refusal(ErrorCode.BUSY, "That model is just being taken.", "Wait for it.")
         self._store.remove(digest)
         return self._pins()
 
@@ -217,7 +218,7 @@ class CommandHandlers:
             if self._clock() > awaited.until:
                 del self._awaited[name]
                 remedy = "Does it stand on the broker, and is the bridge connected?"
-                awaited.answer.refuse(Reason.NO_OFFER, f"No offer of {name} has come.", remedy)
+                awaited.answer.refuse(ErrorCode.NO_OFFER, f"No offer of {name} has come.", remedy)
 
     def sweep(self) -> None:
         """Remove files that came with commands whose change has ended. Raises OSError."""
@@ -234,7 +235,7 @@ class CommandHandlers:
         if self._offers.standing(name) is not None and name in self._offers.follow:
             return self._taken(command, name)
         if name in self._awaited:
-            raise Refusal(Reason.BUSY, f"The offer of {name} is just being asked for.", "Wait for it.")
+            raise Refusal(ErrorCode.BUSY, f"The offer of {name} is just being asked for.", "Wait for it.")
         self._offers.forget(name)  # it may stand no more: nobody listened
         reply = DeferredReply()
         self._awaited[name] = _Awaited(command, reply, self._clock() + OFFER_WITHIN_S)
@@ -243,7 +244,7 @@ class CommandHandlers:
     def _taken(self, command: ModelInstall, name: str) -> ModelChange:
         offer = self._offers.standing(name)
         if offer is None:
-            raise Refusal(Reason.BAD_OFFER, f"What stands as the offer of {name} is none.")
+            raise Refusal(ErrorCode.BAD_OFFER, f"What stands as the offer of {name} is none.")
         self._offers.take(offer, command.id, activate=command.activate)
         return ModelChange(change=command.id, step="fetching", model=offer.model)
 
@@ -282,7 +283,7 @@ class CommandHandlers:
             try:
                 durable.rename(upload, path)
             except OSError:
-                raise Refusal(Reason.MISSING, "That file was not uploaded.", "Send it again.") from None
+                raise Refusal(ErrorCode.MISSING, "That file was not uploaded.", "Send it again.") from None
         reply = self._answers[command.id] = DeferredReply()
         try:
             self._changes.begin(change, command.content or None)
@@ -328,11 +329,11 @@ class CommandHandlers:
         if name in ("previous", "factory", "active"):
             digest = {"previous": store.previous, "factory": store.factory, "active": store.active}[name]
             if digest is None:
-                raise Refusal(Reason.NO_PREVIOUS, "There is no earlier model to go back to.")
+                raise Refusal(ErrorCode.NO_PREVIOUS, "There is no earlier model to go back to.")
             return digest
         found = [digest for digest in store.digests if digest.startswith(name.lower())]
         if len(found) != 1 or len(name) < SHORTEST:
             what = "several models" if len(found) > 1 else "no model"
             remedy = "Give more of a digest that smartcar model list shows."
-            raise Refusal(Reason.UNKNOWN_MODEL, f"{name} names {what}.", remedy)
+            raise Refusal(ErrorCode.UNKNOWN_MODEL, f"{name} names {what}.", remedy)
         return found[0]

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from messages import durable
-from models.refusal import Reason, Refusal
+from messages.errors import ErrorCode
+from models.refusal import Refusal
 from models.store import SPARE_BYTES
 from services.updater.preparation import PAYLOAD_FILE
 
@@ -90,7 +91,7 @@ class Partial:
             raise _no_space(error) from error
         if free < needed:
             sentence = f"{free >> 10} KiB are free where {needed >> 10} are needed."
-            raise Refusal(Reason.NO_SPACE, sentence, "Free some space.")
+            raise Refusal(ErrorCode.NO_SPACE, sentence, "Free some space.")
         try:
             if not folder.is_dir():
                 durable.make_folder(folder)
@@ -344,4 +345,6 @@ def _said(error: Exception) -> str:
 
 
 def _no_space(error: OSError) -> Refusal:
-    return Refusal(Reason.NO_SPACE, f"What is fetched can't be kept: {error.strerror}.", "Free some space.")
+    return Refusal(
+        ErrorCode.NO_SPACE, f"What is fetched can't be kept: {error.strerror}.", "Free some space."
+    )

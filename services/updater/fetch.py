@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from messages.errors import ErrorCode
 from messages.offers import chunk_count
 from messages.text import escaped
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from services.updater.download import Partial
 from services.updater.state import Change, Fetch, StateFile
 
@@ -151,7 +152,7 @@ class Fetcher:
             return
         due = min(fetch.chunk_bytes, fetch.size - number * fetch.chunk_bytes)
         if len(content) != due:
-            self._fail(Reason.INCOMPLETE, f"Chunk {number} has {len(content)} bytes where {due} are due.")
+            self._fail(ErrorCode.INCOMPLETE, f"Chunk {number} has {len(content)} bytes where {due} are due.")
             return
         self._buffer[number] = content
         self._moved, self._rounds = self._clock(), 0
@@ -173,7 +174,7 @@ class Fetcher:
                 self._download.cancel()
                 self._downloaded(self.round, slow.removesuffix("."))
         elif is_slow:
-            self._fail(Reason.INCOMPLETE, slow)
+            self._fail(ErrorCode.INCOMPLETE, slow)
         elif now - self._moved > STALLED_S:
             self._moved = now
             self._rounds += 1
@@ -181,7 +182,7 @@ class Fetcher:
             if self._rounds >= ROUNDS:
                 missing = ", ".join(str(number) for number in self.wanted)
                 count = chunk_count(fetch.size, fetch.chunk_bytes)
-                self._fail(Reason.INCOMPLETE, f"Of {count} chunks these don't come: {missing}.")
+                self._fail(ErrorCode.INCOMPLETE, f"Of {count} chunks these don't come: {missing}.")
 
     def change(self, fetch: Fetch) -> Change:
         """The change that begins with what was fetched."""
@@ -238,7 +239,7 @@ class Fetcher:
             self._had = self.partial.length
             self._whole = self.partial.length == fetch.size
         else:
-            self._fail(Reason.NOT_FETCHED, f"{fetch.url} can't be fetched: {problem}.")
+            self._fail(ErrorCode.NOT_FETCHED, f"{fetch.url} can't be fetched: {problem}.")
 
     def _write(self, fetch: Fetch) -> None:
         """Move what follows on the file's end from memory to the disk. Raises Refusal: no_space."""
@@ -250,7 +251,7 @@ class Fetcher:
             self.partial.append(content[skip:])
         self._whole = self.partial.length == fetch.size
 
-    def _fail(self, reason: Reason | str, sentence: str) -> None:
+    def _fail(self, reason: ErrorCode | str, sentence: str) -> None:
         self._halt()
         self.failure = Refusal(reason, sentence)
         log.info("%s", sentence)

@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from messages.errors import ErrorCode
 from messages.models import ENDED, PERCENT, ModelProgress
 from messages.offers import ModelWanted, StandingOffer, offer_change
 from messages.vision import ModelInfo
 from models.bundle.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from models.bundle.offer import CarTerms, CheckedOffer, known_time
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from services.updater.change import ChangeRunner
 from services.updater.fetch import Fetcher, Retries
 from services.updater.preparation import NOT_TO_BLAME
@@ -30,7 +31,7 @@ LOOK_AGAIN_S = 60.0
 """Offers expire, and a clock is set, without anybody saying so."""
 TELL_S, TELL_ASKED_S = 60.0, 10.0
 """How far something is that takes long: to all, and where somebody waits for it."""
-_QUIET = frozenset({Reason.NOT_YET, Reason.BUSY, Reason.REPLACED})
+_QUIET = frozenset({ErrorCode.NOT_YET, ErrorCode.BUSY, ErrorCode.REPLACED})
 """Shown in the state, but no event."""
 
 log = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ class Offers:
         digest = change.digest or change.source
         if change.origin != "offer" or not progress.reason:
             return
-        if progress.reason == Reason.INCOMPLETE:
+        if progress.reason == ErrorCode.INCOMPLETE:
             self._doubted.add(digest)
         if progress.reason in NOT_TO_BLAME or progress.step == "fallen_back":
             self._retries.add(digest, Refusal(progress.reason, progress.sentence))
@@ -231,10 +232,10 @@ class Offers:
         if (past := state.refused.get(offer.digest)) is not None:
             return past.refusal
         if not offer.is_offered_to(self._terms):
-            return Refusal(Reason.NOT_YET, f"{title} goes to other cars first.")
+            return Refusal(ErrorCode.NOT_YET, f"{title} goes to other cars first.")
         if self._note(offer.offer.name).taken == offer.digest:
             remedy = "smartcar model unpin takes it again."
-            return Refusal(Reason.REPLACED, f"{title} was taken, and another model since.", remedy)
+            return Refusal(ErrorCode.REPLACED, f"{title} was taken, and another model since.", remedy)
         return None
 
     def _objection(self, offer: CheckedOffer) -> Refusal | None:
@@ -265,7 +266,7 @@ class Offers:
         self._changes.must_be_possible()
         fetch = self._fetcher.now
         if self._changes.change is not None or (fetch is not None and fetch.asked):
-            raise Refusal(Reason.BUSY, "Another model is just being taken.", "Wait for it.")
+            raise Refusal(ErrorCode.BUSY, "Another model is just being taken.", "Wait for it.")
 
     # taking
 
@@ -274,7 +275,7 @@ class Offers:
         fetch = self._fetcher.now
         waits = fetch is None or self._fetcher.failure is not None
         if self._changes.change is not None or not waits:
-            return Refusal(Reason.BUSY, f"{offer.title} waits: another model is just being taken.")
+            return Refusal(ErrorCode.BUSY, f"{offer.title} waits: another model is just being taken.")
         try:
             self._begin(offer, offer_change(offer.digest), asked=False, activate=True)
         except Refusal as refusal:
@@ -311,7 +312,7 @@ class Offers:
         try:
             self._changes.begin(self._fetcher.change(fetch))
         except Refusal as refusal:
-            if refusal.reason != Reason.BUSY:
+            if refusal.reason != ErrorCode.BUSY:
                 self._failed(fetch, refusal)
             return
         self._fetcher.release()

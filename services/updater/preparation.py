@@ -17,24 +17,32 @@ from pathlib import Path
 from typing import Protocol
 
 from messages import durable
+from messages.errors import ErrorCode
 from messages.vision import ModelInfo
 from models.bundle.acceptance import Proof
 from models.bundle.bundle import Bundle, BundleError
 from models.bundle.offer import CarTerms, known_time
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from models.store import Store
 from services.updater.state import Change, PastRefusal, Score
 
 PAYLOAD_FILE = "payload"
 """What is fetched of an offer, beside its manifest and signature."""
 PASSING = frozenset(
-    {Reason.UNREADABLE, Reason.CHANGED, Reason.NO_SPACE, Reason.STORE_LOCKED, Reason.STORE_DAMAGED}
+    {
+        ErrorCode.UNREADABLE,
+        ErrorCode.CHANGED,
+        ErrorCode.NO_SPACE,
+        ErrorCode.STORE_LOCKED,
+        ErrorCode.STORE_DAMAGED,
+    }
 )
 """What has kept a file out may pass by itself: it is taken another time."""
 NOT_TO_BLAME = PASSING | {
-    Reason.MISSING, Reason.TIMED_OUT, Reason.BUSY, Reason.PINNED,
-    Reason.UNSIGNED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE,
-    Reason.OLDER, Reason.EXPIRED, Reason.NOT_FOR_THIS_CAR, Reason.REFUSED_BEFORE, Reason.INCOMPLETE,
+    ErrorCode.MISSING, ErrorCode.TIMED_OUT, ErrorCode.BUSY, ErrorCode.PINNED,
+    ErrorCode.UNSIGNED, ErrorCode.UNKNOWN_KEY, ErrorCode.BAD_SIGNATURE,
+    ErrorCode.OLDER, ErrorCode.EXPIRED, ErrorCode.NOT_FOR_THIS_CAR,
+    ErrorCode.REFUSED_BEFORE, ErrorCode.INCOMPLETE,
 }  # fmt: skip
 """The same file may be taken where somebody asks for it."""
 
@@ -153,7 +161,7 @@ class PreparationWorker:
         except Exception as error:  # one strange file is not to stop the updater
             log.exception("preparing a model")
             sentence = f"Taking it failed in a way nobody foresaw: {type(error).__name__}: {error}."
-            result = work.rejected(Refusal(Reason.CRASHED, sentence, "The log has more."))
+            result = work.rejected(Refusal(ErrorCode.CRASHED, sentence, "The log has more."))
         self._tell(result)
 
     def _score(self, digest: str) -> Score | None:
@@ -213,7 +221,7 @@ class Preparation:
             return self._bundle(read_archive(path), tell)
         if self._change.origin == "install":
             raise Refusal(
-                Reason.UNKNOWN_FORMAT,
+                ErrorCode.UNKNOWN_FORMAT,
                 f"{self._change.file} is no bundle, and only a signed bundle is installed.",
                 "A model file goes into the car's data folder.",
             )
@@ -240,7 +248,7 @@ class Preparation:
             )
         except BundleError as error:
             raise Refusal(
-                Reason.INCOMPLETE, f"What came is not what was signed: {error}", "It is fetched anew."
+                ErrorCode.INCOMPLETE, f"What came is not what was signed: {error}", "It is fetched anew."
             ) from None
 
     def _bundle(self, bundle: Bundle, tell: Callable[[Checked], None]) -> Prepared:
@@ -287,7 +295,7 @@ class Preparation:
         by_itself = self._change.origin in ("inbox", "offer") and not self._change.asked
         if by_itself and refusal is not None:
             raise Refusal(
-                Reason.REFUSED_BEFORE,
+                ErrorCode.REFUSED_BEFORE,
                 f"{self._change.file or 'The offer'} was not taken before, and isn't tried again by itself "
                 f"({refusal.reason}: {refusal.sentence})",
                 "smartcar model import tries it all the same.",

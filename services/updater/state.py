@@ -18,12 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from messages import durable
 from messages.disk import is_full, make_private, why_not
+from messages.errors import ErrorCode
 from messages.models import ENDED, PERCENT, ModelProgress, Origin, Share, Step
 from messages.offers import MAX_CHUNK_BYTES, Digest
 from messages.text import printable, unescaped
 from messages.vision import ModelInfo
 from models.bundle.manifest import Manifest
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from models.store import Store
 
 log = logging.getLogger(__name__)
@@ -132,8 +133,8 @@ class PastRefusal(Record):
     @property
     def refusal(self) -> Refusal:
         """The same again; its code may be of another version of smartcar."""
-        known = self.reason in set(Reason)
-        reason = self.reason if known else Reason.REFUSED_BEFORE
+        known = self.reason in set(ErrorCode)
+        reason = self.reason if known else ErrorCode.REFUSED_BEFORE
         return Refusal(reason, self.sentence, "It is not tried again by itself.")
 
 
@@ -212,7 +213,7 @@ class StateFile:
 
     def refusal(self, problem: str) -> Refusal:
         """Why no model can be changed."""
-        reason = Reason.NO_SPACE if is_full(self._path.parent) else Reason.STORE_DAMAGED
+        reason = ErrorCode.NO_SPACE if is_full(self._path.parent) else ErrorCode.STORE_DAMAGED
         return Refusal(reason, f"No model can be changed: {problem}.")
 
     def flush(self) -> None:
@@ -295,7 +296,9 @@ class ModelStatus:
     def pinned(self, what: str) -> Refusal:
         """Why nothing from elsewhere replaces the active model."""
         active = self.title(self.store.active)
-        return Refusal(Reason.PINNED, f"{active} is pinned.", f"smartcar model unpin lets {what} replace it.")
+        return Refusal(
+            ErrorCode.PINNED, f"{active} is pinned.", f"smartcar model unpin lets {what} replace it."
+        )
 
     def releases_with(self, digest: str) -> dict[str, int]:
         """The newest release of each name, that model's counted."""

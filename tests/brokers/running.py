@@ -1,4 +1,4 @@
-"""Brokers of others, each started as they come, on free ports of loopback and in folders that go with the test."""
+"""Brokers of others, each with its default settings, on free ports of loopback and in temporary folders."""
 
 from __future__ import annotations
 

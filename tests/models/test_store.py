@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from messages import durable
+from messages.errors import ErrorCode
 from models.bundle.bundle import Bundle
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from models.store import Store
 from tests.disk import Disk
 from tests.models.making import FACTORY, rewritten
@@ -60,7 +61,7 @@ def in_memory() -> Iterator[Path]:
         yield Path(folder)
 
 
-def refusal(act: Callable[[], object]) -> Reason:
+def refusal(act: Callable[[], object]) -> ErrorCode:
     with pytest.raises(Refusal) as refused:
         act()
     return refused.value.reason

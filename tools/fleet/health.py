@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from messages.errors import ErrorCode
 from messages.message import Part
-from models.refusal import Reason
 from tools.fleet.fleet_state import FleetCar
 
 AFTER_S = 2.5
@@ -14,9 +14,9 @@ AFTER_S = 2.5
 SLOW = 0.5
 """Fewer frames than this share of those before are too few."""
 
-_LEAVES_IT = frozenset({Reason.PINNED, Reason.OLDER, Reason.NOT_FOR_THIS_CAR, Reason.REPLACED})
+_LEAVES_IT = frozenset({ErrorCode.PINNED, ErrorCode.OLDER, ErrorCode.NOT_FOR_THIS_CAR, ErrorCode.REPLACED})
 """The car has something else by its owner's will, or it is not meant."""
-_TRIES_AGAIN = frozenset({Reason.NOT_YET, Reason.BUSY, Reason.INCOMPLETE, Reason.TIMED_OUT})
+_TRIES_AGAIN = frozenset({ErrorCode.NOT_YET, ErrorCode.BUSY, ErrorCode.INCOMPLETE, ErrorCode.TIMED_OUT})
 """The car goes on by itself."""
 
 

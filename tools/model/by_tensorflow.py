@@ -7,19 +7,20 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from messages.errors import ErrorCode
 from models.bundle.bundle import Bundle
 from models.bundle.manifest import INBOX_TERMS, MAX_SOURCE_BYTES, GoldenTerms
 from models.importing.isolated import Import, import_file
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from tools.terminal.problems import Problem
 
 _WORTH_CONVERTING = frozenset(
     {
-        Reason.CUSTOM_CODE,
-        Reason.UNSUPPORTED_LAYER,
-        Reason.UNSUPPORTED_SETTING,
-        Reason.UNSUPPORTED_LAYOUT,
-        Reason.OTHER_FORMAT,
+        ErrorCode.CUSTOM_CODE,
+        ErrorCode.UNSUPPORTED_LAYER,
+        ErrorCode.UNSUPPORTED_SETTING,
+        ErrorCode.UNSUPPORTED_LAYOUT,
+        ErrorCode.OTHER_FORMAT,
     }
 )
 _SAVED_MODEL = "saved_model.pb"
@@ -49,7 +50,7 @@ def take(model: Path, golden: Bundle, terms: GoldenTerms = INBOX_TERMS) -> Impor
 def _converted(model: Path, unpacked: Path, refusal: Refusal) -> bytes:
     """The `.tflite` that TensorFlow makes of the model. Raises `refusal` where it makes none of it."""
     saved_model = _saved_model(model, unpacked)
-    if saved_model is None and refusal.reason == Reason.OTHER_FORMAT:
+    if saved_model is None and refusal.reason == ErrorCode.OTHER_FORMAT:
         raise refusal
     try:
         import keras
@@ -83,7 +84,7 @@ def _saved_model(model: Path, unpacked: Path) -> Path | None:
             return None
         if len(entries) > _MAX_ENTRIES or sum(entry.file_size for entry in entries) > _MAX_UNPACKED:
             raise Refusal(
-                Reason.TOO_LARGE,
+                ErrorCode.TOO_LARGE,
                 f"{model.name} unpacks to more than a digit model needs; it is not unpacked.",
             )
         archive.extractall(unpacked)  # zipfile keeps what it unpacks inside the folder

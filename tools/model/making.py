@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from messages.errors import ErrorCode
 from models.bundle.acceptance import Proof
 from models.bundle.archive import pack, read_archive
 from models.bundle.bundle import Bundle, read_regular
@@ -26,7 +27,7 @@ from models.bundle.manifest import (
     Manifest,
 )
 from models.importing.isolated import prove
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from models.store_reader import FACTORY_FOLDER
 from tools.model.by_tensorflow import take
 from tools.terminal.output import as_dict, print_json, say
@@ -117,7 +118,7 @@ def verify(path: Path, trust: Sequence[str], *, json: bool) -> int:
     key = verify_signature(bundle, keys)
     proof = prove(bundle)
     if bundle.manifest.has_expired(datetime.now(UTC)):
-        raise Refusal(Reason.EXPIRED, f"{bundle.manifest.name} {bundle.manifest.version} has expired.")
+        raise Refusal(ErrorCode.EXPIRED, f"{bundle.manifest.name} {bundle.manifest.version} has expired.")
     _tell(bundle, proof, path, json=json, signer=key)
     return 0
 

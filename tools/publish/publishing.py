@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from messages.errors import ErrorCode
 from messages.offers import MAX_CHUNK_BYTES, ROOT
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
 from models.bundle.payload import payload_of
-from models.refusal import Reason
 from services.config import Mqtt
 from tools.model.making import read_bundle
 from tools.publish.mqtt_client import ConnectionLost, MqttClient, Received
@@ -200,7 +200,7 @@ class _Session:
 
     def _end(self, responses: CarResponses) -> int:
         followers = [each for each in responses.by_car.values() if each.follows]
-        here = [each for each in followers if each.here and each.reason != Reason.NOT_FOR_THIS_CAR]
+        here = [each for each in followers if each.here and each.reason != ErrorCode.NOT_FOR_THIS_CAR]
         taken = [each for each in here if each.verdict == "taken"]
         silent = sorted(each.car for each in responses.awaited)
         away = sorted(each.car for each in responses.away)

@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from messages.errors import ErrorCode
 from messages.message import MalformedMessage, decode
 from messages.models import ENDED, ModelProgress, ModelState, Step
 from messages.offers import ROOT, offer_change
-from models.refusal import Reason
 from services.bridge.documents import CarStatus
 from tools.publish.mqtt_client import Received
 from tools.publish.publication import WANTED_PATTERN
@@ -19,7 +19,7 @@ PATTERNS = ("smartcar/+/status", "smartcar/+/state/model", "smartcar/+/event/mod
 """What to subscribe to."""
 
 AWAY = frozenset({"lost", "stopped"})
-_AGAIN = frozenset({Reason.INCOMPLETE, Reason.BUSY})
+_AGAIN = frozenset({ErrorCode.INCOMPLETE, ErrorCode.BUSY})
 """Not taken yet, and tried again by the car itself."""
 
 ResponseState = Literal["", "pending", "held", "taken", "refused"]
@@ -103,7 +103,11 @@ class CarResponses:
         if not offer.reason:
             return replace(now, verdict="pending", percent=max(offer.percent, now.percent))
         verdict: ResponseState = (
-            "held" if offer.reason == Reason.NOT_YET else "pending" if offer.reason in _AGAIN else "refused"
+            "held"
+            if offer.reason == ErrorCode.NOT_YET
+            else "pending"
+            if offer.reason in _AGAIN
+            else "refused"
         )
         return replace(now, verdict=verdict, reason=offer.reason, sentence=offer.sentence)
 

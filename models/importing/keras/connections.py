@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from messages.errors import ErrorCode
 from models.importing.keras.layer import bad, plain
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 
 def only_end(ends: Any, what: str) -> str:
@@ -14,7 +15,7 @@ def only_end(ends: Any, what: str) -> str:
         ends = ends[0]
     if isinstance(ends, list) and ends and isinstance(ends[0], list):
         raise Refusal(
-            Reason.UNSUPPORTED_LAYER, f"The network has {len(ends)} {what}s; the car needs one of each."
+            ErrorCode.UNSUPPORTED_LAYER, f"The network has {len(ends)} {what}s; the car needs one of each."
         )
     return _source(ends)
 
@@ -28,7 +29,7 @@ def _source(history: Any) -> str:
         or history[2] != 0
     ):
         raise Refusal(
-            Reason.UNSUPPORTED_LAYER,
+            ErrorCode.UNSUPPORTED_LAYER,
             "A layer is used more than once or has more than one output; the car reads plain graphs. "
             "Convert on a PC with smartcar model bundle.",
         )
@@ -41,7 +42,7 @@ def inbound(nodes: Any, name: str) -> list[str]:
         return []
     if not isinstance(nodes, list) or len(nodes) != 1:
         raise Refusal(
-            Reason.UNSUPPORTED_LAYER,
+            ErrorCode.UNSUPPORTED_LAYER,
             f"Layer {name!r} is used more than once; the car reads plain graphs. "
             "Convert on a PC with smartcar model bundle.",
         )
@@ -71,6 +72,6 @@ def inbound(nodes: Any, name: str) -> list[str]:
 def _no_arguments(arguments: Any, name: str) -> None:
     if not isinstance(arguments, dict) or any(value not in (None, False) for value in arguments.values()):
         raise Refusal(
-            Reason.UNSUPPORTED_SETTING,
+            ErrorCode.UNSUPPORTED_SETTING,
             f"Layer {name!r} is called with arguments, which the car doesn't know.",
         )

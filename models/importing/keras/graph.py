@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from messages.errors import ErrorCode
 from models.importing.keras.layer import MAX_PARAMETERS, Layer, size, too_complex
 from models.importing.network import Operation, Shape
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 MAX_OPERATIONS = 1_000
 MAX_VALUES = 8 << 20
@@ -56,7 +57,7 @@ class Graph:
 def does_not_fit(layer: Layer, shape: Shape) -> Refusal:
     """The refusal of a layer that can't take a value of this shape."""
     return Refusal(
-        Reason.BAD_CONFIG,
+        ErrorCode.BAD_CONFIG,
         f"Layer {layer.name!r} ({layer.kind}) can't take values of shape {shape}: it makes no sense.",
     )
 

@@ -16,6 +16,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from messages.errors import ErrorCode
 from models.importing.keras.hdf5_messages import (
     ATTRIBUTE,
     CONTINUATION,
@@ -40,7 +41,7 @@ from models.importing.keras.hdf5_messages import (
     link_outside,
     text_at,
 )
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -74,7 +75,7 @@ class File:
         address = self._follow(path)
         messages = self._messages(address)
         if any(kind == LAYOUT for kind, _ in messages):
-            raise Refusal(Reason.BAD_WEIGHTS, f"{'/'.join(path)!r} holds numbers where a group is due.")
+            raise Refusal(ErrorCode.BAD_WEIGHTS, f"{'/'.join(path)!r} holds numbers where a group is due.")
         group = Group()
         for kind, body in messages:
             if kind == ATTRIBUTE:
@@ -110,7 +111,7 @@ class File:
         for message, body in self._messages(self._follow(path)):
             if message == EXTERNAL_FILES:
                 raise Refusal(
-                    Reason.EXTERNAL_DATA,
+                    ErrorCode.EXTERNAL_DATA,
                     f"The numbers of {name!r} lie in another file; save the model anew, whole.",
                 )
             if message == FILTERS:
@@ -122,9 +123,9 @@ class File:
             elif message == LAYOUT:
                 place = self._layout(body, name)
         if shape is None or kind is None or place is None:
-            raise Refusal(Reason.BAD_WEIGHTS, f"{name!r} holds no numbers; save the whole model anew.")
+            raise Refusal(ErrorCode.BAD_WEIGHTS, f"{name!r} holds no numbers; save the whole model anew.")
         if kind.dtype is None:
-            raise Refusal(Reason.BAD_WEIGHTS, f"{name!r} holds text where numbers are due.")
+            raise Refusal(ErrorCode.BAD_WEIGHTS, f"{name!r} holds text where numbers are due.")
         if prod(shape) * kind.size != len(place):
             raise damaged(f"{name!r} has {len(place)} bytes for the shape {shape}")
         return shape, kind.dtype, place
@@ -139,7 +140,9 @@ class File:
     def _block(self, start: int, size: int) -> bytes:
         self._blocks += 1
         if self._blocks > _MAX_BLOCKS:
-            raise Refusal(Reason.TOO_COMPLEX, f"The file has more than {_MAX_BLOCKS} blocks; save it anew.")
+            raise Refusal(
+                ErrorCode.TOO_COMPLEX, f"The file has more than {_MAX_BLOCKS} blocks; save it anew."
+            )
         return self._slice(start, size)
 
     def _follow(self, path: tuple[str, ...]) -> int:
@@ -148,7 +151,7 @@ class File:
             links = self._links_at(address)
             if name not in links:
                 raise Refusal(
-                    Reason.BAD_WEIGHTS,
+                    ErrorCode.BAD_WEIGHTS,
                     f"The file lacks {'/'.join(path)!r}; save the whole model with model.save(…).",
                 )
             address = links[name]
@@ -208,7 +211,7 @@ class File:
                 messages.append((kind, body))
                 if len(messages) > _MAX_MESSAGES:
                     raise Refusal(
-                        Reason.TOO_COMPLEX, "An object of the file has too many parts; save it anew."
+                        ErrorCode.TOO_COMPLEX, "An object of the file has too many parts; save it anew."
                     )
         return messages
 
@@ -279,12 +282,12 @@ class File:
             address, size = struct.unpack("<QQ", exactly(body[2:], 16))
             if address == _UNDEFINED:
                 raise Refusal(
-                    Reason.BAD_WEIGHTS, f"{name!r} was never filled with numbers; save the model anew."
+                    ErrorCode.BAD_WEIGHTS, f"{name!r} was never filled with numbers; save the model anew."
                 )
             return self._slice(address, size)
         if layout == 3:
             raise Refusal(
-                Reason.EXTERNAL_DATA,
+                ErrorCode.EXTERNAL_DATA,
                 f"The numbers of {name!r} are a view of another file; save the model anew, whole.",
             )
         raise compressed(name)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.refusal import Reason, Refusal
+from messages.errors import ErrorCode
+from models.refusal import Refusal
 
 _MAX_RANK = 8
 
@@ -25,14 +26,14 @@ SYMBOL_TABLE, ATTRIBUTE_INFO = 0x11, 0x15
 def damaged(what: str) -> Refusal:
     """A refusal of bytes that can't be what they claim."""
     return Refusal(
-        Reason.DAMAGED, f"The file is damaged or cut off ({what}); copy it again, or save it anew."
+        ErrorCode.DAMAGED, f"The file is damaged or cut off ({what}); copy it again, or save it anew."
     )
 
 
 def foreign(what: str) -> Refusal:
     """A refusal of what HDF5 allows and Keras doesn't write."""
     return Refusal(
-        Reason.UNSUPPORTED_LAYOUT,
+        ErrorCode.UNSUPPORTED_LAYOUT,
         f"The file holds {what}, which Keras doesn't write; save it with model.save(…).",
     )
 
@@ -49,14 +50,15 @@ class Kind:
 def compressed(name: str) -> Refusal:
     """A refusal of numbers that would have to be unfolded."""
     return Refusal(
-        Reason.COMPRESSED, f"The numbers of {name!r} are chunked or compressed; save it with model.save(…)."
+        ErrorCode.COMPRESSED,
+        f"The numbers of {name!r} are chunked or compressed; save it with model.save(…).",
     )
 
 
 def link_outside(name: str) -> Refusal:
     """A refusal of a link that leads out of the file or through another name."""
     return Refusal(
-        Reason.EXTERNAL_DATA,
+        ErrorCode.EXTERNAL_DATA,
         f"{name!r} is a link to somewhere else; save the model anew, whole, with model.save(…).",
     )
 

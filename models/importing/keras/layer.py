@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from messages.errors import ErrorCode
 from models.importing.keras.hdf5 import File
 from models.importing.network import Shape, Weights
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 MAX_LENGTH = 1 << 16
 """Of one axis of anything."""
@@ -48,14 +49,14 @@ class Layer:
     def unsupported(self, what: str) -> Refusal:
         """The refusal of a setting."""
         return Refusal(
-            Reason.UNSUPPORTED_SETTING,
+            ErrorCode.UNSUPPORTED_SETTING,
             f"Layer {self.name!r} ({self.kind}): {what} is not known to the car; "
             "leave it out, or convert on a PC with smartcar model bundle.",
         )
 
     def _senseless(self, key: str, value: object) -> Refusal:
         return Refusal(
-            Reason.BAD_CONFIG,
+            ErrorCode.BAD_CONFIG,
             f"Layer {self.name!r} ({self.kind}) has {key} = {str(value)[:60]!r}, which makes no sense.",
         )
 
@@ -155,7 +156,7 @@ class Layer:
                 raise self.unsupported(f"{key} = {str(value)[:60]}")
         if self._weights:
             raise Refusal(
-                Reason.BAD_WEIGHTS,
+                ErrorCode.BAD_WEIGHTS,
                 f"Layer {self.name!r} ({self.kind}) has {len(self._weights)} weights too many.",
             )
 
@@ -165,13 +166,13 @@ class Layer:
         """The next of the layer's weights, which must have this shape and be finite."""
         if not self._weights:
             raise Refusal(
-                Reason.BAD_WEIGHTS,
+                ErrorCode.BAD_WEIGHTS,
                 f"Layer {self.name!r} ({self.kind}) lacks weights; save the whole model anew.",
             )
         file, path = self._weights.pop(0)
         if file.shape(*path) != shape:
             raise Refusal(
-                Reason.BAD_WEIGHTS,
+                ErrorCode.BAD_WEIGHTS,
                 f"Layer {self.name!r} ({self.kind}) has weights {file.shape(*path)} where {shape} is due.",
             )
         if prod(shape) > MAX_PARAMETERS:
@@ -179,12 +180,12 @@ class Layer:
         found: NDArray[np.generic] = file.array(*path)
         if found.dtype.kind != "f":
             raise Refusal(
-                Reason.BAD_WEIGHTS, f"Layer {self.name!r} ({self.kind}) has weights that are no floats."
+                ErrorCode.BAD_WEIGHTS, f"Layer {self.name!r} ({self.kind}) has weights that are no floats."
             )
         weights = found.astype(np.float32)
         if not np.isfinite(weights).all():
             raise Refusal(
-                Reason.NOT_FINITE,
+                ErrorCode.NOT_FINITE,
                 f"Layer {self.name!r} ({self.kind}) has NaN or infinite weights: the training diverged.",
             )
         return weights
@@ -197,12 +198,13 @@ class Layer:
 def bad(what: str) -> Refusal:
     """The refusal of a network that makes no sense."""
     return Refusal(
-        Reason.BAD_CONFIG, f"The network in the file makes no sense: {what}. Save it anew with model.save(…)."
+        ErrorCode.BAD_CONFIG,
+        f"The network in the file makes no sense: {what}. Save it anew with model.save(…).",
     )
 
 
 def too_complex(what: str, limit: int) -> Refusal:
-    return Refusal(Reason.TOO_COMPLEX, f"The network has more than {limit} {what}; build a smaller one.")
+    return Refusal(ErrorCode.TOO_COMPLEX, f"The network has more than {limit} {what}; build a smaller one.")
 
 
 def plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
+from messages.errors import ErrorCode
 from models.bundle import zipped
 from models.bundle.manifest import MAX_SOURCE_BYTES
 from models.importing.keras.hdf5 import SIGNATURE, File
@@ -15,7 +16,7 @@ from models.importing.keras.layer import WeightPlaces, bad
 from models.importing.keras.layers import NESTED
 from models.importing.keras.topology import MAX_DEPTH, Entry, layers, network, refuse_code
 from models.importing.network import Activate, Network
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 _MAX_JSON = 4 << 20
 _PROBABILITY_LOSSES = {
@@ -33,20 +34,22 @@ _PARTS = {"config.json": _MAX_JSON, "metadata.json": _MAX_JSON, "model.weights.h
 def read(content: bytes) -> Network:
     """The network in a Keras file's `content`. Raises Refusal."""
     if len(content) > MAX_SOURCE_BYTES:
-        raise Refusal(Reason.TOO_LARGE, f"The file has {len(content)} bytes; {MAX_SOURCE_BYTES} are allowed.")
+        raise Refusal(
+            ErrorCode.TOO_LARGE, f"The file has {len(content)} bytes; {MAX_SOURCE_BYTES} are allowed."
+        )
     if content.startswith(SIGNATURE):
         return _read_h5(content)
     if content.startswith(zipped.SIGNATURE):
         return _read_zip(content)
     raise Refusal(
-        Reason.UNKNOWN_FORMAT,
+        ErrorCode.UNKNOWN_FORMAT,
         "The file is neither .h5 nor .keras, whatever its name; save it with model.save(…).",
     )
 
 
 def _json(text: str | bytes, what: str) -> Any:
     if len(text) > _MAX_JSON:
-        raise Refusal(Reason.TOO_COMPLEX, f"{what} of the file has more than {_MAX_JSON} characters.")
+        raise Refusal(ErrorCode.TOO_COMPLEX, f"{what} of the file has more than {_MAX_JSON} characters.")
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -74,7 +77,7 @@ def _read_h5(content: bytes) -> Network:
     text = about.get("model_config")
     if not isinstance(text, str):
         raise Refusal(
-            Reason.BAD_CONFIG,
+            ErrorCode.BAD_CONFIG,
             "The file holds weights without their network (model.save_weights); "
             "save the whole model with model.save(…).",
         )
@@ -138,7 +141,7 @@ def _read_zip(content: bytes) -> Network:
     parts = zipped.read(content, _PARTS)
     if missing := sorted(set(_PARTS) - set(parts)):
         raise Refusal(
-            Reason.UNKNOWN_FORMAT,
+            ErrorCode.UNKNOWN_FORMAT,
             f"The zip is no .keras file: it lacks {missing[0]}. Save it with model.save(…).",
         )
     config = _json(parts["config.json"], "config.json")
@@ -179,7 +182,7 @@ class _ZipWeights:
                 self._folders.update({owners[number]: folder for number, folder in holding.items()})
             elif holding:
                 raise Refusal(
-                    Reason.BAD_WEIGHTS,
+                    ErrorCode.BAD_WEIGHTS,
                     f"The file has weights for {len(holding)} {kind} layers, and {len(owners)} layers.",
                 )
 
@@ -209,7 +212,7 @@ def _variables(file: File, *folder: str) -> list[tuple[str, ...]]:
         return []
     names = file.group(*folder, "vars").links
     if not all(name.isdecimal() and len(name) < 4 for name in names):
-        raise Refusal(Reason.BAD_WEIGHTS, f"The weights in {'/'.join(folder)} are not numbered.")
+        raise Refusal(ErrorCode.BAD_WEIGHTS, f"The weights in {'/'.join(folder)} are not numbered.")
     return [(*folder, "vars", name) for name in sorted(names, key=int)]
 
 

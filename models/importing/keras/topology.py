@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple, Protocol, Self
 
+from messages.errors import ErrorCode
 from models.importing.keras.connections import inbound, only_end
 from models.importing.keras.graph import MAX_VALUES, Graph, Value
 from models.importing.keras.layer import MAX_LENGTH, Layer, WeightPlaces, bad, plain, size, too_complex
 from models.importing.keras.layers import KNOWN, LAYERS, NESTED
 from models.importing.keras.merging_layers import MERGING_LAYERS
 from models.importing.network import Network, Shape
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 MAX_LAYERS = 256
 """Of a model, those of models in it not counted."""
@@ -61,7 +62,7 @@ def _refuse_object(part: dict[str, Any], training: bool) -> None:
     if strange:
         called = ".".join(str(each)[:60] for each in (module, registered or name) if each is not None)
         raise Refusal(
-            Reason.CUSTOM_CODE,
+            ErrorCode.CUSTOM_CODE,
             f"The file names code: {called}. No model file may run code here: build the network from Keras's "
             "own layers, save it without its optimizer, or convert it on a PC with smartcar model bundle.",
         )
@@ -93,7 +94,7 @@ def network(model: Any, weights: Weights, keras_version: str | None) -> Network:
     kind, config = str(model.get("class_name"))[:60], model["config"]
     if kind not in NESTED:
         raise Refusal(
-            Reason.UNSUPPORTED_LAYER,
+            ErrorCode.UNSUPPORTED_LAYER,
             f"The model is a {kind}; the car reads Sequential and Functional models. "
             "Convert it on a PC with smartcar model bundle.",
         )
@@ -130,7 +131,7 @@ def layers(config: Any) -> list[Entry]:
         kind, name = str(entry.get("class_name"))[:60], entry.get("name", inner.get("name"))
         if kind not in KNOWN:
             raise Refusal(
-                Reason.UNSUPPORTED_LAYER,
+                ErrorCode.UNSUPPORTED_LAYER,
                 f"Layer {str(name)[:60]!r} is a {kind}, which the car doesn't know; it knows "
                 f"{', '.join(KNOWN)}. Leave it out, or convert on a PC with smartcar model bundle.",
             )
@@ -149,7 +150,7 @@ def _input_shape(value: Any) -> Shape:
         or any(type(length) is not int or not 1 <= length <= MAX_LENGTH for length in shape[1:])
     ):
         raise Refusal(
-            Reason.WRONG_INPUT,
+            ErrorCode.WRONG_INPUT,
             f"The network takes {str(shape)[:60]}; the car gives one picture of 28×28 floats: (28, 28), "
             "(28, 28, 1) or (784,), with an Input layer that says so.",
         )

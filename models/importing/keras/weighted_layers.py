@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from messages.errors import ErrorCode
 from models.importing.keras.activations import activated
 from models.importing.keras.graph import Apply, Graph, Value, does_not_fit, windows
 from models.importing.keras.layer import Layer
 from models.importing.network import Affine, Convolution, Dense, Weights
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 
 
 def _bias(layer: Layer, count: int) -> Any:
@@ -98,7 +99,7 @@ def _batch_normalization(layer: Layer, graph: Graph, x: Value) -> Value:
     beta = layer.weight(channels) if layer.flag("center", True) else np.zeros(channels, np.float32)
     mean, variance = layer.weight(channels).astype(np.float64), layer.weight(channels).astype(np.float64)
     if (variance < 0).any():
-        raise Refusal(Reason.NOT_FINITE, f"Layer {layer.name!r} ({layer.kind}) has negative variances.")
+        raise Refusal(ErrorCode.NOT_FINITE, f"Layer {layer.name!r} ({layer.kind}) has negative variances.")
     layer.take("momentum")
     epsilon = layer.number("epsilon", 1e-3)
     scale = gamma / np.sqrt(np.maximum(variance + epsilon, 1e-12))

@@ -8,13 +8,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from messages.errors import ErrorCode
 from messages.message import encode
 from messages.text import escaped
 from models.bundle import zipped
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
 from models.bundle.offer import CarTerms
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from models.store_reader import FACTORY_FOLDER
 from services.updater.inbox import SUFFIXES, Inbox
 from services.updater.preparation import Preparation
@@ -43,7 +44,7 @@ class _Worker(Worker):
         try:
             self.told.append(work.done(content, self.told.append))
         except Refusal as refusal:
-            if refusal.reason == Reason.CRASHED:
+            if refusal.reason == ErrorCode.CRASHED:
                 raise DoorFailed(str(refusal)) from refusal
             self.told.append(work.rejected(refusal))
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from messages.errors import ErrorCode
 from models.bundle.bundle import Bundle, BundleError
 from models.bundle.manifest import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
-from models.refusal import Reason
 from tests.models.making import FACTORY, copy_of_factory, rewritten
 
 
-def refusal(folder: Path) -> Reason:
+def refusal(folder: Path) -> ErrorCode:
     with pytest.raises(BundleError) as refused:
         Bundle.load(folder).golden()
     assert str(folder) in str(refused.value), "the sentence names the place"

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messages.errors import ErrorCode
 from models.bundle.bundle import Bundle
 from models.bundle.keys import PublicKey, SigningKey, verify
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from tests.models.making import copy_of_factory, sign_folder
 
 OURS, THEIRS, OLD = (SigningKey.generate() for _ in range(3))
 
 
-def refusal(act: Callable[[], Any]) -> Reason:
+def refusal(act: Callable[[], Any]) -> ErrorCode:
     with pytest.raises(Refusal) as refused:
         act()
     return refused.value.reason

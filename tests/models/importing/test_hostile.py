@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from messages.errors import ErrorCode
 from models.bundle import archive
 from models.bundle.bundle import Bundle
 from models.bundle.digits import Golden
@@ -25,7 +26,7 @@ from models.importing import keras
 from models.importing.conversion import KerasSource, convert
 from models.importing.isolated import ImportLimits, import_file, prove, source_digest
 from models.importing.keras import hdf5
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from tests.models.forked import outcomes
 from tests.models.making import FACTORY, rewritten
 
@@ -36,7 +37,7 @@ SOUND = KERAS_FILES / "convolutional-keras3.keras"
 LABELS = tuple("0123456789")
 
 
-def refusal(read: Callable[[], Any]) -> Reason:
+def refusal(read: Callable[[], Any]) -> ErrorCode:
     with pytest.raises(Refusal) as refused:
         read()
     assert len(str(refused.value)) > 30, "a sentence for people"
@@ -258,7 +259,7 @@ def test_250_networks_with_something_strange_in_them(file: str) -> None:
         for _ in range(250)
     ]
     counted = Counter(outcomes(cases, read_keras))
-    assert set(counted) <= {str(reason) for reason in Reason} | {"read"}, counted
+    assert set(counted) <= {str(reason) for reason in ErrorCode} | {"read"}, counted
     assert len(counted) > 4, "they are refused for many reasons"
 
 
@@ -352,7 +353,7 @@ def test_120_broken_keras_files(file: str) -> None:
     """A flip inside the weights leaves another network, and nobody can tell: unsigned, it is read."""
     cases = list(broken((KERAS_FILES / file).read_bytes(), 40, 80, seed=1))
     counted = Counter(outcomes(cases, read_keras))
-    known = {str(reason) for reason in Reason} | {"read"}
+    known = {str(reason) for reason in ErrorCode} | {"read"}
     assert set(counted) <= known, counted
     assert counted["crashed"] == 0
     assert sum(counted.values()) - counted["read"] >= 40, "cut off is refused"
@@ -364,7 +365,7 @@ def test_120_broken_bundles_are_refused_each() -> None:
     found = outcomes(list(broken(archive.pack(whole), 40, 80, seed=2)), read_bundle)
     assert len(found) == 120
     # What zip itself ignores, times and such, may be flipped; the bundle in it is the same or no bundle.
-    assert set(found) <= {str(reason) for reason in Reason} | {"read"}
+    assert set(found) <= {str(reason) for reason in ErrorCode} | {"read"}
     assert found.count("read") < 12
 
 
@@ -384,7 +385,9 @@ def test_160_broken_tflite_files_end_nothing_but_their_process(file: Path, tmp_p
     cases = list(broken(content, 40, 120, seed=3))
     found = outcomes(cases, attempt)
     assert len(found) == 160
-    assert all(answer in set(Reason) or answer == "read" or answer.startswith("crashed") for answer in found)
+    assert all(
+        answer in set(ErrorCode) or answer == "read" or answer.startswith("crashed") for answer in found
+    )
     crashed = [case for case, answer in zip(cases, found, strict=True) if answer.startswith("crashed")]
     for number, case in enumerate(crashed[:2]):
         path = tmp_path / f"{number}.tflite"

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from messages import durable
+from messages.errors import ErrorCode
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from services.updater.state import Change, StateFile
 from tests.conftest import remove
 from tests.disk import Disk
@@ -87,7 +88,7 @@ def test_one_change_at_a_time(car: Car, root: Path, bundles: list[Bundle]) -> No
     car.take(zipped(root, bundles[0]), "first")
     with pytest.raises(Refusal) as refused:
         car.take(zipped(root, bundles[1]), "second")
-    assert refused.value.reason == Reason.BUSY
+    assert refused.value.reason == ErrorCode.BUSY
     car.settle()
     assert car.store.active == bundles[0].digest
 
@@ -96,7 +97,7 @@ def test_a_model_that_answers_nonsense_falls_back_at_once(root: Path, bundles: l
     car = Car(root, failing={bundles[0].digest})
     taken(car, root, bundles[0], "change")
     last = car.told[-1]
-    assert (last.step, last.reason, last.attempt) == ("fallen_back", Reason.TRIAL_FAILED, 1)
+    assert (last.step, last.reason, last.attempt) == ("fallen_back", ErrorCode.TRIAL_FAILED, 1)
     assert car.store.active == car.recognizer.reading == car.store.factory
     assert bundles[0].digest in car.state.now.refused
     car.close()
@@ -190,7 +191,7 @@ def test_a_pin_keeps_bundles_from_elsewhere_out_and_not_the_owners(
     change = Change(id="afar", origin="install", file="bundle.zip", path=str(path))
     with pytest.raises(Refusal) as refused:
         car.changes.begin(change, pack(bundles[0]))
-    assert refused.value.reason == Reason.PINNED
+    assert refused.value.reason == ErrorCode.PINNED
     taken(car, root, bundles[0], "at home")
     assert car.store.active == bundles[0].digest
 
@@ -272,7 +273,7 @@ def test_on_a_full_disk_no_change_begins(
     ballast = disk.fill_up()
     with pytest.raises(Refusal, match="is full; make room") as refused:
         car.take(file)
-    assert refused.value.reason == Reason.NO_SPACE
+    assert refused.value.reason == ErrorCode.NO_SPACE
     ballast.unlink()
     car.take(file)
     car.settle()

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from messages import durable
+from messages.errors import ErrorCode
 from messages.text import escaped
 from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
-from models.refusal import Reason, Refusal
+from models.refusal import Refusal
 from services.updater.inbox import Inbox
 from services.updater.state import Change
 from tests.conftest import remove
@@ -171,7 +172,7 @@ def test_a_file_that_could_not_be_read_is_taken_another_time(
     with monkeypatch.context() as failing:
 
         def unreadable(_: Path) -> Bundle:
-            raise Refusal(Reason.UNREADABLE, "one.zip can't be read: Permission denied.")
+            raise Refusal(ErrorCode.UNREADABLE, "one.zip can't be read: Permission denied.")
 
         failing.setattr("tests.services.updater.simulation.read_archive", unreadable)
         arrival = inbox.look(car.state.now.files)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messages.errors import ErrorCode
 from messages.text import escaped, unescaped
 from models.bundle.bundle import Bundle
-from models.refusal import Reason
 from services.updater.state import Change, FileStamp, PastRefusal, StateFile
 from tests.models.making import rewritten
 from tests.services.updater.simulation import Car
@@ -23,7 +23,7 @@ def test_of_a_newer_versions_state_what_is_understood_is_taken(tmp_path: Path) -
     """After `install --rollback`: what was released is not forgotten over a step that is new."""
     path = tmp_path / "ledger.json"
     state = StateFile(path)
-    known = PastRefusal(reason=Reason.EMPTY, sentence="It is empty.", at=datetime.now(UTC))
+    known = PastRefusal(reason=ErrorCode.EMPTY, sentence="It is empty.", at=datetime.now(UTC))
     state.write(pinned=True, releases={"digits": 7}, refused={"ab": known}, ended={"one": ("active", "cd")})
     content = json.loads(path.read_text())
     content["change"] = {"id": "1", "origin": "telepathy", "step": "dreaming"}
@@ -61,7 +61,7 @@ def test_the_releases_of_a_damaged_one_are_those_that_the_store_has(root: Path) 
 
 def test_a_refusal_of_another_version_is_known_as_one() -> None:
     strange = PastRefusal(reason="telepathy", sentence="It thought so.", at=datetime.now(UTC))
-    assert strange.refusal.reason == Reason.REFUSED_BEFORE
+    assert strange.refusal.reason == ErrorCode.REFUSED_BEFORE
 
 
 def test_a_file_name_of_any_bytes_is_written_down_and_found_again(tmp_path: Path) -> None:
