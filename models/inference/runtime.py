@@ -72,7 +72,8 @@ class Classifier:
         count, start = len(crops), 0
         answer = np.empty((count, len(self._labels)), np.float32)
         while start < count:
-            runner = self._single if count - start == 1 else self._several
+            few = count - start <= self._several.capacity // 2  # one by one they cost less than a whole run
+            runner = self._single if few else self._several
             part = crops[start : start + runner.capacity]
             try:
                 answer[start : start + len(part)] = runner.run(part)

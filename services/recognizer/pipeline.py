@@ -122,17 +122,19 @@ class Reader:
         seen = merged(self._eye.examine(cell))
         if not seen or self.min_digits > 1:
             return []
-        probabilities, worth = self._named(seen)
+        probabilities, worth = self._named(seen, _crops(seen))
         best = int(worth.argmax())
         return [Line((self._digit(probabilities[best], seen[best][0].box),))]
 
-    def _named(self, seen: Sequence[Sequence[SeenDigit]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _named(
+        self, seen: Sequence[Sequence[SeenDigit]], crops: Sequence[Sequence[Pixels]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What the model says of each digit (n, labels), and its worth (n,): that times the eye's score.
 
         A digit that was seen in several looks is named by all, the surer ones weighing more.
         """
         views = [view for views in seen for view in views]
-        answers = self.classifier.classify(np.stack([normalise(view.ink) for view in views]))
+        answers = self.classifier.classify(np.stack([crop for each in crops for crop in each]))
         scores = np.array([view.score for view in views], np.float32)
         weights = (scores * answers.max(axis=1)) ** 2
         starts = np.cumsum([0, *(len(views) for views in seen[:-1])])
@@ -142,10 +144,15 @@ class Reader:
         return probabilities.astype(np.float32), worth.astype(np.float32)
 
     def _reading(self, seen: Sequence[Sequence[SeenDigit]]) -> _Reading:
+        seen = [views for views in seen if views[0].score >= _SEEN]
         if not seen:
             return _Reading([], 0.0)
-        probabilities, worth = self._named(seen)
-        rows = self._rows(seen, worth)
+        crops = _crops(seen)
+        gate = self._gate.score(np.stack([first for first, *_ in crops]))
+        if max(views[0].score for views in seen) * math.sqrt(gate.max()) < _SURE:
+            return _Reading([], 0.0)  # no line reaches that, whatever the model says
+        probabilities, worth = self._named(seen, crops)
+        rows = self._rows(seen, worth, gate)
         lines = [
             Line(tuple(self._digit(probabilities[index], seen[index][0].box) for index in row))
             for row in rows
@@ -153,24 +160,26 @@ class Reader:
         sense = worth * probabilities.max(axis=1) ** 2  # a model is less sure of digits on their side
         return _Reading(lines, float(sum(sense[row].sum() for row in rows)))
 
-    def _rows(self, seen: Sequence[Sequence[SeenDigit]], worth: NDArray[np.float32]) -> list[list[int]]:
+    def _rows(
+        self,
+        seen: Sequence[Sequence[SeenDigit]],
+        worth: NDArray[np.float32],
+        gate: NDArray[np.float32],
+    ) -> list[list[int]]:
         """The lines, each the indices of its digits, from left to right.
 
         A line is judged as a whole, so that none of its digits is left out; but what is far less like a digit
         than the others and stands at its end, a card's edge, isn't part of it.
         """
-        possible = np.flatnonzero(worth >= _SEEN).tolist()
-        if not possible:
-            return []
-        gate = self._gate.score(np.stack([normalise(seen[index][0].ink) for index in possible]))
-        kept = worth[possible]
+        possible = np.flatnonzero(worth >= _SEEN)
+        kept, gate = worth[possible], gate[possible]
         rows = []
-        for row in lines_of([seen[index][0].box for index in possible]):
+        for row in lines_of([seen[index][0].box for index in possible.tolist()]):
             alike = kept[row] * np.maximum(np.sqrt(gate[row]), _UNGATED)
             surely = np.flatnonzero(alike >= _END * alike.max()).tolist()
             row = row[surely[0] : surely[-1] + 1]
             if kept[row].mean() * math.sqrt(gate[row].mean()) >= _SURE and len(row) >= self.min_digits:
-                rows.append([possible[place] for place in row])
+                rows.append(possible[row].tolist())
         return rows
 
     def _digit(self, probabilities: NDArray[np.float32], box: BoundingBox) -> ReadDigit:
@@ -184,6 +193,11 @@ class Reader:
             runner_up_confidence=min(float(probabilities[second]), 1.0),
             box=box,
         )
+
+
+def _crops(seen: Sequence[Sequence[SeenDigit]]) -> list[list[Pixels]]:
+    """Each view's ink as the gate and the model take it."""
+    return [[normalise(view.ink) for view in views] for views in seen]
 
 
 def _is_cell(picture: Pixels) -> bool:
