@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from models.bundle.manifest import EYE_FILE
 from tools.terminal import problems
 from tools.terminal.output import say
 from tools.terminal.problems import Problem
@@ -76,7 +77,11 @@ def train(
         float, typer.Option(min=0, max=1, help="smartcar: share of golden digits that the bundle must read.")
     ] = 0.98,
     start: Annotated[
-        Path | None, typer.Option(metavar="BUNDLE", help="smartcar: begin with the weights of a bundle.")
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="Begin with the weights of a bundle; --eye: with its eye, or an eye.tflite.",
+        ),
     ] = None,
     dtype: Annotated[
         str | None,
@@ -114,7 +119,7 @@ def train(
         show_presets()
         return
     if eye:
-        _train_eye(data, run, minutes)
+        _train_eye(data, run, minutes, start)
         return
     if precision not in ("float32", "int8"):
         raise typer.BadParameter("must be float32 or int8", param_hint="--precision")
@@ -155,7 +160,7 @@ def train(
     _begin(job, run)
 
 
-def _train_eye(data: str, run: Path | None, minutes: float | None) -> None:
+def _train_eye(data: str, run: Path | None, minutes: float | None, start: Path | None) -> None:
     """Train the eye, or go on with its training. Raises Problem where PyTorch or a set is missing."""
     missing = [name for name in ("torch", "PIL") if find_spec(name) is None]
     if missing:
@@ -164,8 +169,17 @@ def _train_eye(data: str, run: Path | None, minutes: float | None) -> None:
     from tools.train.eye.fit import MINUTES, fit
 
     folder = run or cache().parent / "eye"
-    exported = fit(prepare(data), folder, MINUTES if minutes is None else minutes)
+    exported_before = None if start is None else _eye_of(start)
+    exported = fit(prepare(data), folder, MINUTES if minutes is None else minutes, start=exported_before)
     say(f"{exported}: the eye. The same command with more --minutes goes on from {folder}.")
+
+
+def _eye_of(path: Path) -> bytes:
+    """The content of an `eye.tflite`, or of that in a bundle's folder. Raises Problem."""
+    try:
+        return (path / EYE_FILE if path.is_dir() else path).read_bytes()
+    except OSError as error:
+        raise Problem(f"The eye to start from, {path}, can't be read: {error.strerror}.") from None
 
 
 def _need_tensorflow() -> None:

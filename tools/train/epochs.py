@@ -26,6 +26,7 @@ from tools.train.data.datasets import (
     unipen,
 )
 from tools.train.data.mixture import Mixture
+from tools.train.data.rows import RowMaker
 from tools.train.data.styles import restyled
 
 Pixels = NDArray[np.uint8]
@@ -97,6 +98,10 @@ def epoch(sources: Sources, mixture: Mixture, seed: int, number: int) -> tuple[P
             if pictures is sources.bhmsds:
                 image = _with_likely_aspect(image, int(pictures.labels[index]), rng)
             add(raster.varied(image, rng, aspect), int(pictures.labels[index]))
+    if mixture.rows:
+        for ink, label in RowMaker([*sources.pen, *sources.unipen]).inks(rng, mixture.rows):
+            at = next(places)
+            crops[at], labels[at] = normalise(ink), label
     for _ in range(mixture.hand):
         label = int(rng.integers(10))
         writer = SEED_OF_THE_HAND + int(rng.integers(1 << 31))

@@ -15,6 +15,8 @@ class Mixture:
     """Pen strokes of many schools and tablets: each about three times."""
     bhmsds: int = 10_000
     semeion: int = 4_500
+    rows: int = 24_000
+    """Pen strokes in rows that touch, as the eye cuts them out (`tools.train.data.rows`)."""
     hand: int = 6_000
     """Synthetic handwriting (`models.ink`): allographs that the sets hardly hold, such as slashed zeros."""
     photographed: float = 0.25
@@ -32,4 +34,4 @@ class Mixture:
         return replace(self, **{name: max(1, round(getattr(self, name) * factor)) for name in _COUNTS})
 
 
-_COUNTS = ("mnist", "pen", "unipen", "bhmsds", "semeion", "hand")
+_COUNTS = ("mnist", "pen", "unipen", "bhmsds", "semeion", "rows", "hand")

@@ -49,7 +49,7 @@ def seen(
     if not clean:
         grey, contrast = _framed(rng, canvas, grey, contrast, grounds)
         grey, contrast = _lit(rng, grey, contrast)
-    if rng.random() < 0.1:
+    if rng.random() < 0.2:  # chalk on a board, a screen at night
         grey = 255 - grey
     if not clean and rng.random() < 0.5:
         gain = np.float32(rng.uniform(0.55, 1.15))

@@ -22,6 +22,7 @@ from tools.train.eye.losses import batch_of, losses, relit
 from tools.train.eye.network import Eye, multiply_adds
 from tools.train.eye.pool import LARGE_SIDE, SIDE, ScenePool
 from tools.train.eye.scenes import NOTHING, SceneMaker
+from tools.train.eye.start import begin_from
 from tools.train.eye.validation import Found, held_out, validate
 
 MINUTES = 240.0
@@ -30,6 +31,10 @@ CHECKPOINT, EXPORTED = "checkpoint.pt", "eye.tflite"
 _BATCH = 6
 _LARGE_BATCH = 2
 _HIGHEST_RATE, _LOWEST_RATE = 3e-3, 3e-5
+_RATE_AFTER_START = 1.5e-3
+"""The highest rate where an exported eye was begun with: a higher one would undo what it learned."""
+_MEASURED = 60
+"""Batches from which the norms of an exported eye are measured."""
 _WARM_UP = 300
 """Steps until the rate is at its highest."""
 _MEAN = 0.999
@@ -45,12 +50,16 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     restarts: int = 0
+    highest_rate: float = _HIGHEST_RATE
 
 
-def fit(data: Path, run: Path, minutes: float, say: Callable[[str], None] = print) -> Path:
+def fit(
+    data: Path, run: Path, minutes: float, say: Callable[[str], None] = print, *, start: bytes | None = None
+) -> Path:
     """Train on the sets of the data folder until `minutes` of training are over; returns the exported file.
 
-    `run` holds the checkpoint; a larger `minutes` later goes on from there. Raises DataError.
+    `run` holds the checkpoint; a larger `minutes` later goes on from there. A run without one begins with the
+    exported eye `start`, or anew. Raises DataError.
     """
     torch.set_num_threads(1)
     run.mkdir(parents=True, exist_ok=True)
@@ -67,6 +76,8 @@ def fit(data: Path, run: Path, minutes: float, say: Callable[[str], None] = prin
     seed = 1 + trainer.at.restarts
     pool = ScenePool(SceneMaker(InkSource(data), grounds, lettering, seed), seed)
     try:
+        if start is not None and trainer.at.step == 0:
+            trainer.begin_from(start, pool)
         trainer.train(pool, minutes * 60, lambda: _report(validate(trainer.mean, scenes)), say)
     finally:
         pool.close()
@@ -88,6 +99,16 @@ class Trainer:
         if (run / CHECKPOINT).is_file():
             self._load(torch.load(run / CHECKPOINT, weights_only=True))
         self._rng = np.random.default_rng([self.at.step, 7])
+
+    def begin_from(self, exported: bytes, pool: ScenePool) -> None:
+        """Take over the weights of an exported eye. Raises DataError."""
+        batches = (
+            relit(batch_of(pool.batch(self._rng, _BATCH, _LARGE_BATCH))[0], self._generator)
+            for _ in range(_MEASURED)
+        )
+        begin_from(self.network, exported, batches)
+        self.mean.load_state_dict(self.network.state_dict())
+        self.at.highest_rate = _RATE_AFTER_START
 
     def train(
         self, pool: ScenePool, seconds: float, judge: Callable[[], str], say: Callable[[str], None]
@@ -117,7 +138,8 @@ class Trainer:
 
     def _step(self, pool: ScenePool, done: float) -> Any:
         """One step of the optimizer; the three costs."""
-        rate = _LOWEST_RATE + (_HIGHEST_RATE - _LOWEST_RATE) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        falling = (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        rate = _LOWEST_RATE + (self.at.highest_rate - _LOWEST_RATE) * falling
         for group in self._optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.at.step + 1) / _WARM_UP)
         batch = batch_of(pool.batch(self._rng, _BATCH, _LARGE_BATCH))

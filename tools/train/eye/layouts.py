@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -43,23 +44,25 @@ def filling(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
 def row(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """A row with air between the digits."""
     height = log_uniform(rng, SMALLEST + 1, 0.45 * canvas.side)
-    _row(rng, canvas, ink, height, rng.uniform(0.1, 0.7) if rng.random() < 0.8 else rng.uniform(0.7, 1.8))
+    write_row(
+        rng, canvas, ink, height, rng.uniform(0.1, 0.7) if rng.random() < 0.8 else rng.uniform(0.7, 1.8)
+    )
 
 
 def tight(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """A row whose digits nearly touch, or some of them do."""
-    _row(rng, canvas, ink, log_uniform(rng, 16, 0.5 * canvas.side), rng.uniform(-0.02, 0.1), uneven=0.05)
+    write_row(rng, canvas, ink, log_uniform(rng, 16, 0.5 * canvas.side), rng.uniform(-0.02, 0.1), uneven=0.05)
 
 
 def touching(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """A row whose digits touch or overlap a little."""
-    _row(rng, canvas, ink, log_uniform(rng, 18, 0.55 * canvas.side), rng.uniform(-0.1, 0.0), uneven=0.03)
+    write_row(rng, canvas, ink, log_uniform(rng, 18, 0.55 * canvas.side), rng.uniform(-0.1, 0.0), uneven=0.03)
 
 
 def bars(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     """A row that is mostly ones."""
     height = log_uniform(rng, 14, 0.6 * canvas.side)
-    _row(rng, canvas, ink, height, rng.uniform(0.12, 0.5), ones=rng.uniform(0.5, 1.0))
+    write_row(rng, canvas, ink, height, rng.uniform(0.12, 0.5), ones=rng.uniform(0.5, 1.0))
 
 
 def rows(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
@@ -70,7 +73,7 @@ def rows(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
     style = Style.drawn(rng)
     y = rng.uniform(-0.4, 2.0) * height
     while y < canvas.side and len(canvas.areas) < 90:
-        _row(rng, canvas, ink, height, gap, style=style, middle=y, tilt=tilt)
+        write_row(rng, canvas, ink, height, gap, style=style, middle=y, tilt=tilt)
         y += pitch
 
 
@@ -112,18 +115,18 @@ def strewn(rng: Random, canvas: SceneCanvas, ink: InkSource) -> None:
 
 Layout = Callable[[Random, SceneCanvas, InkSource], None]
 LAYOUTS: dict[Layout, float] = {
-    alone: 0.12,
-    tiny: 0.09,
-    filling: 0.08,
+    alone: 0.11,
+    tiny: 0.07,
+    filling: 0.07,
     row: 0.13,
-    tight: 0.11,
-    touching: 0.15,
+    tight: 0.13,
+    touching: 0.20,
     bars: 0.03,
-    rows: 0.08,
-    column: 0.03,
-    grid: 0.06,
-    cell: 0.09,
-    strewn: 0.03,
+    rows: 0.07,
+    column: 0.02,
+    grid: 0.05,
+    cell: 0.10,
+    strewn: 0.02,
 }
 """How often each is drawn."""
 
@@ -133,10 +136,20 @@ def _place(rng: Random, canvas: SceneCanvas, digit: Array) -> None:
     canvas.write(digit, *rng.uniform(0.01, 0.99, 2) * free)
 
 
-def _row(
+class Ink(Protocol):
+    """Draws digits, as `InkSource` does."""
+
+    def digit(self, rng: Random, height: float, style: Style) -> Array:
+        """Coverage (h, w) uint8 of some digit."""
+
+    def one(self, rng: Random, height: float, style: Style) -> Array:
+        """Coverage (h, w) uint8 of a 1."""
+
+
+def write_row(
     rng: Random,
     canvas: SceneCanvas,
-    ink: InkSource,
+    ink: Ink,
     height: float,
     gap: float,
     *,
@@ -150,7 +163,7 @@ def _row(
     side, count = canvas.side, int(rng.integers(2, 11))
     tilt = rng.normal(0, 0.09) if tilt is None else tilt
     middle = rng.uniform(0.1, 0.9) * side if middle is None else middle
-    mixed = style is None and rng.random() < 0.3
+    mixed = style is None and rng.random() < 0.4
     style = style or Style.drawn(rng)
     size_varies = abs(rng.normal(0, 0.1))
     free = side - count * height * (0.62 + gap)

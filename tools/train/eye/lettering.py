@@ -126,7 +126,18 @@ def _curved(points: Array) -> Array:
 def fonts() -> tuple[str, ...]:
     """Paths of the fonts of this machine that have letters."""
     found = [path for folder in FONT_FOLDERS for path in sorted(Path(folder).rglob("*.[to]tf"))]
-    return tuple(str(path) for path in found if not _SYMBOLS.search(path.name))
+    return tuple(str(path) for path in found if not _SYMBOLS.search(path.name) and _has_letters(path))
+
+
+def _has_letters(path: Path) -> bool:
+    """Whether the font has Latin letters: one without draws the same box for each."""
+    from PIL import ImageFont
+
+    try:
+        face = ImageFont.truetype(str(path), 24)
+        return len({bytes(face.getmask(letter)) for letter in "aeMx"}) == 4
+    except OSError:
+        return False
 
 
 def _printed(rng: Random, count: int) -> list[Array]:

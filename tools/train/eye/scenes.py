@@ -5,6 +5,8 @@ Example: `SceneMaker(InkSource(folder), Grounds(), Lettering(), seed=0).scene(28
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -21,7 +23,19 @@ NOTHING = "nothing"
 """The kind of scene without digits."""
 KINDS = (NOTHING, *(layout.__name__ for layout in LAYOUTS))
 _SHARE_OF_NOTHING = 0.36
-_LARGE_KINDS = (*[NOTHING] * 4, "alone", "alone", "row", "row", "row", "rows", "tiny", "touching", "grid")
+_LARGE_KINDS = (
+    *[NOTHING] * 4,
+    "alone",
+    "alone",
+    "row",
+    "row",
+    "tight",
+    "touching",
+    "touching",
+    "rows",
+    "tiny",
+    "grid",
+)
 """Kinds of large scenes, as often as they stand here: those that don't grow with the scene."""
 _SHARE_CLEAN = 0.15
 """Scenes on plain white paper with nothing else."""
@@ -55,7 +69,10 @@ class SceneMaker:
         if rng.random() < (0.2 if clean else 0.55):
             ground = posed(rng, canvas, ground)
         grey, contrast = seen(rng, canvas, ground, self._grounds, clean=clean)
-        return targets(canvas, grey, contrast)
+        scene = targets(canvas, grey, contrast)
+        if layout is None:  # print that lies on its side is no digit either
+            return replace(scene, grey=np.rot90(scene.grey, int(rng.integers(4))).copy())
+        return scene
 
     def _clutter(self, rng: Random, canvas: SceneCanvas, *, empty: bool) -> None:
         """Words and figures: many where there are no digits, beside digits in every other scene."""
@@ -74,8 +91,11 @@ class SceneMaker:
     def _words(self, rng: Random, canvas: SceneCanvas, near: Array | None, count: int) -> None:
         side = canvas.side
         height, (x, y) = log_uniform(rng, 8, 0.35 * side), rng.uniform(-0.1, 0.9, 2) * side
+        sideways = near is not None and rng.random() < 0.15
         for _ in range(count):
             word = self._lettering.word(rng, height * float(np.exp(rng.normal(0, 0.15))))
+            if sideways:
+                word = np.rot90(word)
             canvas.add(cv2.convertScaleAbs(word, alpha=rng.uniform(0.6, 1)), x, y, clear_of=near)
             x += word.shape[1] + 0.5 * height
             if x > side:

@@ -22,6 +22,8 @@ _INK_WEIGHT = 3.0
 """How much more a pixel of ink weighs than one of paper beside it."""
 _FAR_WEIGHT = 0.6
 """What a pixel far from all digits weighs."""
+_CROWDED, _CROWDED_WEIGHT = 0.8, 2.0
+"""How near another digit's centre is, in sizes, where a digit counts more, and how much."""
 _NOTHING_WEIGHT = 2.0
 """How much more all pixels weigh in a scene without digits: what is read there is always wrong."""
 
@@ -83,6 +85,8 @@ def targets(canvas: SceneCanvas, grey: Array, contrast: Array) -> TrainingScene:
             boxes.append((*box, number))
         else:
             maps.leave_open(box)
+    for box, number in _crowded(boxes):
+        maps.stress(box, cells_of[number])
     subpixels = ink.reshape(half, 2, half, 2).max((1, 3))
     maps.ink_weight[subpixels > 60] *= _INK_WEIGHT
     unclear = canvas.unclear.reshape(half, 2, half, 2).max((1, 3)) > 0
@@ -100,6 +104,18 @@ def targets(canvas: SceneCanvas, grey: Array, contrast: Array) -> TrainingScene:
         boxes=np.array(boxes, np.int32).reshape(-1, 5),
         owner=named.astype(np.uint8),
     )
+
+
+def _crowded(boxes: list[tuple[int, int, int, int, int]]) -> list[tuple[tuple[int, int, int, int], int]]:
+    """The digits, box and number, whose neighbour's centre is near."""
+    if len(boxes) < 2:
+        return []
+    x, y, width, height, _ = np.array(boxes, np.float32).T
+    centres = np.stack([x + width / 2, y + height / 2], 1)
+    apart = np.linalg.norm(centres[:, None] - centres, axis=2) + np.where(np.eye(len(boxes)), np.inf, 0)
+    sizes = np.maximum(width, height)
+    near = (apart < _CROWDED * np.maximum(sizes[:, None], sizes)).any(1)
+    return [(box[:4], box[4]) for box, is_near in zip(boxes, near.tolist(), strict=True) if is_near]
 
 
 def _by_owner(owner: Array) -> dict[int, tuple[Array, Array]]:
@@ -154,6 +170,16 @@ class _Maps:
         rows, columns = cells
         self._tell(rows, columns, centre_x, centre_y, size, 1 / len(rows))
         self._mark(centre_x, centre_y, size)
+
+    def stress(self, box: tuple[int, int, int, int], cells: tuple[Array, Array]) -> None:
+        """Let this digit's centre and ways count more."""
+        quarter = len(self.heat)
+        x, y, width, height = box
+        row, column = (
+            min(quarter - 1, max(0, round((middle - 2) / 4))) for middle in (y + height / 2, x + width / 2)
+        )
+        self.heat_weight[row, column] *= _CROWDED_WEIGHT
+        self.offset_weight[cells] *= _CROWDED_WEIGHT
 
     def _tell(self, rows: Array, columns: Array, x: float, y: float, size: float, weight: float) -> None:
         self.offset[0, rows, columns] = (x - (columns * 4 + 1.5)) / UNIT
