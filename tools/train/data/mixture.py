@@ -15,7 +15,7 @@ class Mixture:
     """Pen strokes of many schools and tablets: each about three times."""
     bhmsds: int = 10_000
     semeion: int = 4_500
-    rows: int = 24_000
+    rows: int = 12_000
     """Pen strokes in rows that touch, as the eye cuts them out (`tools.train.data.rows`)."""
     hand: int = 6_000
     """Synthetic handwriting (`models.ink`): allographs that the sets hardly hold, such as slashed zeros."""
