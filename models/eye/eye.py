@@ -93,7 +93,9 @@ class Eye:
             small = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=how), np.uint8)
         below, right = (room + -(side + 2 * room) % MULTIPLE for side in small.shape)
         if below or right:
-            continued = cv2.copyMakeBorder(small, room, below, room, right, cv2.BORDER_REPLICATE)
+            paper = float(np.median(small)) if room else 0.0
+            how = cv2.BORDER_CONSTANT if room else cv2.BORDER_REPLICATE
+            continued = cv2.copyMakeBorder(small, room, below, room, right, how, value=paper)
             small = np.asarray(continued, np.uint8)
         seen = [digit for digit in decode(small, self._network.run(small)) if max(digit.box[2:]) >= _SMALLEST]
         if scale == 1 and not room:
