@@ -47,6 +47,8 @@ class Sources:
     unipen: list[PenDigit]
     bhmsds: Pictures
     semeion: Pictures
+    rows: RowMaker | None = None
+    """Writes with the pen digits."""
 
     @classmethod
     def read(cls, folder: Path, mixture: Mixture | None = None, drawings: Sequence[PenDigit] = ()) -> Sources:
@@ -55,12 +57,15 @@ class Sources:
         `drawings` are more pen digits, such as those drawn on the pad. Raises DataError.
         """
         taken = mixture or Mixture()
+        written = _pen(folder, drawings) if taken.pen else []
+        of_schools = unipen(folder, "train") if taken.unipen else []
         return cls(
             mnist(folder, "train") if taken.mnist else NOTHING,
-            _pen(folder, drawings) if taken.pen else [],
-            unipen(folder, "train") if taken.unipen else [],
+            written,
+            of_schools,
             bhmsds(folder) if taken.bhmsds else NOTHING,
             semeion(folder) if taken.semeion else NOTHING,
+            RowMaker([*written, *of_schools]) if taken.rows else None,
         )
 
 
@@ -98,8 +103,8 @@ def epoch(sources: Sources, mixture: Mixture, seed: int, number: int) -> tuple[P
             if pictures is sources.bhmsds:
                 image = _with_likely_aspect(image, int(pictures.labels[index]), rng)
             add(raster.varied(image, rng, aspect), int(pictures.labels[index]))
-    if mixture.rows:
-        for ink, label in RowMaker([*sources.pen, *sources.unipen]).inks(rng, mixture.rows):
+    if sources.rows is not None:
+        for ink, label in sources.rows.inks(rng, mixture.rows):
             at = next(places)
             crops[at], labels[at] = normalise(ink), label
     for _ in range(mixture.hand):

@@ -154,7 +154,8 @@ def available(mixture: Mixture, data: Path, drawn: bool, say: Say) -> Mixture:
         return mixture
     written = mixture.hand + (mixture.pen if "pen" in absent else 0)
     say(f"not in {data}: {', '.join(SET_FOLDERS[name] for name in absent)}; trained without")
-    return replace(mixture, hand=written, **dict.fromkeys(absent, 0))
+    rows = 0 if {"pen", "unipen"} <= set(absent) else mixture.rows
+    return replace(mixture, hand=written, rows=rows, **dict.fromkeys(absent, 0))
 
 
 def _named(mixture: Mixture, drawn: int) -> list[DataSet]:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from models.inference.normalise import FIT
+import models
+from models.bundle.bundle import Bundle
+from models.inference.normalise import FIT, normalise
+from models.inference.runtime import Classifier
 from models.ink import synthetic_handwriting as hand
 from tools.train.data import pen, raster
 from tools.train.data.datasets import PenDigit, Pictures
 from tools.train.data.mixture import Mixture
+from tools.train.data.rows import RowMaker
 from tools.train.epochs import Sources, epoch
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier(Bundle.load(Path(models.__file__).parent / "factory"))
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +34,10 @@ def sources() -> Sources:
         for seed in range(4)
         for label, strokes in enumerate(hand.write("0123456789", seed))
     ]
-    return Sources(some, written, written[:20], some, some)
+    return Sources(some, written, written[:20], some, some, RowMaker(written))
 
 
-MIXTURE = Mixture(mnist=130, pen=90, unipen=40, bhmsds=30, semeion=20, hand=15)
+MIXTURE = Mixture(mnist=130, pen=90, unipen=40, bhmsds=30, semeion=20, rows=15, hand=15)
 
 
 def test_the_same_seed_makes_the_same_epoch_and_every_epoch_is_another(sources: Sources) -> None:
@@ -46,9 +57,18 @@ def test_an_epoch_holds_what_the_mixture_says_all_normalised(sources: Sources) -
     assert max(np.ptp(np.nonzero(crop), axis=1).max() + 1 for crop in crops) <= FIT
 
 
+def test_digits_in_rows_come_as_the_eye_cuts_them_out_each_with_its_label(
+    sources: Sources, classifier: Classifier
+) -> None:
+    assert sources.rows is not None
+    made = list(sources.rows.inks(np.random.default_rng(2), 150))
+    read = classifier.classify(np.stack([normalise(ink) for ink, _ in made])).argmax(axis=1)
+    assert (read == [label for _, label in made]).mean() > 0.5, "many are hard to read, most are not"
+
+
 def test_a_mixture_can_be_made_smaller() -> None:
     assert Mixture().scaled(0.1).total == pytest.approx(Mixture().total / 10, abs=3)
-    assert Mixture().scaled(1e-9).total == 6, "one of each at least"
+    assert Mixture().scaled(1e-9).total == 7, "one of each at least"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tests.tools.train.training import small_data
 from tools.terminal.problems import Problem
 from tools.train.command import app
+from tools.train.data.datasets import DataError
 
 HERE = importlib.util.find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not HERE, reason="PyTorch, which trains the eye, is not installed")
@@ -87,6 +88,36 @@ def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(tmp_path: Path) -> N
     assert (tmp_path / CHECKPOINT).is_file()
     answers = _answers((tmp_path / EXPORTED).read_bytes(), np.zeros((1, 64, 64, 1), np.float32))
     assert all(np.isfinite(answer).all() for answer in answers.values())
+
+
+@needs_torch
+def test_training_begins_with_an_exported_eye_that_answers_as_before() -> None:
+    import torch
+
+    from tools.train.eye.export import export
+    from tools.train.eye.network import Eye
+    from tools.train.eye.start import begin_from
+
+    before = _used_network()
+    batches = [torch.rand(2, 1, 64, 96) * 2 - 1 for _ in range(2)]
+    network = Eye()
+    begin_from(network, export(before), batches)
+    with torch.inference_mode():
+        for answer, wanted in zip(network(batches[0]), before(batches[0]), strict=True):
+            torch.testing.assert_close(answer, wanted, atol=1e-4, rtol=1e-3)
+        network.train()
+        for answer, wanted in zip(network(torch.cat(batches)), before(torch.cat(batches)), strict=True):
+            torch.testing.assert_close(answer, wanted, atol=0.3, rtol=0.1)
+
+
+@needs_torch
+def test_an_eye_of_another_network_is_no_start() -> None:
+    from tools.train.eye.export import export
+    from tools.train.eye.network import Eye
+    from tools.train.eye.start import begin_from
+
+    with pytest.raises(DataError, match="another network"):
+        begin_from(Eye((8, 16, 24, 32, 40)), export(_used_network()), [])
 
 
 def _used_network() -> Any:

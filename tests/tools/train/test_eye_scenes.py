@@ -18,7 +18,7 @@ from tools.train.eye.grounds import Grounds
 from tools.train.eye.ink import InkSource
 from tools.train.eye.lettering import Lettering
 from tools.train.eye.scenes import KINDS, NOTHING, SceneMaker
-from tools.train.eye.targets import UNIT, TrainingScene, targets
+from tools.train.eye.targets import CROWDED_WEIGHT, UNIT, TrainingScene, targets
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("PIL") is None, reason="Pillow, which draws printed words, is not installed"
@@ -68,14 +68,15 @@ def test_a_digits_ink_points_to_the_centre_of_its_box_and_tells_its_size(
     assert told > 200
 
 
-def test_every_digit_has_a_centre_and_counts_alike(
+def test_every_digit_has_a_centre_and_counts_alike_but_for_crowded_ones(
     ink: InkSource, surroundings: tuple[Grounds, Lettering]
 ) -> None:
     for scene in drawn(ink, surroundings, 6):
         count = len(scene.boxes)
         assert int((scene.heat == 255).sum()) <= count  # two centres may share a pixel
         assert bool((scene.heat == 255).any()) == bool(count)
-        assert scene.offset_weight.astype(float).sum() == pytest.approx(count, abs=0.35 * count + 0.01)
+        weight = float(scene.offset_weight.astype(float).sum())
+        assert 0.65 * count - 0.01 <= weight <= 1.35 * CROWDED_WEIGHT * count + 0.01
 
 
 def test_a_view_of_nothing_has_no_ink_and_counts_everywhere(

@@ -22,7 +22,7 @@ _INK_WEIGHT = 3.0
 """How much more a pixel of ink weighs than one of paper beside it."""
 _FAR_WEIGHT = 0.6
 """What a pixel far from all digits weighs."""
-_CROWDED, _CROWDED_WEIGHT = 0.8, 2.0
+_CROWDED, CROWDED_WEIGHT = 0.8, 2.0
 """How near another digit's centre is, in sizes, where a digit counts more, and how much."""
 _NOTHING_WEIGHT = 2.0
 """How much more all pixels weigh in a scene without digits: what is read there is always wrong."""
@@ -178,8 +178,8 @@ class _Maps:
         row, column = (
             min(quarter - 1, max(0, round((middle - 2) / 4))) for middle in (y + height / 2, x + width / 2)
         )
-        self.heat_weight[row, column] *= _CROWDED_WEIGHT
-        self.offset_weight[cells] *= _CROWDED_WEIGHT
+        self.heat_weight[row, column] *= CROWDED_WEIGHT
+        self.offset_weight[cells] *= CROWDED_WEIGHT
 
     def _tell(self, rows: Array, columns: Array, x: float, y: float, size: float, weight: float) -> None:
         self.offset[0, rows, columns] = (x - (columns * 4 + 1.5)) / UNIT
