@@ -37,7 +37,7 @@ class DigitClassifier(Protocol):
         """(n, 28, 28) uint8 in, (n, labels) calibrated probabilities out."""
 
 
-_SEEN = 0.1
+_SEEN = 0.07
 """What the eye's score times the model's confidence must reach for a digit to be seen: its worth."""
 _SURE = 0.22
 """What the mean worth of a line's digits must reach, times how much they look like digits to the gate."""
