@@ -2,6 +2,7 @@
 
 Every service binds two sockets below `<runtime>/<service>/`: `state` (XPUB that answers each subscription
 with the last value) and `event` (PUB). Receivers connect, in any order and at any time; ZeroMQ reconnects.
+A Subscriber hears of frames by the ring itself (`ring_watch`) where it can: that is quicker.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,9 @@ from messages.message import (
     encode,
     new_boot_id,
 )
+from messages.ring_watch import RingWatch
 from messages.topics import EVERY_SERVICE, Topic, TopicKind, topic, topics_of
+from messages.vision import FRAME, FrameReady
 
 if TYPE_CHECKING:
     from messages.journal import Journal
@@ -37,6 +40,7 @@ DRAIN_LIMIT = 2 * STATE_HIGH_WATER
 """Messages taken in one go, so that a flood can't hold a receiver in its loop."""
 
 _MAX_IPC_PATH = 107  # sun_path, less its terminator
+_BY_RING = b"ring"
 _END = b"\0"  # ends name and source, so that `event/1` doesn't also subscribe to `event/10`
 
 
@@ -99,6 +103,8 @@ class Publisher:
         self._lock = OwnerLock(runtime / service / "lock", service)
         self._sequences: Counter[str] = Counter()
         self._last: dict[bytes, bytes] = {}
+        self._subscribed: set[bytes] = set()
+        self._offered: dict[bytes, tuple[str, Callable[[], Message]]] = {}
         self.state_socket = new_socket(context, zmq.XPUB, STATE_HIGH_WATER, MAX_MESSAGE_BYTES)
         self.state_socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._event_socket = new_socket(context, zmq.PUB, EVENT_HIGH_WATER, MAX_MESSAGE_BYTES)
@@ -126,6 +132,17 @@ class Publisher:
             self._event_socket.send(header + payload)
         return stamped
 
+    def offer(self, name: str, make: Callable[[], AnyMessage]) -> None:
+        """Publish a state that mostly nobody hears by the bus: it is made once somebody is subscribed."""
+        header = _header(name, self.service)
+        self._offered[header] = name, make
+        if any(map(header.startswith, self._subscribed)):
+            self._publish_offered(header)
+
+    def _publish_offered(self, header: bytes) -> None:
+        name, make = self._offered.pop(header)
+        self.publish(name, make())
+
     def answer_subscriptions(self) -> None:
         """Send the last value, unchanged, to whoever just subscribed. Call when `state_socket` is readable.
 
@@ -133,12 +150,17 @@ class Publisher:
         """
         wanted: set[bytes] = set()
         for _ in range(DRAIN_LIMIT):
-            try:
-                request = self.state_socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if not int(self.state_socket.EVENTS) & zmq.POLLIN:
                 break
+            request = self.state_socket.recv()
             if request[:1] == b"\x01":
+                self._subscribed.add(request[1:])
                 wanted.update(header for header in self._last if header.startswith(request[1:]))
+                for header in [header for header in self._offered if header.startswith(request[1:])]:
+                    self._publish_offered(header)
+                    wanted.discard(header)
+            else:
+                self._subscribed.discard(request[1:])  # by the last one
         for header in wanted:
             self.state_socket.send(header + self._last[header])
 
@@ -172,14 +194,23 @@ class Subscriber:
         self.state_socket = new_socket(context, zmq.SUB, STATE_HIGH_WATER, MAX_MESSAGE_BYTES)
         self.event_socket = new_socket(context, zmq.SUB, EVENT_HIGH_WATER, MAX_MESSAGE_BYTES)
         self._poller = zmq.Poller()
-        for socket in self.sockets:
-            self._poller.register(socket, zmq.POLLIN)
         services = tuple(services)
+        self._watch: RingWatch | None = None
+        self._frames_by_socket = True
         connected: set[tuple[TopicKind, str]] = set()
-        for name in names:
-            row = topic(name)
+        rows = [topic(name) for name in names]
+        kinds = {row.kind for row in rows}
+        pairs = (TopicKind.STATE, self.state_socket), (TopicKind.EVENT, self.event_socket)
+        self._used = [socket for kind, socket in pairs if kind in kinds]
+        for socket in self._used:
+            self._poller.register(socket, zmq.POLLIN)
+        for row in rows:
+            name = row.name
             prefix = name.encode() + _END
             self._topics[prefix] = row
+            if name == FRAME.name:
+                self._watch = RingWatch(socket_path(runtime, row.owner, "ring"), row.owner)
+                self._watch.open()
             socket = self.state_socket if row.kind is TopicKind.STATE else self.event_socket
             socket.setsockopt(zmq.SUBSCRIBE, prefix)
             for owner in services if row.owner == EVERY_SERVICE else (row.owner,):
@@ -188,12 +219,16 @@ class Subscriber:
                     socket.connect(endpoint(runtime, owner, row.kind.value))
 
     @property
-    def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
-        """What to poll."""
-        return self.state_socket, self.event_socket
+    def sockets(self) -> tuple[Any, ...]:
+        """What to poll, as far as needed: a socket for states, one for events, a descriptor for frames."""
+        if self._watch is None or self._watch.descriptor < 0:
+            return tuple(self._used)
+        return (*self._used, self._watch.descriptor)
 
     def receive(self) -> list[tuple[Topic, Any]]:
-        """All that has come, without waiting: (topic, message) pairs, bad ones counted and left out."""
+        """What has come, without waiting: (topic, message) pairs, bad ones counted and left out."""
+        if self._watch is not None and (frame := self._watched_frame(self._watch)) is not None:
+            return [(FRAME, frame)]  # and no look at the sockets, which are polled by themselves
         newest: dict[bytes, bytes] = {}
         events: list[tuple[bytes, bytes]] = []
         for _ in range(DRAIN_LIMIT):
@@ -218,9 +253,22 @@ class Subscriber:
             except MalformedMessage:
                 self.malformed[row.name] += 1
                 continue
+            if self._watch is not None and row.name == FRAME.name:
+                self._watch.open()
+                if not self._frames_by_socket:
+                    continue  # it was under way
             if self._is_new(header, row, message):
                 received.append((row, message))
         return received
+
+    def _watched_frame(self, watch: RingWatch) -> FrameReady | None:
+        """The newest frame, told by the ring. From the first one on frames need not come by the socket."""
+        frame = watch.newest()
+        if watch.is_open == self._frames_by_socket and (frame is not None or not watch.is_open):
+            self._frames_by_socket = not watch.is_open
+            option = zmq.SUBSCRIBE if self._frames_by_socket else zmq.UNSUBSCRIBE
+            self.state_socket.setsockopt(option, FRAME.name.encode() + _END)
+        return frame if frame is not None and self._is_new(_BY_RING, FRAME, frame) else None
 
     def _is_new(self, header: bytes, row: Topic, message: Message) -> bool:
         boot_id, sequence = self._last_seen.get(header, ("", 0))
@@ -235,6 +283,8 @@ class Subscriber:
     def close(self) -> None:
         self.state_socket.close()
         self.event_socket.close()
+        if self._watch is not None:
+            self._watch.close()
 
 
 def _header(name: str, source: str) -> bytes:

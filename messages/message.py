@@ -88,6 +88,17 @@ def decode(cls: type[AnyMessage], payload: bytes | memoryview) -> AnyMessage:
     return message
 
 
+def unchecked(cls: type[AnyMessage], fields: dict[str, Any]) -> AnyMessage:
+    """A message of all its fields, which the caller knows to be right: pydantic would take longer."""
+    message = cls.__new__(cls)
+    put = object.__setattr__  # past `frozen`
+    put(message, "__dict__", fields)
+    put(message, "__pydantic_fields_set__", set(fields))
+    put(message, "__pydantic_extra__", None)
+    put(message, "__pydantic_private__", None)
+    return message
+
+
 def first_problem(error: ValidationError) -> str:
     """The first thing wrong, as `field: what`."""
     problem: Any = error.errors(include_url=False, include_input=False)[0]

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
-from messages.ring_file import MAX_SLOTS, NoRing, Pixels, RingFile, file_size
+from messages.ring_file import MAX_SLOTS, MAX_VIEW_BYTES, NoRing, Pixels, RingFile, file_size
 
 MAX_SIDE = 16384
 
@@ -56,6 +56,14 @@ class FrameReference(NamedTuple):
     generation: int
     height: int
     width: int
+
+
+class Announcement(NamedTuple):
+    """What there is to know of a frame, beside where it stands: as in FrameReady."""
+
+    frame_id: int
+    captured_ns: int
+    view: str
 
 
 class NamesFrame(Protocol):
@@ -107,8 +115,10 @@ class RingWriter:
             raise _ring_error(error, folder, file_size(slots, height * width * 3)) from error
         _forgets_parent.add(self)
 
-    def write(self, frame: Pixels) -> FrameReference | None:
+    def write(self, frame: Pixels, announcement: Announcement | None = None) -> FrameReference | None:
         """Copy a frame into the ring; None, counted in `dropped`, where all slots are held.
+
+        With an announcement who watches the ring (`ring_watch`) is woken, and gets it with the frame.
 
         Raises ValueError for what is no (height, width, 3) uint8 array, or too large.
         """
@@ -119,7 +129,7 @@ class RingWriter:
         if number is None:
             return None
         self._open_file().begin(number, height, width)[...] = frame
-        return self._publish(number, height, width)
+        return self._publish(number, height, width, announcement)
 
     @contextmanager
     def slot(self, height: int, width: int) -> Iterator[OpenSlot | None]:
@@ -159,13 +169,20 @@ class RingWriter:
         self.dropped += 1
         return None
 
-    def _publish(self, number: int, height: int, width: int) -> FrameReference:
+    def _publish(
+        self, number: int, height: int, width: int, announcement: Announcement | None = None
+    ) -> FrameReference:
         """What was written to the locked slot is a frame from here on."""
         self._generation += 1
         self._oldest_first.append(number)
         file = self._open_file()
+        if announcement is not None:
+            view = announcement.view.encode(errors="replace")[:MAX_VIEW_BYTES]
+            file.describe(number, announcement.frame_id, announcement.captured_ns, view)
         file.publish(number, self._generation)
         file.unlock(number)
+        if announcement is not None:
+            file.announce(number)
         return FrameReference(self.id, number, self._generation, height, width)
 
     def close(self) -> None:

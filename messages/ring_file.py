@@ -1,9 +1,10 @@
 """How a frame ring lies in its file, and the locks on it. Linux; NumPy and the standard library alone.
 
-The file: a few words of header, three words for each slot (generation, height, width), then from `_PIXELS` on
-the slots' pixels. Slot n is guarded by a lock on byte n of the file. The locks belong to the
-open file (`F_OFD_SETLK`), not to the process, so that a process may read the ring that it writes; the kernel
-gives them back when the process ends, however it ends.
+The file: a few words of header, the words of each slot, then from the next page on their pixels. A slot's
+words are its frame's generation, height and width, what is announced of it, and its view as text. Slot n is
+guarded by a lock on byte n of the file. The locks belong to the open file (`F_OFD_SETLK`), not to the
+process, so that a process may read the ring that it writes; the kernel gives them back when the process
+ends, however it ends.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import mmap
 import os
 import stat
 import struct
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,11 +26,14 @@ Pixels: TypeAlias = "npt.NDArray[np.uint8]"
 
 MAX_SLOTS = 64
 
-_MAGIC = 0x31474E4952524143  # "CARRING1"
-_MAGIC_WORD, _SLOTS_WORD, _SLOT_BYTES_WORD = range(3)
+_MAGIC = 0x32474E4952524143  # "CARRING2"
+_MAGIC_WORD, _SLOTS_WORD, _SLOT_BYTES_WORD, _NEWEST_WORD = range(4)
 _FIRST_SLOT_WORD = 8
-_GENERATION, _HEIGHT, _WIDTH, _WORDS_PER_SLOT = range(4)
-_PIXELS = _ALIGNMENT = 4096
+MAX_VIEW_BYTES = 256
+_GENERATION, _HEIGHT, _WIDTH, _FRAME_ID, _CAPTURED, _WRITTEN, _WALL, _VIEW_BYTES, _VIEW = range(9)
+_TOLD = struct.Struct(f"{_VIEW}Q")
+_WORDS_PER_SLOT = _VIEW + MAX_VIEW_BYTES // 8
+_ALIGNMENT = 4096
 
 
 def _lock_requests(kind: int) -> tuple[bytes, ...]:
@@ -54,7 +59,10 @@ class RingFile:
         self._words = memoryview(mapped).cast("Q")
         self.slots = slots
         self.slot_bytes = slot_bytes
-        self._stride = _stride(slot_bytes)
+        self._pixels = _aligned(8 * (_FIRST_SLOT_WORD + slots * _WORDS_PER_SLOT))
+        self._stride = _aligned(slot_bytes)
+        self._views: dict[int, Pixels] = {}
+        """Of each slot the last, which mostly is the next one's, too."""
 
     @classmethod
     def create(cls, path: Path, slots: int, slot_bytes: int) -> RingFile:
@@ -123,6 +131,32 @@ class RingFile:
     def publish(self, slot: int, generation: int) -> None:
         self._words[_FIRST_SLOT_WORD + slot * _WORDS_PER_SLOT + _GENERATION] = generation
 
+    def describe(self, slot: int, frame_id: int, captured_ns: int, view: bytes) -> None:
+        """Store what is to be announced of the frame. Before `publish`."""
+        first = _FIRST_SLOT_WORD + slot * _WORDS_PER_SLOT
+        self._words[first + _FRAME_ID] = frame_id
+        self._words[first + _CAPTURED] = captured_ns
+        self._words[first + _WRITTEN] = time.monotonic_ns()
+        self._words[first + _WALL] = time.time_ns() // 1000
+        self._words[first + _VIEW_BYTES] = len(view)
+        begin = (first + _VIEW) * 8
+        self._map[begin : begin + len(view)] = view
+
+    def announce(self, slot: int) -> None:
+        """Wake who watches the ring's folder (`ring_watch`). After `unlock`: they take the frame at once."""
+        os.pwrite(self._fd, slot.to_bytes(8, "little"), _NEWEST_WORD * 8)
+
+    def announced(self) -> tuple[int, tuple[int, ...], bytes] | None:
+        """The slot announced last, its words, its view; None where it is being written.
+
+        It is not locked: who then takes the frame by this generation finds out whether all this still holds.
+        """
+        slot = self._words[_NEWEST_WORD] % self.slots
+        begin = 8 * (_FIRST_SLOT_WORD + slot * _WORDS_PER_SLOT)
+        told = _TOLD.unpack_from(self._map, begin)
+        view = self._map[begin + _TOLD.size : begin + _TOLD.size + min(told[_VIEW_BYTES], MAX_VIEW_BYTES)]
+        return (slot, told, view) if self._words[begin // 8] == told[_GENERATION] > 0 else None
+
     def holds(self, slot: int, generation: int, height: int, width: int) -> bool:
         """Whether the slot holds this very frame; it must be locked."""
         words, first = self._words, _FIRST_SLOT_WORD + slot * _WORDS_PER_SLOT
@@ -134,13 +168,17 @@ class RingFile:
 
     def pixels(self, slot: int, height: int, width: int) -> Pixels:
         """A view of the slot, (height, width, 3); read-only where the ring was opened to read."""
-        import numpy as np  # here, so that who only names a ring stays light
+        view = self._views.get(slot)
+        if view is None or view.shape[0] != height or view.shape[1] != width:
+            import numpy as np  # here, so that who only names a ring stays light
 
-        offset = _PIXELS + slot * self._stride
-        return np.ndarray((height, width, 3), np.uint8, self._map, offset)
+            offset = self._pixels + slot * self._stride
+            view = self._views[slot] = np.ndarray((height, width, 3), np.uint8, self._map, offset)
+        return view
 
     def close(self) -> None:
         """Give all locks back. The mapping goes with its last view: unmapped under one, it would crash."""
+        self._views.clear()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -151,11 +189,11 @@ class RingFile:
 
 def file_size(slots: int, slot_bytes: int) -> int:
     """Bytes of a ring's file."""
-    return _PIXELS + slots * _stride(slot_bytes)
+    return _aligned(8 * (_FIRST_SLOT_WORD + slots * _WORDS_PER_SLOT)) + slots * _aligned(slot_bytes)
 
 
-def _stride(slot_bytes: int) -> int:
-    return -(-slot_bytes // _ALIGNMENT) * _ALIGNMENT
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
 def _map_file(path: Path, size: int, protection: int) -> mmap.mmap:

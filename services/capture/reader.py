@@ -20,7 +20,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from messages.ring import RingWriter
+from messages.ring import Announcement, RingWriter
 from messages.text import printable
 from services.capture.open_source import open_source
 from services.capture.reader_messages import (
@@ -31,7 +31,6 @@ from services.capture.reader_messages import (
     Opened,
     ReaderMessage,
     ReaderOrder,
-    ReaderSettings,
     Remark,
     encode,
 )
@@ -99,8 +98,9 @@ class Reports:
         os.write(self._descriptor, encode(message))
 
 
-def pump(source: Source, writer: RingWriter, settings: ReaderSettings, reports: Reports) -> None:
+def pump(source: Source, writer: RingWriter, order: ReaderOrder, reports: Reports) -> None:
     """Frames from the source into the ring until it ends. Raises SourceError."""
+    settings, number = order.settings, order.first_frame
     patience_s = max(PATIENCE_S, PATIENCE_FRAMES / settings.hertz)
     frozen = FrozenCheck(patience_s)
     whole_at = time.monotonic()
@@ -128,11 +128,13 @@ def pump(source: Source, writer: RingWriter, settings: ReaderSettings, reports: 
         if remark != (remark := Remark(DARK, is_concern=True) if is_dark else Remark(source.remark, False)):
             reports.send(remark)
         pixels = fit(frame.pixels, settings.rotate, settings.width, settings.height)
-        reference = writer.write(pixels)
+        announcement = Announcement(number, frame.captured_ns, source.view or order.view)
+        reference = writer.write(pixels, announcement)
         if reference is None:
             reports.send(FrameLost("dropped"))
         else:
-            reports.send(FrameWritten(reference, frame.captured_ns, source.view))
+            reports.send(FrameWritten(reference, announcement))
+            number += 1
 
 
 def _read(source: Source) -> Frame | None:
@@ -185,7 +187,7 @@ def _run(order: ReaderOrder, reports: Reports) -> str:
             writer = RingWriter(Path(order.ring_folder), (settings.height, settings.width))
             opened.callback(writer.close)
             reports.send(Opened(source.name, source.refused))
-            pump(source, writer, settings, reports)
+            pump(source, writer, order, reports)
         except BrokenPipeError:
             raise
         except (SourceError, OSError) as error:

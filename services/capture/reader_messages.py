@@ -1,6 +1,6 @@
 """The messages between the capture service and its reader: an order at its start, then its reports.
 
-    pipe.write(encode(FrameWritten(reference, captured_ns, "a.jpg")))
+    pipe.write(encode(FrameWritten(reference, Announcement(7, captured_ns, "a.jpg"))))
     message = decode(line)
 
 A report is one line of JSON: the class's name and its fields. Needs only the standard library and NumPy: the
@@ -13,7 +13,7 @@ import json
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Literal
 
-from messages.ring import FrameReference
+from messages.ring import Announcement, FrameReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,10 @@ class ReaderOrder:
     ring_folder: str
     reports: int
     """The file descriptor that reports are written to."""
+    first_frame: int
+    """The number of its first frame."""
+    view: str
+    """What its frames show, where the source itself doesn't say."""
     left_out: tuple[str, ...] = ()
     """Names of photos at which an earlier reader broke; a folder begins after the last of them."""
 
@@ -62,8 +66,8 @@ class ReaderOrder:
     @classmethod
     def from_json(cls, text: str) -> ReaderOrder:
         """What `to_json` wrote."""
-        source, settings, ring_folder, reports, left_out = json.loads(text)
-        return cls(source, ReaderSettings(*settings), ring_folder, reports, tuple(left_out))
+        source, settings, folder, reports, first_frame, view, left_out = json.loads(text)
+        return cls(source, ReaderSettings(*settings), folder, reports, first_frame, view, tuple(left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +91,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class FrameWritten:
-    """A frame is in the ring."""
+    """A frame is in the ring, and was announced there."""
 
     reference: FrameReference
-    captured_ns: int
-    """CLOCK_MONOTONIC."""
-    view: str
-    """What it shows, where a source shows one thing after another: the photo's name."""
+    announcement: Announcement
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def decode(line: bytes) -> ReaderMessage:
         name, *content = json.loads(line)
         message = _CLASSES[name](*content)
         if isinstance(message, FrameWritten):
-            return FrameWritten(FrameReference(*message.reference), message.captured_ns, message.view)
+            return FrameWritten(FrameReference(*message.reference), Announcement(*message.announcement))
         if isinstance(message, Opened):
             return Opened(message.camera, tuple(message.refused))
     except (TypeError, KeyError) as error:

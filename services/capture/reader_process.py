@@ -49,7 +49,14 @@ class ReaderProcess:
     """One run of the reader. It is killed, never asked to stop: whatever hangs in it may hang for ever."""
 
     def __init__(
-        self, source: str, settings: ReaderSettings, ring_folder: Path, left_out: tuple[str, ...] = ()
+        self,
+        source: str,
+        settings: ReaderSettings,
+        ring_folder: Path,
+        left_out: tuple[str, ...] = (),
+        *,
+        first_frame: int = 1,
+        view: str = "",
     ) -> None:
         # A pipe of its own: camera drivers print on standard output.
         self.descriptor, reports = os.pipe()
@@ -62,7 +69,7 @@ class ReaderProcess:
             env=os.environ | {"OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_FRAME_PIXELS)},
         )
         os.close(reports)
-        order = ReaderOrder(source, settings, str(ring_folder), reports, left_out)
+        order = ReaderOrder(source, settings, str(ring_folder), reports, first_frame, view, left_out)
         assert self._process.stdin is not None
         try:  # not on its command line, which everybody may see: a stream's address may hold a password
             with self._process.stdin as stdin:

@@ -164,17 +164,34 @@ class CaptureService(Service):
             opened = camera.source
             self.details["camera"] = str(camera)
         settings = ReaderSettings.of(self.settings.capture)
-        self._reader = ReaderProcess(opened, settings, self._ring_folder, tuple(self._attempts.left_out))
+        self._reader = ReaderProcess(
+            opened,
+            settings,
+            self._ring_folder,
+            tuple(self._attempts.left_out),
+            first_frame=self._frame_id + 1,
+            view=self.details["source"],
+        )
         self.on_readable(self._reader.descriptor, self._receive)
 
     def _stop_reader(self) -> None:
         if self._reader is None:
             return
+        self._announce_the_last(self._reader)
         self.forget_readable(self._reader.descriptor)
         self._reader.kill()
         self._killed.append(self._reader)  # a driver may hold it for long; waiting would stop this loop
         self._reader = None
         self.details.pop("camera", None)
+
+    def _announce_the_last(self, reader: ReaderProcess) -> None:
+        """What it has put into the ring was seen there, so that the next reader's numbers come after them."""
+        try:
+            for message in reader.receive():
+                if isinstance(message, FrameWritten):
+                    self._announce(message)
+        except ReaderGone:
+            pass
 
     def _receive(self) -> None:
         reader = self._reader
@@ -203,19 +220,13 @@ class CaptureService(Service):
                 self._report_delivering(reader)
 
     def _announce(self, frame: FrameWritten) -> None:
-        self._frame_id += 1
+        """On the bus, for those that don't watch the ring."""
+        told = frame.announcement
+        self._frame_id = told.frame_id
         self._newest = frame
-        self.publish(
-            "frame",
-            FrameReady(
-                frame_id=self._frame_id,
-                captured_ns=frame.captured_ns,
-                view=frame.view or self.details["source"],
-                **frame.reference._asdict(),
-            ),
-        )
+        self.publisher.offer("frame", lambda: FrameReady(**told._asdict(), **frame.reference._asdict()))
         self.metrics.count("frames")
-        self.metrics.observe("publish", (time.monotonic_ns() - frame.captured_ns) / 1e6)
+        self.metrics.observe("publish", (time.monotonic_ns() - told.captured_ns) / 1e6)
 
     def _report_delivering(self, reader: ReaderProcess) -> None:
         remark = reader.remark

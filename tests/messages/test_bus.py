@@ -132,7 +132,7 @@ def test_events_come_all_in_order_and_a_gap_is_counted(context: Context, runtime
 
 def test_one_topics_subscriber_does_not_hear_a_longer_name(context: Context, runtime: Path) -> None:
     publisher = Publisher(context, runtime, "recognizer")
-    subscriber = Subscriber(context, runtime, ["reading"], ["recognizer"])
+    subscriber = Subscriber(context, runtime, ["reading", "pad.result"], ["recognizer", "pad"])
     subscriber.event_socket.connect(endpoint(runtime, "recognizer", "event"))
     subscriber.event_socket.setsockopt(zmq.SUBSCRIBE, b"reading\0")
     subscriber.event_socket.setsockopt(zmq.SUBSCRIBE, b"probe")
