@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ Figure = TypeVar("Figure")
 
 _MODEL = "sys/firmware/devicetree/base/model"
 _SERIAL = "sys/firmware/devicetree/base/serial-number"
+_CARDS = "sys/class/net/*"
 _ZONES = "sys/class/thermal/thermal_zone*"
 _PROCESSOR_ZONES = ("cpu", "soc", "x86_pkg_temp", "k10temp")
 _THROTTLED = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
@@ -72,6 +74,26 @@ def read(root: Path = Path("/")) -> Board:
 def serial(root: Path = Path("/")) -> str | None:
     """The board's serial number, where it has one."""
     return _if_readable(lambda root: _text(root / _SERIAL).strip("\0 \n") or None, root)
+
+
+def network_address(root: Path = Path("/")) -> str | None:
+    """The digits of a network card's own address: a card image that is copied doesn't copy it."""
+    found = _if_readable(lambda root: sorted(root.glob(_CARDS)), root) or []
+    for card in found:
+        if (card / "device").exists() and _text(card / "addr_assign_type") == "0":
+            return _text(card / "address").replace(":", "") or None
+    return None
+
+
+def machine_id(root: Path = Path("/")) -> str | None:
+    """A digest of it: the id itself is not to be told."""
+    known = _text(root / "etc" / "machine-id")
+    return sha256(f"smartcar {known}".encode()).hexdigest() if known else None
+
+
+def identity() -> str:
+    """What tells this machine from one with a copy of its card, where it has something to tell it by."""
+    return serial() or network_address() or machine_id() or ""
 
 
 def _if_readable(ask: Callable[[Path], Figure | None], root: Path) -> Figure | None:

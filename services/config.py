@@ -12,9 +12,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from messages.command import Door, verbs
 from messages.offers import OfferName
+from services import board
 
 COURSE_FOLDER = Path("/home/pi/Smart_Car2/data")
-_SERIAL_NUMBER = Path("/sys/firmware/devicetree/base/serial-number")
+DISTRIBUTIONS_NAMES = frozenset(
+    ["raspberrypi", "debian", "ubuntu", "armbian", "dietpi", "orangepi", "fedora", "localhost", "car"]
+)
+"""Host names that many machines have: nobody chose them."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$")]
@@ -32,14 +36,20 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def host_name() -> str:
+    """This machine's, as a car may be called."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname().split(".")[0]).strip("-")[:40] or "car"
+
+
 def default_car_name() -> str:
-    """The host name and the last four digits of the board's serial: every new Pi is called `raspberrypi`."""
-    host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname().split(".")[0]).strip("-")[:40] or "car"
-    try:
-        serial = _SERIAL_NUMBER.read_text().strip("\0\n ")
-    except OSError:
-        return host
-    return f"{host}-{serial[-4:]}"
+    """The host name, and the last four digits of the board's serial: every new Pi is called `raspberrypi`.
+
+    A machine without a serial has its network card's, where its host name is a distribution's.
+    """
+    host, serial = host_name(), board.serial()
+    if serial is None and host.lower() in DISTRIBUTIONS_NAMES:
+        serial = board.network_address() or board.machine_id()
+    return f"{host}-{serial[-4:]}" if serial else host
 
 
 def default_runtime() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from messages.command import COMMANDS
 from messages.health import Heartbeat
-from messages.topics import TOPICS
+from messages.topics import EVERY_SERVICE, TOPICS
 from services import board
 from services.config import Settings
 
@@ -146,6 +147,17 @@ OWN_TOPICS: tuple[OwnTopic, ...] = (
         about="offers and chunks that the car waits for and the broker doesn't hand out",
     ),
 )  # fmt: skip
+
+
+def retained_topics(sources: Iterable[str]) -> list[str]:
+    """All that a car leaves with the broker, below its prefix. `sources`: its services."""
+    services = tuple(sources)
+    return [own.topic for own in OWN_TOPICS if own.retain] + [
+        row.mirror.topic.format(source=source)
+        for row in TOPICS.values()
+        if row.mirror is not None and row.mirror.retain
+        for source in (services if row.owner == EVERY_SERVICE else (row.owner,))
+    ]
 
 
 def info(settings: Settings, session: str, protocol: str, started: datetime) -> CarInfo:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from messages.message import new_ulid
 from messages.rpc.clients import Ask
 from messages.topics import TOPICS
+from services import board
 from services.bridge import documents
 from services.bridge.car_health import CarHealth
 from services.bridge.command_gateway import CommandGateway
@@ -14,6 +15,7 @@ from services.bridge.cursor_store import CursorStore
 from services.bridge.discovery import Discovery
 from services.bridge.documents import car_prefix
 from services.bridge.duplicate_name_detector import DuplicateNameDetector
+from services.bridge.former_name import FormerName
 from services.bridge.offer_subscriber import OfferSubscriber
 from services.bridge.outbox import Outbox
 from services.bridge.roll_call import RollCall
@@ -75,6 +77,9 @@ class Parts:
         )
         self.roll_call = RollCall(self.session.subscribe, self._say_again)
         self.discovery = Discovery(settings, self.session.publish, folder / "announced")
+        self.former_name = FormerName(
+            settings, bridge_id, board.identity(), SERVICES, folder / "name.json", self.session
+        )
         self.duplicates = DuplicateNameDetector(bridge_id)
 
     def _say_again(self) -> None:

@@ -138,6 +138,7 @@ class BridgeService(Service):
         if self._parts.discovery.birth_topic:
             self._parts.session.subscribe(self._parts.discovery.birth_topic)
         self._parts.roll_call.session_up()
+        self._parts.former_name.session_up()
 
     def session_down(self, why: ConnectionProblem) -> None:
         self._problems["connection"] = why.reason
@@ -152,6 +153,7 @@ class BridgeService(Service):
         self._parts.publisher.acknowledged(handle, code)
         self._parts.discovery.acknowledged(handle, code)
         self._parts.outbox.acknowledged(handle, code)
+        self._parts.former_name.acknowledged(handle, code)
         if self._broker_is_mute:
             self._broker_answers()
 
@@ -174,6 +176,8 @@ class BridgeService(Service):
                 self._compare_status(message)
             elif topic.startswith(f"{self.prefix}{documents.COMMAND}/"):
                 self._parts.commands.handle(message)
+            elif topic == self._parts.former_name.status_topic:
+                self._parts.former_name.status_came(bytes(message.payload))
             elif topic == ASK_TOPIC:
                 self._parts.roll_call.asked()
             elif topic.startswith(ROOT):

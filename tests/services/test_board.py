@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services import board
-from services.board import Board, Throttling
+from services.board import Board, Throttling, machine_id, network_address
 from tests.conftest import REPOSITORY
 
 SERIAL = "10000000a1b2c3d4"
@@ -92,3 +92,18 @@ def test_a_process_without_a_free_file_descriptor_has_no_figures() -> None:
 
 def test_the_machine_of_this_test_can_be_asked() -> None:
     assert isinstance(board.read(), Board)
+
+
+def test_only_a_card_s_own_address_tells_machines_apart(tmp_path: Path) -> None:
+    net = tmp_path / "sys" / "class" / "net"
+    for name, kind, real in (("docker0", "3", False), ("eth0", "0", True), ("wlan0", "1", True)):
+        (net / name / ("device" if real else "virtual")).mkdir(parents=True)
+        (net / name / "addr_assign_type").write_text(f"{kind}\n")
+        (net / name / "address").write_text(f"b8:27:eb:00:11:{len(name):02}\n")
+    assert network_address(tmp_path) == "b827eb001104"
+    assert network_address(tmp_path / "nowhere") is None
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "machine-id").write_text("0123456789abcdef\n")
+    told = machine_id(tmp_path)
+    assert told is not None
+    assert "0123" not in told[-4:]

@@ -196,3 +196,23 @@ def test_whoever_may_read_a_secret_uses_it_from_the_command_line_too(
     assert load().mqtt.password_file is None
     (tmp_path / "mqtt-password").write_text("secret\n")
     assert load().mqtt.password_file == tmp_path / "mqtt-password"
+
+
+@pytest.mark.parametrize(
+    ("host", "serial", "network", "name"),
+    [
+        ("raspberrypi", "10000000a1b2c3d4", "b827eb001122", "raspberrypi-c3d4"),
+        ("robin", "10000000a1b2c3d4", None, "robin-c3d4"),
+        ("raspberrypi", None, "b827eb001122", "raspberrypi-1122"),
+        ("debian.home", None, None, "debian-beef"),
+        ("robin", None, "b827eb001122", "robin"),
+    ],
+)
+def test_cars_from_one_card_image_have_names_of_their_own(
+    host: str, serial: str | None, network: str | None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    monkeypatch.setattr("services.board.serial", lambda: serial)
+    monkeypatch.setattr("services.board.network_address", lambda: network)
+    monkeypatch.setattr("services.board.machine_id", lambda: "feedbeef")
+    assert Settings().car.name == name

@@ -8,6 +8,7 @@ from messages.message import new_ulid
 from services.bridge import documents
 from services.bridge.documents import CarStatus, car_prefix
 from services.bridge.homeassistant import device_topic
+from services.catalogue import SERVICES
 from services.config import Car, Mqtt, Settings
 from tools.install.broker import CAR_PASSWORD
 from tools.publish.broker import BrokerLogin, broker_of
@@ -29,10 +30,11 @@ def forget(settings: Settings, car: str = "", *, force: bool = False) -> int:
         with MqttClient.open(broker_of(None, _access(settings.mqtt), settings.mqtt)) as client:
             standing = _standing(client, car_prefix(name))
             _check_away(name, standing.get(car_prefix(name) + documents.STATUS, b""), force=force)
+            told = _forget_device(whose)  # first: Home Assistant is not to hear of topics without content
             cleared = client.publish(((topic, b"") for topic in standing), retain=True)
     except ConnectionLost as error:
         raise Problem(f"{error}; try again") from None
-    say(f"{name} is off the broker: {cleared} topics cleared.{_forget_device(whose)}")
+    say(f"{name} is off the broker: {cleared} topics cleared.{told}")
     return 0
 
 
@@ -55,9 +57,13 @@ def _settings_of(name: str, settings: Settings) -> Settings:
 
 
 def _standing(client: MqttClient, prefix: str) -> dict[str, bytes]:
-    """What is retained below `prefix`. Raises Problem, ConnectionLost."""
+    """What is retained below `prefix`: what cars leave there, and what comes by the pattern.
+
+    Some brokers hand nothing out by a pattern. Raises Problem, ConnectionLost.
+    """
     found = {}
-    for message in client.retained(f"{prefix}forgetting/{new_ulid()}", f"{prefix}#"):
+    known = (prefix + topic for topic in documents.retained_topics(SERVICES))
+    for message in client.retained(f"{prefix}forgetting/{new_ulid()}", *known, f"{prefix}#"):
         if message.retained and message.payload:
             found[message.topic] = message.payload
     return found

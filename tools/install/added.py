@@ -5,7 +5,8 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
-from services.config import Settings
+from services import board
+from services.config import Settings, default_car_name, host_name
 from services.config_file import INSTALLED_FILE, SYSTEM_FILE, as_toml, toml_value
 from tools.install.files import write
 
@@ -30,6 +31,14 @@ def change(section: str, values: dict[str, Any] | None) -> None:
         write(INSTALLED_FILE, _HEAD + "\n".join(lines) + "\n")
     else:
         INSTALLED_FILE.unlink(missing_ok=True)
+
+
+def keep_name(settings: Settings) -> None:
+    """A car that ran with an earlier version keeps the name that this gave it: the host's alone."""
+    bridge = settings.paths.state / "bridge"
+    was_there = bridge.exists() and not (bridge / "name.json").exists()
+    if was_there and board.serial() is None and default_car_name() != host_name():
+        change("car", {"name": host_name()})
 
 
 def lay_template() -> None:

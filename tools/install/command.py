@@ -27,6 +27,7 @@ def install(*, with_broker: bool | None, with_page: bool | None, may_fall_back: 
         new_login = login if people.let_in(login) else None
         data_folder = people.make_data_folder()
         added.lay_template()
+        added.keep_name(settings)
         added.change("capture", {"source": "camera:"})  # what is drawn must not be reported as seen
         _extras(settings, with_broker, with_page)
         settings = _load()
