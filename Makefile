@@ -1,6 +1,6 @@
 # `make run` and `make test` set everything up first: what is missing they install, or they say what to do.
 .DEFAULT_GOAL := help
-.PHONY: help run setup test test-system test-system-quick test-train test-train-quick test-eye wheels lint format docs lock clean
+.PHONY: help run setup test test-system test-system-quick test-train test-train-quick test-eye test-brokers test-ha wheels lint format docs lock clean
 
 ARGS ?=
 PYTEST_ARGS ?=
@@ -48,6 +48,14 @@ test-eye: ## run the tests that need PyTorch, in .venv-eye (about 2 GB)
 	@sh tools/setup.sh eye
 	@.venv-eye/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard tests/tools/train/test_eye*.py))
 
+test-brokers: ## run the cars on brokers of others: RabbitMQ, aedes, amqtt (.venv-brokers)
+	@sh tools/setup.sh brokers
+	@.venv/bin/python -m pytest -m brokers tests/brokers $(PYTEST_ARGS)
+
+test-ha: ## show the car to a real Home Assistant, the oldest supported and the newest (.venv-ha…, about 1 GB each)
+	@sh tools/setup.sh ha
+	@.venv/bin/python -m pytest -m homeassistant tests/homeassistant $(PYTEST_ARGS)
+
 lint: ## check style and types
 	@sh tools/setup.sh test
 	@.venv/bin/ruff check .
@@ -72,5 +80,5 @@ lock: ## renew requirements.lock (needs uv)
 	@mv requirements.lock.new requirements.lock
 
 clean: ## remove what was set up and what tools cached
-	rm -rf .venv .venv-train .venv-eye build smartcar.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-train .venv-eye .venv-brokers .venv-ha .venv-ha-oldest build smartcar.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

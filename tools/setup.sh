@@ -5,6 +5,9 @@
 #   sh tools/setup.sh test     and what its tests need: Mosquitto, Chromium, linters
 #   sh tools/setup.sh system   and what boots it with real systemd in a container
 #   sh tools/setup.sh train    and TensorFlow, for training and its tests, in .venv-train
+#   sh tools/setup.sh brokers  and brokers of others for tests/brokers, in .venv-brokers
+#   sh tools/setup.sh ha       and Home Assistant for tests/homeassistant: 2024.12 where there is a Python 3.12, in
+#                              .venv-ha-oldest, and the newest that the newest Python here runs, in .venv-ha
 #   sh tools/setup.sh eye      and PyTorch, for training the eye and its tests, in .venv-eye
 #
 # Quick where nothing is to do, and needs no network then. PYTHON names another interpreter than python3.
@@ -26,10 +29,10 @@ if [ "$(getconf LONG_BIT 2>/dev/null || echo 64)" != 64 ]; then
         "and copy your data folder over."
 fi
 case $what in
-    run | test | system) ;;
+    run | test | system | brokers | ha) ;;
     train) venv=.venv-train ;; # apart: the car and its tests don't need its 2 GB
     eye) venv=.venv-eye ;;
-    *) stop "unknown: $what; say run, test, system, train or eye." ;;
+    *) stop "unknown: $what; say run, test, system, brokers, ha, train or eye." ;;
 esac
 
 # --- system packages
@@ -96,7 +99,11 @@ if [ "$what" = system ]; then
     need qemu-user-static has qemu-aarch64-static # the Raspberry Pi's processor
     need kmod test -x /sbin/depmod
 fi
-if [ "$what" = test ] || [ "$what" = system ]; then
+if [ "$what" = brokers ]; then
+    need rabbitmq-server test -x /usr/lib/rabbitmq/bin/rabbitmq-server
+    need npm has npm
+fi
+if [ "$what" = test ] || [ "$what" = system ] || [ "$what" = brokers ] || [ "$what" = ha ]; then
     need mosquitto has_mosquitto
     need mosquitto-clients has mosquitto_pub
     need chromium has_chromium
@@ -108,10 +115,52 @@ fi
 [ -n "$python" ] || find_python
 [ -n "$python" ] || stop "the system's Python is older than 3.11: upgrade to Debian 12 or Raspberry Pi OS (64-bit, Bookworm)."
 
+# --- brokers of others
+
+others=.venv-brokers
+if [ "$what" = brokers ] && ! { [ -x $others/bin/amqtt ] && [ -d $others/node_modules/aedes ]; }; then
+    say "installing aedes and amqtt in $others"
+    { "$python" -m venv "$others" && "$others/bin/python" -m pip install -q 'amqtt>=0.12,<0.13' \
+        && npm install --silent --no-audit --no-fund --prefix "$others" 'aedes@^1.2'; } </dev/null \
+        || stop "aedes or amqtt can't be installed; see the lines above. Is the network there?"
+fi
+
+# --- Home Assistant
+
+newest_python() { # prints the newest of these versions that is here; pyenv's count
+    for version in "$@"; do
+        for each in "$(command -v "python$version")" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
+            [ -x "$each" ] && "$each" -c 'import ensurepip' 2>/dev/null && printf '%s\n' "$each" && return
+        done
+    done
+    return 1
+}
+
+install_ha() { # install_ha VENV REQUIREMENT PYTHON-VERSION...
+    home=$1 requirement=$2
+    shift 2
+    [ ! -e "$home/.smartcar" ] || return 0
+    if ! chosen=$(newest_python "$@"); then
+        say "no Python $* is here, so $requirement is not tested"
+        return 0
+    fi
+    say "installing $requirement for $("$chosen" --version) in $home; this takes some minutes"
+    "$chosen" -m venv --clear "$home" \
+        && "$home/bin/python" -m pip install -q "$requirement" </dev/null \
+        && "$home/bin/python" tests/homeassistant/requirements.py >"$home/requirements.txt" \
+        && "$home/bin/python" -m pip install -q -r "$home/requirements.txt" </dev/null \
+        && touch "$home/.smartcar" || stop "$requirement can't be installed; see the lines above. Is the network there?"
+}
+
+if [ "$what" = ha ]; then
+    install_ha .venv-ha-oldest 'homeassistant~=2024.12.0' 3.12
+    install_ha .venv-ha homeassistant 3.14 3.13
+fi
+
 # --- the virtual environment
 
 kind=$what
-[ "$what" != system ] || kind=test # the same Python packages
+case $what in system | brokers | ha) kind=test ;; esac # the same Python packages
 stamp=$venv/.smartcar-$kind
 wanted=$({ pwd; cat pyproject.toml requirements.lock tools/setup.sh; } | sha256sum)
 if recent_python "$venv/bin/python" && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
