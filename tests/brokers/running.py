@@ -18,6 +18,8 @@ from tools.up.embedded_broker import EmbeddedBroker
 
 OTHERS = REPOSITORY / ".venv-brokers"
 RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+MIRRORED = ("set_policy", "mqtt", "^mqtt-subscription-", '{"ha-mode":"all"}', "--apply-to", "queues")
+"""Else a client whose queue lies on a node that is gone is not let in on another."""
 STARTS_WITHIN_S = 180.0
 
 _AEDES = """
@@ -167,9 +169,19 @@ class RabbitNode:
             _process(self._folder, self.port, str(RABBIT), **self._environment)
         )
 
+    def control(self, *arguments: str) -> None:
+        """`rabbitmqctl …`."""
+        subprocess.run(
+            [RABBIT.with_name("rabbitmqctl"), "-n", self._environment["RABBITMQ_NODENAME"], *arguments],
+            env={**os.environ, **self._environment},
+            check=True,
+            capture_output=True,
+            timeout=STARTS_WITHIN_S,
+        )
+
     def stop(self) -> None:
         """As a power cut would."""
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._stack.close()
@@ -195,6 +207,8 @@ def rabbit_cluster(folder: Path, size: int) -> Iterator[list[RabbitNode]]:
         for thread in starting:
             thread.join()
         wait_for(lambda: all(listens(node.port) for node in nodes), 1.0, "all nodes")
+        if size > 1:
+            nodes[0].control(*MIRRORED)
         yield nodes
 
 

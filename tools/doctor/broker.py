@@ -17,6 +17,7 @@ from services.bridge.reason_codes import is_refusal
 from services.config import Mqtt
 from tools.doctor.context import CheckContext
 from tools.doctor.finding import Finding, as_error, error, ok, warning
+from tools.doctor.fleet_broker import missing
 from tools.doctor.permissions import secret_files
 
 LONGEST_S = 12.0
@@ -44,17 +45,33 @@ def broker(car: CheckContext) -> Iterator[Finding]:
         except OSError:
             pass  # the connection says so
     prefix = car_prefix(car.settings.car.name)
-    trial = _Trial(mqtt, prefix)
     try:
-        trial.run()
+        trial = _tried(mqtt, prefix)
     except ConnectionProblem as trouble:
         yield as_error(trouble.reason)
         return
-    finally:
-        trial.close()
-    yield from _judge(trial, mqtt, prefix)
+    yield from _judge(trial, trial.mqtt, prefix)
+    if trial.works:
+        yield from missing(trial.mqtt, f"{prefix}{OWN_TOPIC}/")
     if (bridge := car.snapshot["bridge"]).pid is not None and bridge.state == "degraded":
         yield as_error(f"the bridge: {bridge.reason}")
+
+
+def _tried(mqtt: Mqtt, prefix: str) -> _Trial:
+    """With MQTT 5, and with 3.1.1 where the broker speaks no 5. Raises ConnectionProblem."""
+    *others, last = mqtt.ways
+    for way in (*others, last):
+        trial = _Trial(way, prefix)
+        try:
+            trial.run()
+        except ConnectionProblem as trouble:
+            if way is last or not trouble.other_version:
+                raise
+        finally:
+            trial.close()
+        if trial.took_s:
+            break
+    return trial
 
 
 def in_force(car: CheckContext) -> Mqtt | None:
@@ -123,6 +140,11 @@ class _Trial:
     def close(self) -> None:
         self._connection.leave()
 
+    @property
+    def works(self) -> bool:
+        """Whether what the car says comes back, and commands would come."""
+        return self._own in self.heard and bool(self.commands_granted)
+
     def _is_over(self) -> bool:
         now = time.monotonic()
         all_told = len(self.accepted) == len(self.heard) == len(self._asked)
@@ -173,7 +195,7 @@ def _judge(trial: _Trial, mqtt: Mqtt, prefix: str) -> Iterator[Finding]:
         yield error(f"the broker does not let the car publish below {prefix}", rights)
     elif trial.own_granted and own not in trial.heard:
         yield error(f"what the car publishes below {prefix} does not come back from the broker", rights)
-    if own in trial.heard and trial.commands_granted:
+    if trial.works:
         who = f"as {mqtt.username}" if mqtt.username else "without a login"
         yield ok(
             f"{where(mqtt)}, {who}, MQTT {mqtt.protocol}{', TLS' if mqtt.tls else ''}: "

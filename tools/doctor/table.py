@@ -18,7 +18,12 @@ CHECKS: dict[str, Check] = {
         Check("services", "what each service says of itself", "services.services"),
         Check("camera", "found, permitted, delivering", "camera.camera", 20.0),
         Check("model", "the active model on its golden digits; the data folder", "model.model", 40.0),
-        Check("broker", "reachable, login, rights: tried with the car's own account", "broker.broker", 20.0),
+        Check(
+            "broker",
+            "reachable, login, rights, fleet: tried with the car's own account",
+            "broker.broker",
+            40.0,
+        ),
         Check(
             "certificates",
             "of broker and page, and how long they are valid",

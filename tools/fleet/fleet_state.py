@@ -139,6 +139,14 @@ class FleetState:
         """Whether something was heard of a car that hasn't said yet how it is."""
         return any(car.status is None for car in self.cars.values())
 
+    def just_lost(self, within_s: float) -> bool:
+        """Whether a car that we heard has been gone for a short time: it may come back on another node."""
+        now = self.clock()
+        gone = (
+            car for car in self.cars.values() if car.state(now, self.listening_since) in ("lost", "silent")
+        )
+        return any(car.heard is not None and now - car.heard < within_s for car in gone)
+
     def _is_stale(self, car: FleetCar, status: CarStatus) -> bool:
         """A will that comes late: the car has connected anew since (sessions sort by their time)."""
         known = max(each.session if each is not None else "" for each in (car.status, car.info))

@@ -32,7 +32,7 @@ from tools.publish.publication import (
     note_withdrawn,
     withdraw,
 )
-from tools.publish.retained_model import RetainedModel, release_in
+from tools.publish.retained_model import RetainedModel
 from tools.terminal.output_file import write_output
 from tools.terminal.problems import Problem
 
@@ -40,6 +40,8 @@ LISTEN_S = 12.0
 """A car that is on is heard within this time."""
 LOOK_S = 0.25
 AGAIN_S = 2.0
+COMES_BACK_S = 120.0
+"""So long after its last word a car may come back on another node of the broker."""
 RETRY_S = 600.0
 """So long a broker that went away is tried again; then the same command goes on."""
 
@@ -139,7 +141,7 @@ class _Rollout:
         """Raises ConnectionLost, Problem: another offer stands."""
         self._fleet.listening_since = self._fleet.clock()
         retained = look(client, self._name, (*PATTERNS, REPLIES, WANTED_PATTERN), self._hear)
-        if self._placed and self._is_forgotten(client, retained):
+        if self._placed and self._publication.is_forgotten(client, retained):
             self._publication.put(client, retained)
         self._listen(client, retained)
         if self._giving_up:
@@ -157,19 +159,13 @@ class _Rollout:
                 why = f"{', '.join(action.failed)} failed"
                 return self._give_up(client, retained, why)
             elif isinstance(action, Done):
+                if not client.hands_out_by_wildcard and self._fleet.just_lost(COMES_BACK_S):
+                    continue  # the broker would not tell it of the offer
                 self._forget_former(client, retained)
                 self._messages.ends("done", verdicts, self._reasons())
                 return 0
             elif (problem := self._waits_in_vain(action)) is not None:
                 return self._give_up(client, retained, problem)
-
-    def _is_forgotten(self, client: MqttClient, retained: RetainedModel) -> bool:
-        """The broker has lost its memory, or this node of it knows an earlier state alone."""
-        standing = retained.standing
-        if standing is None:
-            return True
-        older = release_in(standing) < release_in(self._offer) or standing.digest == self._digest
-        return not client.hands_out_by_wildcard and older
 
     # looking
 

@@ -27,6 +27,8 @@ PATIENCE_S = 15.0
 """How long the login may take."""
 SILENT_S = 30.0
 """Nothing at all was heard for this long: the broker is gone. On a slow line much may take longer."""
+TRIED_S = 3.0
+"""What is retained has come by then, where it comes at all."""
 IN_FLIGHT = 10
 """Messages unacknowledged at once; every broker takes that."""
 OPTIONS = RemedyNames(
@@ -177,17 +179,29 @@ class MqttClient:
 
     @cached_property
     def hands_out_by_wildcard(self) -> bool:
-        """Whether what is retained comes to who subscribes by a pattern; with some brokers only by the topic.
+        """Whether what is retained comes to who subscribes by a pattern; with some brokers by topic alone."""
+        below = f"{ROOT}looking/{new_ulid()}/"
+        try:
+            return self.comes_retained(below, f"{below}+")
+        except Problem:
+            return False  # this user may not try it, or a node has just gone
 
-        Tried on a connection of its own. Raises ConnectionLost, Problem.
+    def comes_retained(self, below: str, pattern: str) -> bool:
+        """Whether what is retained on `<below>tried` comes to who subscribes to `pattern` later.
+
+        Tried on a connection of its own, which a broker may close over it. Raises ConnectionLost, Problem.
         """
-        topic = f"{ROOT}{new_ulid()}/looking/"
         with MqttClient.open([self.mqtt]) as other:
-            other.publish([(f"{topic}tried", b"-")], retain=True)
+            other.publish([(f"{below}tried", b"-")], retain=True)
             try:
-                return any(message.retained for message in other.retained(f"{topic}end", f"{topic}+"))
+                other.subscribe(f"{below}end", pattern)
+                other.publish([(f"{below}end", b"")], retain=False)
+                while (came := other.received(TRIED_S)) is not None:
+                    if came.retained or came.topic.endswith("/end"):
+                        return came.retained
+                return False
             finally:
-                other.publish([(f"{topic}tried", b"")], retain=True)
+                other.publish([(f"{below}tried", b"")], retain=True)
 
     def ask_cars(self) -> None:
         """Have all cars say how they are. Where this user may not ask, they say so in their own time."""

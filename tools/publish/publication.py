@@ -154,6 +154,14 @@ class Publication:
             again.append((offer_topic(self.name), self._encoded()))
         client.publish(again, retain=True)
 
+    def is_forgotten(self, client: MqttClient, retained: RetainedModel) -> bool:
+        """The broker has lost its memory, or this node of it knows an earlier state alone."""
+        standing = retained.standing
+        if standing is None:
+            return True
+        earlier = release_in(standing) < release_in(self.offer) or standing.digest == self.digest
+        return earlier and not client.hands_out_by_wildcard
+
     def superseded(self, retained: RetainedModel) -> bool:
         """Whether another offer stands, or none, since this one did."""
         standing = retained.standing

@@ -182,6 +182,10 @@ def run(
         broker = _broker(settings, broker_port, environment, log)
         try:
             log.say(f"Events      {subscribe_command(settings, broker)}", "bold")
+            if broker is not None:
+                log.say(
+                    f"Broker      MQTT 3.1.1 on port {broker.port}, MQTT 5 on port {broker.port_5}", "bold"
+                )
             exit_code = Supervisor(settings, environment, broker, log).run()
         finally:
             if broker is not None:

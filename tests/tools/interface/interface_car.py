@@ -192,6 +192,7 @@ def interface_car(folder: Path) -> Iterator[InterfaceCar]:
         "MQTT__HOST": "127.0.0.1",
         "MQTT__PORT": str(broker.port),
         "MQTT__COMMANDS": json.dumps([row.verb for row in taken()]),
+        "MODELS__FOLLOW": '["spare"]',  # which nobody offers
         "MODELS__TRUST": json.dumps([key.public.text]),
         "MODELS__TRIAL_SECONDS": "0.2",
         "MODELS__TRIAL_INFERENCES": "10",
