@@ -47,13 +47,18 @@ def bus(
 def fleet(
     cars: Annotated[str, typer.Option(help="How many cars, fleet after fleet.")] = "10,50,200",
     megabytes: Annotated[float, typer.Option(help="How large the bundle is.", min=0.0, max=30.0)] = 1.0,
+    light: Annotated[bool, typer.Option("--light", help="Cars that have nothing but their MQTT.")] = False,
+    port: Annotated[int, typer.Option(help="Of a broker that runs here, in place of a Mosquitto.")] = 0,
+    pids: Annotated[str, typer.Option(help="Its processes, whose memory is measured: 12,34.")] = "",
     json: Json = False,
 ) -> None:
     """A model published to simulated cars on one Mosquitto: time, memory, traffic."""
     from tools.bench.fleet import measure, sizes_of
+    from tools.bench.mosquitto import RunningBroker
     from tools.bench.report import show
 
-    show("fleet", lambda: measure(sizes_of(cars), megabytes), json, ROUND_TRIP)
+    broker = RunningBroker(port, tuple(map(int, filter(None, pids.split(","))))) if port else None
+    show("fleet", lambda: measure(sizes_of(cars), megabytes, light=light, broker=broker), json, ROUND_TRIP)
 
 
 @app.command()

@@ -11,16 +11,18 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
+import services.catalogue  # noqa: F401  # fills the table of commands
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
 from models.bundle.manifest import MANIFEST_FILE, MODEL_FILE
 from models.store_reader import FACTORY_FOLDER
 from services.config import Models, Mqtt
-from tools.bench.mosquitto import Mosquitto, mosquitto, processor_s
+from tools.bench.mosquitto import RunningBroker, mosquitto, processor_s
 from tools.bench.report import Figure, percentile
 from tools.fleet.fleet_state import PATTERNS, FleetState
 from tools.fleet.simulated_fleet import SimulatedFleet, SimulationSettings, numbered, simulated_fleet
@@ -40,16 +42,23 @@ _COUNTERS = ("$SYS/broker/bytes/sent", "$SYS/broker/bytes/received")
 
 
 def measure(
-    sizes: Sequence[int] = (10, 50, 200), megabytes: float = 1.0, rest_s: float = AT_REST_S
+    sizes: Sequence[int] = (10, 50, 200),
+    megabytes: float = 1.0,
+    rest_s: float = AT_REST_S,
+    *,
+    light: bool = False,
+    broker: RunningBroker | None = None,
 ) -> list[Figure]:
     """Publish a bundle of `megabytes` to fleets of these sizes, one after the other. Raises Problem.
 
-    Before that each fleet is left alone for `rest_s` seconds.
+    Before that each fleet is left alone for `rest_s` seconds. `light`: by cars that have nothing but their
+    MQTT. `broker`: one that runs already, in place of a Mosquitto.
     """
     figures: list[Figure] = []
     for size in sizes:
-        with tempfile.TemporaryDirectory(prefix="sc-", dir="/dev/shm") as folder, mosquitto() as broker:
-            figures += _Bench(size, Path(folder), broker).figures(megabytes, rest_s)
+        place = nullcontext(broker) if broker is not None else mosquitto()
+        with tempfile.TemporaryDirectory(prefix="sc-", dir="/dev/shm") as folder, place as there:
+            figures += _Bench(size, Path(folder), there, light=light).figures(megabytes, rest_s)
     return figures
 
 
@@ -86,8 +95,8 @@ class _Times:
 class _Bench:
     """One fleet."""
 
-    def __init__(self, size: int, root: Path, broker: Mosquitto) -> None:
-        self._size, self._root, self._broker = size, root, broker
+    def __init__(self, size: int, root: Path, broker: RunningBroker, *, light: bool) -> None:
+        self._size, self._root, self._broker, self._light = size, root, broker, light
         self._mqtt = Mqtt(host="127.0.0.1", port=broker.port)
         self._key = SigningKey.generate()
         self._fleet = FleetState()
@@ -111,7 +120,7 @@ class _Bench:
             shelf = look(client, NAME, (*PATTERNS, *_COUNTERS), self._hear)
             hear = lambda: publication.hear(client, shelf, 0.05)  # noqa: E731
             started = time.monotonic()
-            with simulated_fleet(settings) as cars:
+            with simulated_fleet(settings, light=self._light) as cars:
                 self._until(hear, self._all_ready, READY_WITHIN_S, "are ready")
                 ready_s = time.monotonic() - started
                 rest = self._used(hear, cars)
@@ -119,8 +128,9 @@ class _Bench:
                 before = self._used(hear, cars)
                 began = time.monotonic()
                 publication.put(client, shelf)
-                everyone = lambda: len(self._times.active) == self._size  # noqa: E731
-                self._until(hear, everyone, TAKEN_WITHIN_S, "have taken it")
+                deadline = began + TAKEN_WITHIN_S
+                done = lambda: len(self._times.active) == self._size or time.monotonic() > deadline  # noqa: E731
+                self._until(hear, done, TAKEN_WITHIN_S + 60, "have taken it")
                 after = self._used(hear, cars)
                 return self._results(bundle.size, ready_s, began, rest, before, after)
 
@@ -171,6 +181,7 @@ class _Bench:
         cars = f"{self._size} cars"
         return [
             Figure(f"{cars}: bundle", size / 1e6, "MB"),
+            Figure(f"{cars}: lost, without it after {TAKEN_WITHIN_S:g} s", self._size - len(active), ""),
             Figure(f"{cars}: started and connected", ready_s, "s"),
             Figure(f"{cars}: at rest, into the broker, a car", rest_rate, "B/s"),
             Figure(f"{cars}: at rest, processor of the broker", rest_percent, "%"),

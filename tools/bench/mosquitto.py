@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.terminal.problems import Problem
@@ -27,24 +28,23 @@ listener {port} 127.0.0.1
 """
 
 
-class Mosquitto:
-    """A running broker, and what it has used."""
+@dataclass(frozen=True)
+class RunningBroker:
+    """A broker, and what its processes on this machine have used; a cluster has several."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self._process, self.port = process, port
+    port: int
+    pids: tuple[int, ...] = ()
 
     @property
     def processor_s(self) -> float:
         """Processor time until now."""
-        return processor_s(self._process.pid)
+        return sum(processor_s(pid) for pid in self.pids)
 
     @property
     def peak_mb(self) -> float:
-        """The most memory it had (RSS)."""
-        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        """The most memory they had (RSS)."""
+        lines = [line for pid in self.pids for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def processor_s(pid: int) -> float:
@@ -54,7 +54,7 @@ def processor_s(pid: int) -> float:
 
 
 @contextmanager
-def mosquitto() -> Iterator[Mosquitto]:
+def mosquitto() -> Iterator[RunningBroker]:
     """Raises Problem where it isn't installed."""
     # Debian keeps it out of an ordinary user's path.
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -70,7 +70,7 @@ def mosquitto() -> Iterator[Mosquitto]:
         try:
             if not _listens(process, port):
                 raise Problem(f"Mosquitto does not start: {_last_words(process)}")
-            yield Mosquitto(process, port)
+            yield RunningBroker(port, (process.pid,))
         finally:
             process.terminate()
             process.communicate()

@@ -16,6 +16,7 @@ from services.config import Mqtt
 
 PER_PROCESS = 10
 """Some 75 open files each, and paho can't use a file whose number is above 1023."""
+LIGHT_PER_PROCESS = 125
 END_WITHIN_S = 30.0
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -40,12 +41,14 @@ class SimulationSettings(BaseModel):
 class SimulatedFleet:
     """Processes that run the cars of `settings`."""
 
-    def __init__(self, settings: SimulationSettings, per_process: int = PER_PROCESS) -> None:
+    def __init__(self, settings: SimulationSettings, per_process: int = 0, *, light: bool = False) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
+        per_process = per_process or (LIGHT_PER_PROCESS if light else PER_PROCESS)
+        module = "light_cars" if light else "simulated_cars"
         for first in range(0, len(settings.cars), per_process):
             part = settings.model_copy(update={"cars": settings.cars[first : first + per_process]})
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tools.fleet.simulated_cars"],
+                [sys.executable, "-P", "-m", f"tools.fleet.{module}"],
                 env={**os.environ, "PYTHONPATH": str(_ROOT)},
                 stdin=subprocess.PIPE,
             )
@@ -78,9 +81,11 @@ class SimulatedFleet:
 
 
 @contextmanager
-def simulated_fleet(settings: SimulationSettings, per_process: int = PER_PROCESS) -> Iterator[SimulatedFleet]:
-    """Simulated cars for the length of a block."""
-    running = SimulatedFleet(settings, per_process)
+def simulated_fleet(
+    settings: SimulationSettings, per_process: int = 0, *, light: bool = False
+) -> Iterator[SimulatedFleet]:
+    """Simulated cars for the length of a block; `light` ones say and hear what cars do, no more."""
+    running = SimulatedFleet(settings, per_process, light=light)
     try:
         yield running
     finally:
