@@ -18,6 +18,9 @@ from tests.disk import Disk
 
 Value = TypeVar("Value")
 
+PATIENCE_S = 60.0
+"""How long tests wait for what an idle machine does at once: a busy one takes many times as long."""
+
 CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -43,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "tests/system/" not in item.nodeid)
 
 
-def wait_for(condition: Callable[[], Value], within_s: float = 10.0, what: str = "") -> Value:
+def wait_for(condition: Callable[[], Value], within_s: float = PATIENCE_S, what: str = "") -> Value:
     """The first true value of `condition()`; fails the test where none comes in time."""
     deadline = time.monotonic() + within_s
     while True:
@@ -53,6 +56,11 @@ def wait_for(condition: Callable[[], Value], within_s: float = 10.0, what: str =
         if time.monotonic() > deadline:
             pytest.fail(f"did not come within {within_s:g} s: {what or condition}")
         time.sleep(0.01)
+
+
+def wait_for_words(file: Path, words: str) -> None:
+    """Until the file that another process writes holds these words."""
+    wait_for(lambda: file.exists() and words in file.read_text(errors="replace"), what=f"{words!r} in {file}")
 
 
 def remove(folder: Path) -> None:

@@ -26,7 +26,7 @@ from messages.journal import BACKLOG, Journal
 from messages.journal_file import JournalEntry
 from messages.journal_reader import JournalReader
 from messages.lock import AlreadyOwned
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 from tests.disk import Disk
 
 
@@ -365,16 +365,16 @@ def test_what_comes_while_the_disk_is_flushed_is_flushed_too(
 
     def slow_card(_: int) -> None:
         began.release()
-        go_on.acquire(timeout=10)
+        go_on.acquire(timeout=PATIENCE_S)
 
     monkeypatch.setattr(messages.journal_flusher, "FLUSH_TO_DISK_S", 0.01)
     monkeypatch.setattr(os, "fdatasync", slow_card)
     journal = Journal(path)
     journal.append("a", b"1")
-    assert began.acquire(timeout=10)
+    assert began.acquire(timeout=PATIENCE_S)
     journal.append("a", b"2")  # the flush under way may have passed it already
     go_on.release()
-    assert began.acquire(timeout=10), "the second entry is never flushed"
+    assert began.acquire(timeout=PATIENCE_S), "the second entry is never flushed"
     go_on.release()
     journal.close()
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from messages.ring import BadReference, FrameGone, FrameReference, RingError, RingReader, RingWriter
 from messages.ring_file import Pixels
-from tests.conftest import REPOSITORY
+from tests.conftest import PATIENCE_S, REPOSITORY
 from tests.messages import ring_processes
 from tests.messages.ring_processes import SIDE, SLOTS, board, fill, pin, stop
 
@@ -53,7 +53,7 @@ def written(writer: RingWriter, frame: Pixels) -> FrameReference:
 
 def outcome(process: subprocess.Popen[str]) -> dict[str, int]:
     """What a reading process printed at its end."""
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     counts: dict[str, int] = {"whole": 0, "gone": 0, "torn": 0, **json.loads(output)}
     return counts
@@ -209,12 +209,12 @@ def test_threads_that_share_a_reader_hold_the_same_slot_each_for_itself(folder: 
     def look() -> None:
         with reader.frame(reference):
             inside.set()
-            leave.wait(10)
+            leave.wait(PATIENCE_S)
 
     thread = threading.Thread(target=look)
     with reader.frame(reference):
         thread.start()
-        assert inside.wait(10)
+        assert inside.wait(PATIENCE_S)
     assert writer.write(picture(2)) is None
     leave.set()
     thread.join()

@@ -17,7 +17,7 @@ from messages.bus import Subscriber
 from messages.health import Heartbeat
 from messages.rpc.clients import CommandClient
 from services.catalogue import SERVICES, TOPICS
-from tests.conftest import REPOSITORY, Value, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, Value, wait_for
 
 
 def environment(runtime: Path, **settings: str) -> dict[str, str]:
@@ -50,7 +50,7 @@ def service(name: str, runtime: Path, **settings: str) -> Iterator[subprocess.Po
         if process.poll() is None:
             process.terminate()
         try:
-            process.communicate(timeout=10)
+            process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -84,7 +84,7 @@ class Onlooker:
         self.listen()
         return [message for name, message in self.heard if name == topic]
 
-    def wait(self, condition: Callable[[], Value], what: str = "", within_s: float = 15.0) -> Value:
+    def wait(self, condition: Callable[[], Value], what: str = "", within_s: float = PATIENCE_S) -> Value:
         """Listen until `condition()` holds."""
 
         def holds() -> Value:
@@ -93,7 +93,7 @@ class Onlooker:
 
         return wait_for(holds, within_s, what)
 
-    def wait_state(self, name: str, state: str, reason: str = "", within_s: float = 15.0) -> Heartbeat:
+    def wait_state(self, name: str, state: str, reason: str = "", within_s: float = PATIENCE_S) -> Heartbeat:
         """Until the service says that it is in `state`, for a reason that holds these words."""
 
         def is_so() -> Heartbeat | None:

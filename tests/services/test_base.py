@@ -18,7 +18,7 @@ from messages.command import Reply
 from messages.vision import FrameReady
 from services.catalogue import SERVICES, TOPICS
 from services.supervision import FailureNote
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 from tests.services.horn import HORN_STATE, HornBreak, HornService, HornSound
 from tests.services.processes import Onlooker, environment
 
@@ -80,7 +80,7 @@ def test_a_handler_that_fails_ends_its_command_and_not_the_service(
     onlooker.wait(lambda: onlooker.health["horn"].counters.get("errors.horn.break") == 3)
     assert onlooker.commands.send(HornSound()).status == "ok"
     horn.send_signal(signal.SIGTERM)
-    _, log = horn.communicate(timeout=10)
+    _, log = horn.communicate(timeout=PATIENCE_S)
     assert log.count("ZeroDivisionError: a fault of the handler's") == 1
 
 
@@ -111,7 +111,7 @@ def test_who_crashes_says_failed_and_never_stopped(
     onlooker.commands.send(HornBreak(where="loop"))
     beat = onlooker.wait_state("horn", "failed", "crashed: ZeroDivisionError: a fault of the handler's")
     assert beat.details == {"cleaned_up": "False"}
-    assert horn.wait(10) == 1
+    assert horn.wait(PATIENCE_S) == 1
     assert "stopped" not in {each.state for each in onlooker.of("health")}
     note = FailureNote.read(runtime / "run", "horn")
     assert note is not None
@@ -122,7 +122,7 @@ def test_who_is_asked_to_stop_says_stopped(horn: subprocess.Popen[str], onlooker
     onlooker.wait_state("horn", "ready")
     horn.send_signal(signal.SIGTERM)
     assert onlooker.wait_state("horn", "stopped").details == {"cleaned_up": "True"}
-    assert horn.wait(10) == 0
+    assert horn.wait(PATIENCE_S) == 0
 
 
 def test_a_request_of_rubbish_ends_nothing(

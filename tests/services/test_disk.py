@@ -35,14 +35,14 @@ def test_on_a_read_only_disk_the_car_reads_and_is_well_again_once_that_is_put_ri
     settings = {"PATHS__STATE": str(state), "RECOGNIZER__FORGET_SECONDS": "0.3", "CAPTURE__HERTZ": "25"}
     with running_car(runtime, "--source", "scene:", **settings) as car:
         states = {"capture": "ready", "bridge": "ready"} | dict.fromkeys(KEEPERS, "degraded")
-        status = car.wait_states(45.0, **states)
+        status = car.wait_states(**states)
         for service in KEEPERS:
             assert "is read-only; a card does that at its end" in status[service]["reason"], service
         assert status["recognizer"]["details"]["model"].startswith("earlier ")
 
         port = int(status["bridge"]["details"]["broker"].rpartition(":")[2])
         with Client(port).subscribe("event/reading") as client:
-            wait_for(lambda: len(client.inbox.messages) >= 2, 60, "events, sent as they happen")
+            wait_for(lambda: len(client.inbox.messages) >= 2, what="events, sent as they happen")
 
             listed = smartcar(runtime, "model", "list", **settings)
             assert "earlier" in listed.stdout
@@ -58,7 +58,7 @@ def test_on_a_read_only_disk_the_car_reads_and_is_well_again_once_that_is_put_ri
             disk.writable()
             car.wait_ready()
             told = len(client.inbox.messages)
-            wait_for(lambda: len(client.inbox.messages) > told, 60, "events, from the journal")
+            wait_for(lambda: len(client.inbox.messages) > told, what="events, from the journal")
             sequences = [json.loads(each.payload)["sequence"] for each in client.inbox.messages]
         assert sequences == list(range(sequences[0], sequences[0] + len(sequences))), "each once, in order"
         assert smartcar(runtime, "model", "rollback", **settings).returncode == 0

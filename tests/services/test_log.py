@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from services.log import BURST, DroppingQueueHandler, RateLimit, fields
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 
 
 def test_fields_are_what_journalctl_is_asked_for() -> None:
@@ -35,7 +35,7 @@ class HungJournal(logging.Handler):
         self.taken: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.go_on.wait(30)
+        self.go_on.wait(PATIENCE_S)
         self.taken.append(self.format(record))
 
 

@@ -15,7 +15,7 @@ import zmq
 from messages.capture_commands import CapturePause
 from services.metrics import ProcessorShare, memory_mb
 from services.supervision import FailureNote, Starts
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_S, wait_for
 from tests.services.processes import Onlooker, environment, service, start_service
 
 BUSY = "b = bytearray(64 << 20)\nprint(flush=True)\nwhile True: pass"
@@ -31,7 +31,7 @@ def test_a_service_beats_once_a_second_and_says_goodbye(context: Context, runtim
         onlooker.wait(lambda: onlooker.health["capture"].sequence >= first.sequence + 2)
         process.send_signal(signal.SIGTERM)
         onlooker.wait_state("capture", "stopped")
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     beats = [beat for beat in onlooker.of("health") if beat.state == "ready"]
     assert {beat.pid for beat in beats} == {process.pid}
     assert beats[-1].rates["frames"] > 0
@@ -47,7 +47,7 @@ def test_a_stopped_service_leaves_neither_socket_nor_ring_nor_process(
         readers = [int(pid) for pid in _children(process.pid)]
         assert readers
         process.send_signal(signal.SIGINT)
-        process.wait(10)
+        process.wait(PATIENCE_S)
     left = [path.name for path in (runtime / "run" / "capture").rglob("*") if not path.is_dir()]
     assert left == ["lock"]
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in readers))
@@ -86,7 +86,7 @@ def test_what_a_helper_needs_counts_as_the_services_own() -> None:
         share = ProcessorShare()
         helper.stdout.readline()
         assert memory_mb((helper.pid,)) > memory_mb() + 60
-        wait_for(lambda: share.take((helper.pid,)) > 10, 30)  # the machine may be very busy
+        wait_for(lambda: share.take((helper.pid,)) > 10)  # the machine may be very busy
         helper.kill()
 
 
@@ -95,7 +95,7 @@ def test_a_second_instance_names_the_first_and_does_not_disturb_it(context: Cont
     with service("capture", runtime) as first:
         onlooker.wait_state("capture", "ready")
         second = start_service("capture", runtime)
-        _, said = second.communicate(timeout=20)
+        _, said = second.communicate(timeout=PATIENCE_S)
         assert second.returncode == 78
         assert f"capture is already running here as process {first.pid}" in said
         assert FailureNote.read(runtime / "run", "capture") is None
@@ -115,7 +115,7 @@ def test_what_keeps_a_service_from_starting_is_said_in_one_sentence(
     runtime: Path, settings: dict[str, str], says: str
 ) -> None:
     process = start_service("capture", runtime, **settings)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 78
     assert says in said
     assert "Traceback" not in said
@@ -123,7 +123,7 @@ def test_what_keeps_a_service_from_starting_is_said_in_one_sentence(
 
 def test_a_runtime_folder_too_long_for_sockets_is_not_tried_again(runtime: Path) -> None:
     process = start_service("pad", runtime, PATHS__RUNTIME=str(runtime / ("x" * 90)))
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 78
     assert "too long for sockets" in said
     assert "Traceback" not in said
@@ -154,7 +154,7 @@ def test_systemd_is_told_when_the_service_is_ready_alive_and_stopping(
     address = runtime / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(address))
-        manager.settimeout(15)
+        manager.settimeout(PATIENCE_S)
         os.environ["NOTIFY_SOCKET"] = str(address)
         try:
             assert environment(runtime)["NOTIFY_SOCKET"] == str(address)

@@ -225,6 +225,10 @@ class Container:
         shown = self.run("journalctl", "-u", unit, "-o", "cat", "-n", str(lines), "--no-pager", check=False)
         return shown.stdout
 
+    def says(self, unit: str, words: str) -> None:
+        """Wait until the unit's journal holds these words: journald writes them after the unit's change."""
+        wait_for(lambda: words in self.log(unit), what=f"{words!r} from {unit}")
+
     def shows(self, unit: str, what: str) -> str:
         """A property of a unit."""
         return self.run("systemctl", "show", "-p", what, "--value", unit).stdout.strip()

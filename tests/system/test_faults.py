@@ -33,8 +33,7 @@ def test_wrong_settings_are_said_once_and_not_tried_again(fresh: Car) -> None:
     fresh.machine.run("systemctl", "restart", "smartcar-capture", check=False)
     eventually(lambda: fresh.unit("capture", "ActiveState") == "failed", "capture given up")
     assert (fresh.unit("capture", "NRestarts"), fresh.unit("capture", "ExecMainStatus")) == ("0", "78")
-    said = fresh.machine.log(UNITS["capture"])
-    assert "/etc/smartcar/smartcar.toml, line 3: unknown key capture.hetrz" in said
+    fresh.machine.says(UNITS["capture"], "/etc/smartcar/smartcar.toml, line 3: unknown key capture.hetrz")
     refused = fresh.machine.run("smartcar", "install", check=False)
     assert refused.returncode == 1
     assert "line 3: unknown key capture.hetrz" in refused.stderr

@@ -15,7 +15,7 @@ from typing import Any
 
 from services.catalogue import SERVICES
 from services.config import Paths, Settings
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 from tests.services.processes import environment
 from tools.observe.snapshot import ask
 
@@ -73,14 +73,14 @@ class Car:
         settings = Settings(paths=Paths(runtime=self.runtime / "run"))
         return {status.service: asdict(status) for status in ask(settings).services}
 
-    def wait_printed(self, text: str, within_s: float = 30.0) -> str:
+    def wait_printed(self, text: str, within_s: float = PATIENCE_S) -> str:
         wait_for(
             lambda: text in self.printed or self.process.poll() is not None, within_s, f"{text!r} printed"
         )
         assert text in self.printed
         return self.printed
 
-    def wait_states(self, within_s: float = 45.0, **states: str) -> dict[str, dict[str, Any]]:
+    def wait_states(self, **states: str) -> dict[str, dict[str, Any]]:
         """Until `smartcar status` shows these states."""
         seen: dict[str, dict[str, Any]] = {}
 
@@ -89,16 +89,16 @@ class Car:
             return all(seen[name]["state"] == state for name, state in states.items())
 
         try:
-            wait_for(so, within_s)
+            wait_for(so)
         finally:
             if not all(seen.get(name, {}).get("state") == state for name, state in states.items()):
                 print(self.printed, seen)  # pytest shows it beside the failure
         return seen
 
     def wait_ready(self) -> dict[str, dict[str, Any]]:
-        return self.wait_states(45.0, **dict.fromkeys(SERVICES, "ready"))
+        return self.wait_states(**dict.fromkeys(SERVICES, "ready"))
 
-    def stop(self, number: int = signal.SIGINT, within_s: float = 20.0) -> int:
+    def stop(self, number: int = signal.SIGINT, within_s: float = PATIENCE_S) -> int:
         """Send a signal; the exit code."""
         self.process.send_signal(number)
         return self.process.wait(within_s)
@@ -130,7 +130,7 @@ def running_car(runtime: Path, *arguments: str, **settings: str) -> Iterator[Car
         if car.process.poll() is None:
             car.process.terminate()
             try:
-                car.process.wait(15)
+                car.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 car.process.kill()
                 car.process.wait()

@@ -29,7 +29,7 @@ from messages.journal import Journal
 from messages.message import encode, new_boot_id, new_ulid
 from messages.vision import Box, ModelInfo, ReadingEvent
 from services.bridge.paho_client import trusting
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 
 CAR = "testcar"
 PREFIX = f"smartcar/{CAR}/"
@@ -160,7 +160,7 @@ class Client:
         )
         self.client.connect("127.0.0.1", port, keepalive=600)
         self.client.loop_start()
-        assert self.connected.wait(10)
+        assert self.connected.wait(PATIENCE_S)
 
     def __enter__(self) -> Client:
         return self
@@ -174,7 +174,7 @@ class Client:
     def subscribe(self, pattern: str = "#", qos: int = 1) -> Client:
         self._subscribed.clear()
         self.client.subscribe(PREFIX + pattern, qos)
-        assert self._subscribed.wait(10)
+        assert self._subscribed.wait(PATIENCE_S)
         return self
 
     def publish(
@@ -250,17 +250,17 @@ class Bridge:
     def ended(self) -> int:
         """The exit code of a bridge that ends by itself."""
         assert self._process is not None
-        return self._process.wait(20)
+        return self._process.wait(PATIENCE_S)
 
     def _end(self, number: int) -> int:
         if self._process is None:
             return 0
         self._process.send_signal(number)
-        code = self._process.wait(20)
+        code = self._process.wait(PATIENCE_S)
         self._process = None
         return code
 
-    def wait(self, state: str, *words: str, within_s: float = 20) -> Heartbeat:
+    def wait(self, state: str, *words: str, within_s: float = PATIENCE_S) -> Heartbeat:
         """Wait until the bridge is in this state, for a reason that holds these words."""
         return self.wait_for(
             lambda beat: beat.state == state and all(word in beat.reason for word in words),
@@ -269,7 +269,7 @@ class Bridge:
         )
 
     def wait_for(
-        self, fits: Callable[[Heartbeat], bool], what: str = "health", within_s: float = 20
+        self, fits: Callable[[Heartbeat], bool], what: str = "health", within_s: float = PATIENCE_S
     ) -> Heartbeat:
         def look() -> Heartbeat | None:
             for _, beat in self._subscriber.receive():

@@ -11,7 +11,7 @@ import zmq
 
 from messages.bus import Subscriber
 from messages.vision import ReadingEvent
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_S, wait_for
 from tests.services.bridge.conftest import MakeBridge, MakeMosquitto
 from tests.services.bridge.kit import Client, Producer, Relay, sequences, without_repetition
 
@@ -46,10 +46,10 @@ def test_a_broker_that_is_killed_in_mid_stream_loses_nothing(
         client = Client(broker.port).subscribe("event/#", qos=0)
         road.open()
         enough = 3000 if remaining == 0 else len(arrived) + 300
-        wait_for(lambda: len(set(arrived + sequences(client))) >= enough, 30)  # noqa: B023
+        wait_for(lambda: len(set(arrived + sequences(client))) >= enough)  # noqa: B023
         if remaining:
             broker.kill()
-            assert client.gone.wait(10)
+            assert client.gone.wait(PATIENCE_S)
         arrived += sequences(client)
         road.cut()
         if remaining:
@@ -70,10 +70,10 @@ def test_a_bridge_that_is_killed_again_and_again_loses_nothing(
         for _ in range(4):
             before = len(client.inbox.messages)
             bridge = make_bridge(port=broker.port)
-            wait_for(lambda: len(client.inbox.messages) > before + chance.randrange(400), 30)  # noqa: B023
+            wait_for(lambda: len(client.inbox.messages) > before + chance.randrange(400))  # noqa: B023
             bridge.kill()
         make_bridge(port=broker.port)
-        wait_for(lambda: len(set(sequences(client))) == 4000, 30)
+        wait_for(lambda: len(set(sequences(client))) == 4000)
         numbers = sequences(client)
     assert without_repetition(numbers) == list(range(1, 4001))
     assert len(numbers) - 4000 <= 4 * (128 + 64), "only what was in flight or not yet noted is sent twice"

@@ -21,6 +21,7 @@ import zmq
 from messages.command import CommandRefused
 from messages.ring import RingWriter
 from services.capture.snapshot import take_snapshot
+from tests.conftest import PATIENCE_S
 from tests.services.processes import Onlooker, service
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -84,7 +85,7 @@ def test_a_photo_that_cannot_be_shown_is_left_out_counted_and_said(
         (tmp_path / name).write_bytes(content)
     onlooker = Onlooker(context, runtime)
     with service("capture", runtime, **folder(tmp_path)):
-        onlooker.wait(lambda: views(onlooker)[-3:] == ["a.jpg", "c.jpg", "a.jpg"], within_s=20)
+        onlooker.wait(lambda: views(onlooker)[-3:] == ["a.jpg", "c.jpg", "a.jpg"])
         beat = onlooker.wait_state("capture", "ready", f"a photo is left out: {says}")
         onlooker.wait(lambda: onlooker.health["capture"].counters.get("damaged", 0) > 0)
         assert beat.counters.get("reader_restarts", 0) == 0
@@ -258,7 +259,7 @@ def test_no_secret_of_an_address_is_published(context: Context, runtime: Path) -
     with service("capture", runtime, CAPTURE__SOURCE=stream) as process:
         onlooker.wait_state("capture", "degraded", "http://127.0.0.1:9/mjpg?user=***&pwd=***&auth=***")
         process.terminate()
-        _, log = process.communicate(timeout=10)
+        _, log = process.communicate(timeout=PATIENCE_S)
     assert "hunter2" not in log
     assert not [beat for _, beat in onlooker.heard if "hunter2" in beat.model_dump_json()]
 

@@ -25,6 +25,7 @@ from messages.capture_commands import (
     CaptureSource,
 )
 from messages.ring import RingReader
+from tests.conftest import PATIENCE_S
 from tests.services.processes import Onlooker, service
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -166,7 +167,7 @@ def test_a_snapshot_is_the_newest_frame(context: Context, runtime: Path, photos:
     onlooker = Onlooker(context, runtime)
     with service("capture", runtime, CAPTURE__SOURCE=str(photos / "1.png")):
         onlooker.wait_state("capture", "ready")
-        reply = onlooker.commands.send(CaptureSnapshot(), deadline_s=10)
+        reply = onlooker.commands.send(CaptureSnapshot(), deadline_s=PATIENCE_S)
     assert reply.data is not None
     snapshot = CaptureSnapshot.result.model_validate_json(__import__("json").dumps(reply.data))
     decoded = cv2.imdecode(np.frombuffer(snapshot.jpeg, np.uint8), cv2.IMREAD_COLOR)
@@ -240,21 +241,21 @@ def test_a_stream_that_fails_is_noticed_said_and_back_by_itself(
 ) -> None:
     onlooker = Onlooker(context, runtime)
     with stream_server() as (url, control), service("capture", runtime, CAPTURE__SOURCE=url):
-        onlooker.wait_state("capture", "ready", within_s=20)
+        onlooker.wait_state("capture", "ready")
         control["mode"] = fault
         began = time.monotonic()
         beat = onlooker.wait_state("capture", "degraded")
         assert says in beat.reason
         assert beat.monotonic_ns / 1e9 - began < NOTICED_WITHIN_S
         control["mode"] = "ok"
-        onlooker.wait_state("capture", "ready", within_s=20)
+        onlooker.wait_state("capture", "ready")
 
 
 def test_a_damaged_picture_now_and_then_is_left_out_and_counted(context: Context, runtime: Path) -> None:
     onlooker = Onlooker(context, runtime)
     with stream_server() as (url, control), service("capture", runtime, CAPTURE__SOURCE=url):
         control["mode"] = "some-half"
-        onlooker.wait_state("capture", "ready", within_s=20)
+        onlooker.wait_state("capture", "ready")
         onlooker.wait(lambda: onlooker.health["capture"].counters.get("damaged", 0) > 20)
         assert onlooker.health["capture"].state == "ready"
         assert onlooker.health["capture"].counters.get("reader_restarts", 0) == 0
@@ -268,9 +269,9 @@ def test_a_streams_password_stands_on_no_command_line(context: Context, runtime:
             onlooker.wait(lambda: onlooker.health.get("capture"))
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             [reader] = onlooker.wait(lambda: children.read_text().split())
-            assert onlooker.wait(lambda: b"reader" in (line := command_line(reader)) and line, within_s=5)
+            assert onlooker.wait(lambda: b"reader" in (line := command_line(reader)) and line)
             assert b"horse" not in command_line(reader)
-            silent.settimeout(10)
+            silent.settimeout(PATIENCE_S)
             silent.accept()[0].close()  # it has the address all the same
 
 
@@ -314,7 +315,7 @@ def test_a_fifo_is_a_stream_whose_writer_may_go_and_come(
             over.clear()
             writer = threading.Thread(target=feed)
             writer.start()
-            onlooker.wait_state("capture", "ready", within_s=20)
+            onlooker.wait_state("capture", "ready")
             over.set()
             writer.join()
             onlooker.wait_state("capture", "degraded", "stopped delivering")

@@ -19,7 +19,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for, wait_for_words
 from tests.services.overlay.standin import StandIn
 
 
@@ -82,11 +82,14 @@ class Overlay:
         assert self.process is not None
         wait_for(
             lambda: self.address_file.exists() or self.process.poll() is not None,  # type: ignore[union-attr]
-            within_s=30,
             what="the page's address",
         )
         assert self.process.poll() is None, self.log.read_text()
         return self
+
+    def says(self, words: str) -> None:
+        """Wait until its log holds these words: what it answers may come sooner."""
+        wait_for_words(self.log, words)
 
     @property
     def address(self) -> str:
@@ -113,7 +116,7 @@ class Overlay:
         self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
     ) -> Answer:
         """One request, exactly as given: nothing is followed."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -160,13 +163,13 @@ class Overlay:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_S)
 
 
 def closing_code(viewer: ClientConnection) -> int:
     """Read on until the server closes the WebSocket; its code."""
     with pytest.raises(ConnectionClosed) as caught:
-        for _ in iter(lambda: viewer.recv(5), None):
+        for _ in iter(lambda: viewer.recv(PATIENCE_S), None):
             pass
     assert caught.value.rcvd is not None, "the connection broke without a closing frame"
     return caught.value.rcvd.code
@@ -189,7 +192,7 @@ def launch(runtime: Path, tmp_path: Path) -> Iterator[Launch]:
     for overlay in made:
         if overlay.process is not None and overlay.process.poll() is None:
             overlay.process.kill()
-            overlay.process.wait(5)
+            overlay.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -232,7 +235,7 @@ def page(browser: Any) -> Iterator[Any]:
     """A fresh browser profile's page that must not complain."""
     context = browser.new_context(viewport={"width": 1360, "height": 900})
     tab = context.new_page()
-    tab.set_default_timeout(30_000)
+    tab.set_default_timeout(PATIENCE_S * 1000)
     complaints: list[str] = []
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)

@@ -9,6 +9,7 @@ from websockets.exceptions import InvalidStatus
 
 from services.addresses import is_loopback
 from services.overlay.access import HostNames
+from tests.conftest import PATIENCE_S
 from tests.services.overlay.conftest import Overlay
 
 
@@ -117,7 +118,7 @@ def test_the_live_view_is_not_for_other_sites(overlay: Overlay, origin: str | No
 def test_the_live_view_is_not_for_foreign_names(overlay: Overlay) -> None:
     """As a browser would ask after a name was bound anew: Host and Origin agree, and both are foreign."""
     foreign = f"evil.example:{overlay.port}"
-    with socket.create_connection(("127.0.0.1", overlay.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", overlay.port), timeout=PATIENCE_S) as connection:
         cookie = overlay.cookie["Cookie"]
         connection.sendall(
             f"GET /live HTTP/1.1\r\nHost: {foreign}\r\nOrigin: http://{foreign}\r\nCookie: {cookie}\r\n"
@@ -147,7 +148,7 @@ def test_a_body_that_is_too_large_is_not_read(overlay: Overlay) -> None:
 
 
 def test_a_body_that_hides_its_length_is_cut_off(overlay: Overlay) -> None:
-    with socket.create_connection(("127.0.0.1", overlay.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", overlay.port), timeout=PATIENCE_S) as connection:
         connection.sendall(
             f"POST /api/command/capture.pause HTTP/1.1\r\nHost: 127.0.0.1:{overlay.port}\r\n"
             f"Origin: {overlay.origin}\r\nCookie: {overlay.cookie['Cookie']}\r\n"
@@ -164,7 +165,7 @@ def test_only_the_files_of_the_page_are_served(overlay: Overlay, path: str) -> N
 
 
 def test_what_is_no_http_is_refused_and_the_page_goes_on(overlay: Overlay) -> None:
-    with socket.create_connection(("127.0.0.1", overlay.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", overlay.port), timeout=PATIENCE_S) as connection:
         connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
     assert overlay.ask("GET", "/", overlay.cookie).status == 200

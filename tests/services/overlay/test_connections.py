@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.overlay.server import MAX_CONNECTIONS, MAX_HANDSHAKES
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_S, wait_for
 from tests.services.overlay.conftest import Launch, Overlay
 
 SILENT = 500
@@ -38,7 +38,7 @@ def descriptors(overlay: Overlay) -> int:
 def answer(overlay: Overlay, tls: ssl.SSLContext | None) -> bytes:
     raw = socket.create_connection(("127.0.0.1", overlay.port), 10)
     with tls.wrap_socket(raw) if tls is not None else raw as connection:
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_S)
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         return connection.recv(12)
 

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from services.overlay.viewers import MAX_VIEWERS
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_S, wait_for
 from tests.services.overlay.conftest import Overlay, closing_code
 from tests.services.overlay.standin import CODES, HEIGHT, MODEL, PAPER_BGR, WIDTH, StandIn
 
@@ -31,7 +31,7 @@ def unpack(message: bytes) -> tuple[dict[str, Any], bytes]:
     return json.loads(message[4 : 4 + length]), message[4 + length :]
 
 
-def next_picture(viewer: ClientConnection, within_s: float = 10.0) -> tuple[dict[str, Any], bytes]:
+def next_picture(viewer: ClientConnection, within_s: float = PATIENCE_S) -> tuple[dict[str, Any], bytes]:
     """Ask for a picture and wait for it."""
     say(viewer, type="ready")
     deadline = time.monotonic() + within_s
@@ -41,7 +41,7 @@ def next_picture(viewer: ClientConnection, within_s: float = 10.0) -> tuple[dict
             return unpack(message)
 
 
-def next_message(viewer: ClientConnection, kind: str, within_s: float = 10.0) -> Any:
+def next_message(viewer: ClientConnection, kind: str, within_s: float = PATIENCE_S) -> Any:
     deadline = time.monotonic() + within_s
     while True:
         message = viewer.recv(deadline - time.monotonic())

@@ -17,7 +17,7 @@ from messages.bus import Subscriber
 from messages.health import Heartbeat
 from services.catalogue import SERVICES
 from services.supervision import FailureNote
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 from tests.services.overlay.conftest import Launch, Overlay, closing_code
 from tests.services.overlay.standin import StandIn
 
@@ -41,6 +41,7 @@ def test_the_address_is_told_without_its_token_and_kept_with_it(overlay: Overlay
     assert beat.details["address"] == f"http://127.0.0.1:{overlay.port}/"
     assert overlay.token not in beat.model_dump_json()
     assert overlay.address_file.stat().st_mode & 0o777 == 0o600
+    overlay.says("the page is at")
     assert overlay.token not in overlay.log.read_text()
 
 
@@ -64,7 +65,7 @@ def test_a_taken_port_is_said_and_waited_for(launch: Launch, heartbeat: Any) -> 
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         overlay = launch(OVERLAY__PORT=str(port))
-        beat = wait_for(lambda: (one := heartbeat()) and one.state == "degraded" and one, within_s=20)
+        beat = wait_for(lambda: (one := heartbeat()) and one.state == "degraded" and one)
         assert beat.reason == (
             f"port {port} is taken by another program; "
             "choose another with --port or overlay.port in the configuration"
@@ -79,7 +80,7 @@ def test_a_taken_port_is_said_and_waited_for(launch: Launch, heartbeat: Any) -> 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_an_address_that_is_not_ours_is_said(launch: Launch, heartbeat: Any, host: str) -> None:
     launch(OVERLAY__HOST=host)
-    beat = wait_for(lambda: (one := heartbeat()) and one.state == "degraded" and one, within_s=20)
+    beat = wait_for(lambda: (one := heartbeat()) and one.state == "degraded" and one)
     assert host in beat.reason
     assert "set overlay.host" in beat.reason
 
@@ -88,8 +89,8 @@ def test_a_page_that_is_open_to_the_network_says_so(launch: Launch) -> None:
     overlay = launch(OVERLAY__HOST="0.0.0.0").listening()
     answer = overlay.ask("GET", "/api/status", overlay.cookie)
     assert "without encryption" in answer.json["warning"]
-    assert "without encryption" in overlay.log.read_text()
-    told = wait_for(lambda: overlay.status()["overlay"]["details"].get("address"), 10, "the next heartbeat")
+    overlay.says("without encryption")
+    told = wait_for(lambda: overlay.status()["overlay"]["details"].get("address"), what="the next heartbeat")
     assert told == f"http://127.0.0.1:{overlay.port}/"
 
 
@@ -187,6 +188,6 @@ def test_a_killed_overlay_comes_back_on_the_same_port(launch: Launch) -> None:
     assert first.process is not None
     with first.live():
         first.process.send_signal(signal.SIGKILL)
-        first.process.wait(5)
+        first.process.wait(PATIENCE_S)
     first.address_file.unlink()
     assert launch(OVERLAY__PORT=str(port)).listening().port == port

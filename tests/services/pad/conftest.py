@@ -16,6 +16,7 @@ from messages.command import Command, Result
 from messages.pad import BRUSH, PadResult
 from messages.pad_commands import PadAutomatic, PadBrush, PadErase, PadRecognize, PadSave, PadStrokes
 from messages.rpc.clients import CommandClient
+from tests.conftest import PATIENCE_S
 from tests.services.overlay.conftest import Overlay
 from tests.services.processes import Onlooker, service
 
@@ -31,7 +32,7 @@ class Pad:
     context: Context
     onlooker: Onlooker
 
-    def ask(self, command: Command, deadline_s: float = 10.0) -> dict[str, object]:
+    def ask(self, command: Command, deadline_s: float = PATIENCE_S) -> dict[str, object]:
         """What it answers; the test fails where it refuses."""
         reply = self.onlooker.commands.send(command, deadline_s)
         assert reply.error is None, reply.error
@@ -76,7 +77,7 @@ def running_pad() -> Iterator[Pad]:
     onlooker = Onlooker(context, folder)
     try:
         with service("recognizer", folder), service("pad", folder):
-            onlooker.wait_state("pad", "ready", within_s=30)
+            onlooker.wait_state("pad", "ready")
             yield Pad(folder, context, onlooker)
     finally:
         context.destroy(linger=0)
@@ -116,7 +117,7 @@ def tabs(pad: Pad, served: Overlay, browser: Any) -> Iterator[Any]:
         context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE_S * 1000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(served.address)
         page.wait_for_selector("#pad-erase:enabled")

@@ -41,7 +41,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 def bridge(running_pad: Pad, broker: Mosquitto) -> Iterator[None]:
     settings = {"MQTT__HOST": "127.0.0.1", "MQTT__PORT": str(broker.port)}
     with service("bridge", running_pad.runtime, **settings):
-        running_pad.onlooker.wait_state("bridge", "ready", within_s=30)
+        running_pad.onlooker.wait_state("bridge", "ready")
         yield
 
 

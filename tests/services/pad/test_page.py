@@ -256,6 +256,6 @@ def test_more_is_drawn_than_one_stroke_may_hold(pad: Pad, tabs: Any) -> None:
     page.mouse.move(*places[-1])
     page.mouse.up()
     last = path[-1]
-    wait_for(lambda: pad.strokes() and pad.strokes()[-1][-1] == pytest.approx(last, abs=1), 20)
+    wait_for(lambda: pad.strokes() and pad.strokes()[-1][-1] == pytest.approx(last, abs=1))
     assert sum(len(stroke) for stroke in pad.strokes()) > 1000
     assert page.locator("#pad-outcome").inner_text() == ""

@@ -180,7 +180,7 @@ def test_a_long_touch_that_is_cancelled_leaves_none_of_its_strokes(pad: Pad, tab
         }""",
         [(12 + step % 490, 60 + (step // 490) * 20 + step % 3) for step in range(1100)],
     )
-    wait_for(lambda: sum(len(stroke) for stroke in pad.strokes()) > 1000, 20)
+    wait_for(lambda: sum(len(stroke) for stroke in pad.strokes()) > 1000)
     glass.cancel()
     wait_for(lambda: pad.strokes() == [])
 

@@ -41,7 +41,7 @@ from models.ink.strokes import render
 from services.pad.canvas import LET_GO_AFTER_S
 from services.pad.writing import written
 from services.recognizer.service import FACTORY_BUNDLE
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_S, wait_for
 from tests.services.pad.conftest import Context, Pad
 from tests.services.processes import Onlooker, service
 
@@ -346,11 +346,11 @@ def test_fifty_who_watch_lose_no_stroke_and_one_who_comes_late_gets_everything(p
         return all(each.in_step and each.revision >= revision for each in seen)
 
     start = int(str(pad.ask(PadStrokeCommand(points=((1, 1),)))["revision"]))
-    wait_for(lambda: all_see(start), 20, "all to be in step")
+    wait_for(lambda: all_see(start), what="all to be in step")
     for number in range(100):
         pad.ask(PadStrokeCommand(points=((5 * number, 10), (5 * number, 190))))
     watchers.append(Watcher(pad))
-    wait_for(lambda: all_see(start + 100), 20, "all to see all")
+    wait_for(lambda: all_see(start + 100), what="all to see all")
     truth = pad.strokes()
     for watcher in watchers:
         assert [stroke.points for stroke in watcher.follower.strokes.values()] == truth
@@ -372,7 +372,7 @@ def test_the_canvas_survives_a_restart_and_a_kill(context: Context, runtime: Pat
         onlooker.commands.send(PadBrush(radius=7), 10)
         onlooker.commands.send(PadAutomatic(on=False), 10)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     boot_id = onlooker.of("pad.canvas")[-1].boot_id
     for how in (signal.SIGKILL, signal.SIGTERM):
         onlooker.heard.clear()
@@ -382,7 +382,7 @@ def test_the_canvas_survives_a_restart_and_a_kill(context: Context, runtime: Pat
             assert [(stroke.author, stroke.points) for stroke in canvas.strokes] == [("me", ((1, 2), (3, 4)))]
             assert (canvas.brush, canvas.automatic) == (7, False)
             process.send_signal(how)
-            process.wait(10)
+            process.wait(PATIENCE_S)
 
 
 def test_what_was_drawn_a_second_before_a_kill_is_there_after_it(context: Context, runtime: Path) -> None:
@@ -393,7 +393,7 @@ def test_what_was_drawn_a_second_before_a_kill_is_there_after_it(context: Contex
         kept = runtime / "state" / "pad" / "canvas.json"
         wait_for(lambda: kept.exists() and json.loads(kept.read_bytes())["strokes"])
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(PATIENCE_S)
     boot_id = onlooker.of("pad.canvas")[-1].boot_id
     with service("pad", runtime):
         canvas = canvas_of_another_run(onlooker, boot_id)
@@ -489,7 +489,7 @@ def test_without_a_recognizer_it_says_so_and_reads_when_that_is_back(context: Co
 def test_a_recognizer_that_hangs_holds_up_no_stroke(context: Context, runtime: Path) -> None:
     onlooker = Onlooker(context, runtime)
     with service("recognizer", runtime) as recognizer, service("pad", runtime):
-        onlooker.wait_state("pad", "ready", within_s=30)
+        onlooker.wait_state("pad", "ready")
         recognizer.send_signal(signal.SIGSTOP)
         try:
             longest = 0.0
@@ -502,7 +502,7 @@ def test_a_recognizer_that_hangs_holds_up_no_stroke(context: Context, runtime: P
             assert longest < 1.4  # it never waited for the recognizer's deadline
         finally:
             recognizer.send_signal(signal.SIGCONT)
-        onlooker.wait(lambda: not onlooker.of("pad.reading")[-1].problem, within_s=20)
+        onlooker.wait(lambda: not onlooker.of("pad.reading")[-1].problem)
 
 
 def test_crops_come_as_base64_like_all_pixels(pad: Pad) -> None:

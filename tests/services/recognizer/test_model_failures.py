@@ -22,7 +22,7 @@ from services.config import Paths, Recognizer, Settings
 from services.recognizer.model import LoadedModel, load
 from services.recognizer.model_switcher import ModelSwitcher
 from services.recognizer.service import RecognizerService
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_S, wait_for
 from tests.models.making import FACTORY, rewritten
 from tests.models.trap import failing_at_ink
 from tests.services.processes import Onlooker, service
@@ -151,7 +151,7 @@ class Switcher:
 
     def _load(self, folder: Path) -> LoadedModel:
         self.gates[folder] = threading.Event()
-        assert self.gates[folder].wait(30)
+        assert self.gates[folder].wait(PATIENCE_S)
         return load(folder, Recognizer())
 
 

@@ -19,7 +19,7 @@ from messages.recognizer_commands import RecognizerRead
 from messages.vision import Box, GreyImage, ReadingEvent
 from models.ink.strokes import render
 from models.ink.synthetic_handwriting import write
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_S, wait_for
 from tests.services.processes import Onlooker, service, undelivered
 from tests.services.recognizer.conftest import Camera
 
@@ -47,7 +47,7 @@ def read_until(onlooker: Onlooker, camera: Camera, pixels: NDArray[np.uint8], ph
         fresh = onlooker.of("reading.event")[already:]
         return next((event for event in fresh if event.phase == phase), None)
 
-    event = wait_for(came, 20, phase)
+    event = wait_for(came, what=phase)
     assert event is not None
     return event
 
@@ -146,7 +146,7 @@ def test_given_boxes_are_read_and_empty_ones_are_told_apart(context: Context, ru
     onlooker = Onlooker(context, runtime)
     with service("recognizer", runtime):
         onlooker.wait(lambda: "recognizer" in onlooker.health)
-        reply = onlooker.commands.send(command, deadline_s=10)
+        reply = onlooker.commands.send(command, deadline_s=PATIENCE_S)
     assert reply.status == "ok", reply.error
     result = RecognizerRead.result.model_validate(reply.data)
     assert "".join(digit.label if digit else "-" for digit in result.digits) == "0462-"

@@ -18,6 +18,7 @@ from messages.model_commands import ModelList, ModelTable
 from messages.models import ENDED, ModelProgress, ModelState
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
+from tests.conftest import PATIENCE_S
 from tests.models.making import rewritten
 from tests.services.processes import Onlooker, service
 
@@ -73,7 +74,7 @@ class Car:
         told: list[ModelProgress] = self.onlooker.of("model.progress")
         return [each for each in told if each.file == file != "" or each.change == change]
 
-    def end(self, file: str = "", change: str = "", within_s: float = 60.0) -> ModelProgress:
+    def end(self, file: str = "", change: str = "", within_s: float = PATIENCE_S) -> ModelProgress:
         """How it ended."""
 
         def ended() -> ModelProgress | None:

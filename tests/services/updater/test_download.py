@@ -15,6 +15,7 @@ import pytest
 
 from services.updater import download
 from services.updater.download import Download
+from tests.conftest import PATIENCE_S
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -87,7 +88,7 @@ def fetched(
     """What went wrong; empty where it is there."""
     said: queue.Queue[str] = queue.Queue()
     Download(server.url("/file"), path, size, sha256, deadline_s, said.put)
-    return said.get(timeout=20)
+    return said.get(timeout=PATIENCE_S)
 
 
 def test_it_is_fetched(server: Server, tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_a_server_that_dawdles_is_left(server: Server, tmp_path: Path, at: str) 
 
     server.answers["/file"] = dawdle
     assert fetched(server, tmp_path / "file", deadline_s=0.3) == "it took too long"
-    assert go_on.wait(10), "the connection is shut down"
+    assert go_on.wait(PATIENCE_S), "the connection is shut down"
 
 
 def test_a_server_that_never_greets_is_left(tmp_path: Path) -> None:
@@ -212,12 +213,12 @@ def test_a_server_that_never_greets_is_left(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         said: queue.Queue[str] = queue.Queue()
         url = f"https://127.0.0.1:{mute.getsockname()[1]}/file"
-        mute.settimeout(20)
+        mute.settimeout(PATIENCE_S)
         Download(url, tmp_path / "file", 1000, "", 3.0, said.put)
         connection, _ = mute.accept()
         with connection:
-            assert said.get(timeout=10) == "it took too long"
-            connection.settimeout(10)
+            assert said.get(timeout=PATIENCE_S) == "it took too long"
+            connection.settimeout(PATIENCE_S)
             while connection.recv(4096):
                 pass  # until the download has shut it down
 
@@ -230,7 +231,7 @@ def test_once_cancelled_nothing_is_written(server: Server, tmp_path: Path) -> No
         handler.end_headers()
         handler.wfile.write(CONTENT[:400_000])
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         try:
             handler.wfile.write(CONTENT[400_000:])
         except OSError:
@@ -239,7 +240,7 @@ def test_once_cancelled_nothing_is_written(server: Server, tmp_path: Path) -> No
     server.answers["/file"] = halting
     said: list[str] = []
     running = Download(server.url("/file"), tmp_path / "file", len(CONTENT), "", 30.0, said.append)
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE_S)
     running.cancel()
     length = (tmp_path / "file").stat().st_size if (tmp_path / "file").exists() else 0
     go_on.set()

@@ -49,7 +49,7 @@ def follower(car: Car, broker: Mosquitto) -> Car:
     car.settings |= FOLLOWS | {"MQTT__HOST": "127.0.0.1", "MQTT__PORT": str(broker.port)}
     car.start_again("updater")
     car.start("bridge")
-    car.onlooker.wait_state("bridge", "ready", within_s=30)
+    car.onlooker.wait_state("bridge", "ready")
     return car
 
 
@@ -114,7 +114,7 @@ def test_published_it_is_taken_rolled_back_it_stays_so(
     )
     assert json.loads(state.text)["offers"][0]["digest"] == digest
     follower.start_again("updater")  # the offer comes again, and changes nothing
-    wait_for(lambda: follower.onlooker.wait(lambda: follower.state.offers, within_s=20))
+    wait_for(lambda: follower.onlooker.wait(lambda: follower.state.offers))
     assert follower.state.active == shipped
 
     client.publish("cmd/model/unpin", '{"id": "desk-2"}')
@@ -131,7 +131,7 @@ def test_everything_is_killed_in_mid_transfer(follower: Car, broker: Mosquitto, 
         link.publish(list(publication._missing(RetainedModel("lab")))[:2], retain=True)
         link.publish([(offer_topic("lab"), publication.offer.encoded())], retain=True)
         payload = follower.runtime / "state" / "updater" / "fetch" / bundle.digest[:32] / "payload"
-        wait_for(lambda: payload.exists() and payload.stat().st_size == 64 << 10, 20)
+        wait_for(lambda: payload.exists() and payload.stat().st_size == 64 << 10)
     broker.kill()
     follower.kill("updater")
     follower.kill("bridge")

@@ -21,7 +21,7 @@ def client(car: Car, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clien
     broker = Mosquitto(tmp_path_factory.mktemp("broker"))
     broker.start()
     car.start("bridge", MQTT__HOST="127.0.0.1", MQTT__PORT=str(broker.port))
-    car.onlooker.wait_state("bridge", "ready", within_s=30)
+    car.onlooker.wait_state("bridge", "ready")
     with Client(broker.port) as connected:
         yield connected.subscribe()
     broker.stop()

@@ -8,7 +8,7 @@ import pytest
 
 from messages.model_commands import ModelImport, ModelPin
 from messages.pad_commands import PadErase, PadWrite
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_S, wait_for
 from tests.services.updater.conftest import Car
 from tests.services.updater.test_service import COURSE
 
@@ -18,12 +18,12 @@ def page(car: Car, browser: Any) -> Any:
     """The page, open, with the list of models on it."""
     car.start("overlay", OVERLAY__PORT="0")
     address_file = car.runtime / "run" / "overlay" / "address"
-    wait_for(address_file.exists, 20, "the page's address")
+    wait_for(address_file.exists, what="the page's address")
     context = browser.new_context(viewport={"width": 1000, "height": 900})
     opened = context.new_page()
     opened.goto(address_file.read_text().split()[0])
-    opened.wait_for_selector(".model", timeout=20_000)
-    wait_for(lambda: opened.locator("#models-file").is_enabled(), 20, "the panel to be ready")
+    opened.wait_for_selector(".model", timeout=PATIENCE_S * 1000)
+    wait_for(lambda: opened.locator("#models-file").is_enabled(), what="the panel to be ready")
     yield opened
     context.close()
 
@@ -31,25 +31,25 @@ def page(car: Car, browser: Any) -> Any:
 def test_a_model_is_handed_over_and_taken_back_with_one_click(page: Any, car: Car) -> None:
     shipped = car.state.active
     page.set_input_files("#models-file", COURSE)
-    page.wait_for_selector('.models-change[data-step="active"]', timeout=60_000)
+    page.wait_for_selector('.models-change[data-step="active"]', timeout=PATIENCE_S * 1000)
     taken = car.end(COURSE.name).model
     assert taken is not None
     car.reads_with(taken.digest)
     wait_for(lambda: page.locator(".model h3").all_inner_texts()[0] == f"{taken.name} {taken.version}")
     assert page.locator('.model[data-state="ready"] .pill').inner_text() == "active"
 
-    wait_for(lambda: page.locator("#models-back").is_enabled(), 10)
+    wait_for(lambda: page.locator("#models-back").is_enabled())
     page.click("#models-back")
     car.reads_with(shipped.digest)
-    wait_for(lambda: "pinned" in page.locator("#models-state").inner_text(), 10)
-    wait_for(lambda: page.locator("#models-history li").count() == 2, 10, "both changes in the history")
+    wait_for(lambda: "pinned" in page.locator("#models-state").inner_text())
+    wait_for(lambda: page.locator("#models-history li").count() == 2, what="both changes in the history")
 
 
 def test_why_a_file_was_not_taken_is_said(page: Any, car: Car) -> None:
     page.set_input_files(
         "#models-file", {"name": "text.h5", "mimeType": "", "buffer": b"no model at all\n" * 40}
     )
-    page.wait_for_selector('.models-change[data-step="refused"]', timeout=60_000)
+    page.wait_for_selector('.models-change[data-step="refused"]', timeout=PATIENCE_S * 1000)
     assert "text.h5: not taken" in page.locator("#models-change").inner_text()
     assert page.locator("#models-sentence").inner_text() == car.end("text.h5").sentence
 
@@ -70,14 +70,14 @@ def test_another_model_reads_the_same_strokes_beside_the_active_one(page: Any, c
     button.click()
     car.ask(PadWrite(digits="06-34", seed=3))
     boxes = page.locator(".pad-box")
-    wait_for(lambda: boxes.nth(2).locator(".digit-beside").inner_text() == "-", 10, "the other's reading")
+    wait_for(lambda: boxes.nth(2).locator(".digit-beside").inner_text() == "-", what="the other's reading")
     said = page.locator("#pad-beside-words").inner_text
-    wait_for(lambda: said().startswith(f"{kept.name} {kept.version} reads ") and "-" in said(), 10)
+    wait_for(lambda: said().startswith(f"{kept.name} {kept.version} reads ") and "-" in said())
     labels = boxes.locator(".digit-label").all_inner_texts
-    wait_for(lambda: labels() == list("06-34"), 10, "the active model's reading, before the other's")
+    wait_for(lambda: labels() == list("06-34"), what="the active model's reading, before the other's")
 
     car.ask(PadErase())  # what changes is read by both, too
-    wait_for(lambda: said().endswith("-----"), 10, "its reading of the new strokes")
+    wait_for(lambda: said().endswith("-----"), what="its reading of the new strokes")
     assert car.state.active.digest != kept.digest
     button.click()
     assert page.locator(".digit-beside:visible").count() == 0
@@ -107,9 +107,9 @@ def test_what_is_offered_is_shown_with_why_not_and_taken_with_one_click(page: An
     with MqttClient.open([Mqtt(host="127.0.0.1", port=broker.port)]) as client:
         Publication(bundle).put(client, look(client, "lab"))
         offer = page.locator('#models-offers li[data-reason="pinned"]')
-        offer.wait_for(timeout=20_000)
+        offer.wait_for(timeout=PATIENCE_S * 1000)
         assert f"lab {bundle.manifest.version}, release 2" in offer.inner_text()
         offer.locator("button").click()
         car.reads_with(bundle.digest)
-        wait_for(lambda: page.locator("#models-offers li").count() == 0, 10, "the offer to go")
+        wait_for(lambda: page.locator("#models-offers li").count() == 0, what="the offer to go")
     broker.stop()

@@ -12,7 +12,7 @@ from models.bundle.archive import pack
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
 from services.config import Mqtt
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 from tests.models.making import rewritten
 from tests.services.processes import environment
 from tests.tools.car import command, objects
@@ -50,7 +50,7 @@ class Fleet:
             hertz=hertz,
         )
 
-    def wait(self, fits: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
+    def wait(self, fits: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> None:
         def so() -> bool:
             self._listen()
             return fits()

@@ -95,7 +95,7 @@ def test_a_classroom_with_accounts(broker: Mosquitto, tmp_path: Path, runtime: P
         def came() -> set[str]:
             return {each.topic for each in onlooker.inbox.messages if b"thief" in each.payload}
 
-        wait_for(came, 10, "what the thief may say")
+        wait_for(came, what="what the thief may say")
         assert came() == {"smartcar/car1/status"}
 
 
@@ -127,7 +127,7 @@ def test_a_rollout_reaches_cars_behind_the_bridge_of_a_site(tmp_path: Path, runt
         running.enter_context(simulated_fleet(settings))
         with Client(upper.port) as onlooker:
             onlooker.client.subscribe("smartcar/+/state/model", 1)
-            wait_for(lambda: len({each.topic for each in onlooker.inbox.messages}) == 2, 30)
+            wait_for(lambda: len({each.topic for each in onlooker.inbox.messages}) == 2)
         broker = ("--broker", f"127.0.0.1:{upper.port}", "--json")
         options = ("--key", str(tmp_path / "teacher.key"), "--waves", "1,all", "--settle", "0")
         result = smartcar(runtime, "fleet", "rollout", str(tmp_path / "digits.zip"), *broker, *options)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 from tests.services.bridge.kit import Client, Mosquitto, find_mosquitto
 from tests.services.processes import environment, service
 from tests.tools.car import command, objects, smartcar
@@ -50,9 +50,9 @@ def test_the_cars_on_a_broker_are_listed_as_they_are(broker: Mosquitto, runtime:
         }
         with Client(broker.port) as desk:
             desk.client.subscribe("smartcar/+/status", 1)
-            wait_for(lambda: {each.topic for each in desk.inbox.messages} >= topics(running), 30)
+            wait_for(lambda: {each.topic for each in desk.inbox.messages} >= topics(running))
             watched = cars.enter_context(watching(broker, runtime))
-            wait_for(lambda: changes(watched, "car3"), 30, "car3 to be seen")
+            wait_for(lambda: changes(watched, "car3"), what="car3 to be seen")
             running["car3"].send_signal(signal.SIGKILL)
             running["car10"].send_signal(signal.SIGTERM)
             desk.client.publish("smartcar/ghost/status", b"\x1b[2J\xff", 1, retain=True)
@@ -67,8 +67,8 @@ def test_the_cars_on_a_broker_are_listed_as_they_are(broker: Mosquitto, runtime:
                     and "smartcar/grave/status" in last
                 )
 
-            wait_for(ended, 30)
-        wait_for(lambda: "lost" in changes(watched, "car3"), 30, "car3's loss to be seen")
+            wait_for(ended)
+        wait_for(lambda: "lost" in changes(watched, "car3"), what="car3's loss to be seen")
         found = listed(broker, runtime, "--listen", "3")
         assert list(found) == ["car2", "car3", "car10", "grave"]
         assert found["car2"]["state"] in ("starting", "degraded")  # it is a bridge alone
@@ -91,7 +91,7 @@ def watching(broker: Mosquitto, runtime: Path) -> Iterator[Path]:
         )
     yield file
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE_S) == 0
 
 
 def changes(watched: Path, car: str) -> list[str]:

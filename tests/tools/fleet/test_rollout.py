@@ -185,7 +185,7 @@ def test_another_publisher_has_the_last_word(fleet: Fleet) -> None:
             fleet.wait_active({"car1": "2.0.0"})
             code, said = fleet.rolled_out(fleet.bundle("3.0.0"), "--waves", "all")
             assert (code, said[-1]["healthy"]) == (0, ["car1", "car2"])
-            _, error = first.communicate(timeout=30)
+            _, error = first.communicate(timeout=60)
         assert first.returncode == 1
         assert "another offer of digits stands now" in error
 

@@ -89,7 +89,7 @@ class InterfaceCar:
                     return each
             return None
 
-        found = wait_for(look, 40, topic)
+        found = wait_for(look, what=topic)
         assert found is not None
         return found
 

@@ -137,7 +137,7 @@ def _see_anew(car: InterfaceCar) -> None:
 
     for verb in ("capture.resume", "capture.pause", "capture.resume"):
         car.send(verb, {"id": new_ulid()})
-        wait_for(in_view if verb == "capture.resume" else lambda: not in_view(), 30, verb)
+        wait_for(in_view if verb == "capture.resume" else lambda: not in_view(), what=verb)
 
 
 def test_the_flow_for_node_red_is_whole() -> None:

@@ -30,7 +30,7 @@ def silent(runtime: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process of capture that holds its lock and says nothing."""
     lock = socket_path(runtime, "capture", "lock")
     process = subprocess.Popen([sys.executable, "-c", HOLDER, "capture", str(lock)])
-    wait_for(lambda: lock.exists() and lock.read_text().strip() == str(process.pid), 60)
+    wait_for(lambda: lock.exists() and lock.read_text().strip() == str(process.pid))
     yield process
     process.kill()
     process.wait()

@@ -25,7 +25,7 @@ from services.config import Recognizer
 from services.pad.writing import written
 from services.recognizer.boxes import SCRIBBLE
 from services.recognizer.service import FACTORY_BUNDLE
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 from tests.services.pad.conftest import Context, Pad, pad, running_pad
 from tests.services.processes import Onlooker, environment, service
 from tests.tools.car import command, objects, smartcar
@@ -162,12 +162,12 @@ def test_standard_input_is_answered_line_by_line(pad: Pad) -> None:
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["id"] == number  # before the next is written
     process.stdin.close()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0
 
 
 def test_a_line_that_a_killed_pad_had_taken_is_played_by_the_next(context: Context, runtime: Path) -> None:
     with service("recognizer", runtime), service("pad", runtime) as first:
-        Onlooker(context, runtime).wait_state("pad", "ready", within_s=30)
+        Onlooker(context, runtime).wait_state("pad", "ready")
         process = subprocess.Popen(
             command("pad", "play", "-", "--json"),
             cwd=REPOSITORY,
@@ -191,7 +191,7 @@ def test_a_line_that_a_killed_pad_had_taken_is_played_by_the_next(context: Conte
         first.wait()
         with service("pad", runtime):
             assert json.loads(process.stdout.readline())["digits"] == "67890"
-            assert process.wait(20) == 0
+            assert process.wait(PATIENCE_S) == 0
 
 
 def test_a_file_without_an_end_of_line_and_an_empty_one(pad: Pad, tmp_path: Path) -> None:

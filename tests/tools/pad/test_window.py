@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from messages.pad import inside
 from messages.pad_commands import PadStrokeCommand, PadWrite
 from services.pad.writing import written
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 from tests.services.pad.conftest import Pad, pad, running_pad
 from tests.services.processes import environment, service
 from tests.tools.car import command, smartcar
@@ -80,7 +80,7 @@ class Window:
 @pytest.fixture
 def window(pad: Pad, screen: Screen) -> Iterator[Window]:
     with opened(pad.runtime, screen) as made:
-        wait_for(lambda: (made.canvas() == (0, 0, 255)).all(2).sum() > 1000, 30, "the red frames")
+        wait_for(lambda: (made.canvas() == (0, 0, 255)).all(2).sum() > 1000, what="the red frames")
         wait_for(lambda: made.ink(0) == 0)
         yield made
 
@@ -91,7 +91,7 @@ def opened(runtime: Path, screen: Screen) -> Iterator[Window]:
     process = start(runtime, screen)
     try:
         made = Window(screen, process)
-        wait_for(made.is_painted, 30, "paper in the window")
+        wait_for(made.is_painted, what="paper in the window")
         yield made
     finally:
         end(process, screen)
@@ -158,7 +158,7 @@ def test_the_keys_are_the_courses_and_more(window: Window, pad: Pad) -> None:
     wait_for(lambda: pad.strokes() == [])
     wait_for(lambda: all(window.ink(box) == 0 for box in range(5)))
     window.press("q")
-    assert window.process.wait(20) == 0
+    assert window.process.wait(PATIENCE_S) == 0
 
 
 def test_s_shows_what_the_model_sees(window: Window, pad: Pad, screen: Screen) -> None:
@@ -189,7 +189,7 @@ def test_a_stroke_ends_at_the_edge_of_the_canvas(window: Window, pad: Pad) -> No
 
 def test_closing_the_window_ends_it(window: Window, screen: Screen) -> None:
     screen.close(int(window.number))
-    assert window.process.wait(20) == 0
+    assert window.process.wait(PATIENCE_S) == 0
 
 
 def test_a_window_that_is_opened_before_the_pad_waits_for_it(runtime: Path, screen: Screen) -> None:
@@ -199,11 +199,11 @@ def test_a_window_that_is_opened_before_the_pad_waits_for_it(runtime: Path, scre
             foot = screen.picture()[made.y + 200 : made.y + 224, made.x : made.x + 520].astype(int)
             return bool((foot[:, :, 2] - foot[:, :, 0] > 100).sum() > 50)
 
-        wait_for(says_in_red, 30, "that the pad is not running")
+        wait_for(says_in_red, what="that the pad is not running")
         with service("pad", runtime):
-            wait_for(lambda: not says_in_red(), 60, "that the pad runs")
+            wait_for(lambda: not says_in_red(), what="that the pad runs")
             made.draw([[(60, 60), (60, 140)]])
-            wait_for(lambda: made.ink(0) > 100, 30)
+            wait_for(lambda: made.ink(0) > 100)
         assert made.process.poll() is None
 
 

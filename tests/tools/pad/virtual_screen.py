@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.conftest import wait_for
+from tests.conftest import PATIENCE_S, wait_for
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Screen:
 
     def window(self, title: str) -> str:
         """The number of the window with this title, once it is there."""
-        return wait_for(lambda: self.do("search", "--name", f"^{title}$"), 30, title).splitlines()[-1]
+        return wait_for(lambda: self.do("search", "--name", f"^{title}$"), what=title).splitlines()[-1]
 
     def close(self, window: int) -> None:
         """As a window manager's cross does: a message of the protocol WM_DELETE_WINDOW (ICCCM 4.2.8.1)."""
@@ -90,4 +90,4 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
         display = f":{answer.readline().strip()}"
     yield Screen(display, folder / "Xvfb_screen0")
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE_S)

@@ -19,7 +19,7 @@ import pytest
 
 from messages.lock import OwnerLock
 from services.catalogue import SERVICES
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import PATIENCE_S, REPOSITORY, wait_for
 from tests.services.processes import environment
 from tests.tools.car import Car, command, objects, running_car, smartcar
 
@@ -124,9 +124,9 @@ def test_top_is_live_in_a_terminal_and_q_ends_it(car: Car) -> None:
         return seen.count(b"q ends") >= 2
 
     try:
-        wait_for(twice, 20, "two pictures")
+        wait_for(twice, what="two pictures")
         os.write(mine, b"q")
-        wait_for(lambda: twice() and process.poll() is not None, 10, "the end")
+        wait_for(lambda: twice() and process.poll() is not None, what="the end")
         assert process.returncode == 0
         assert termios.tcgetattr(its) == before
     finally:
@@ -152,7 +152,7 @@ def test_events_shows_what_was_read(car: Car) -> None:
     def events() -> list[dict[str, object]]:
         return objects(smartcar(car.runtime, "events", "--json").stdout)
 
-    event = wait_for(events, 30)[0]
+    event = wait_for(events)[0]
     assert event["phase"] in ("new", "update", "end")
     assert set(str(event["text"])) <= set("0123456789?")
 
@@ -190,7 +190,7 @@ def test_a_killed_service_comes_back_and_the_others_go_on(car: Car) -> None:
         now = car.status()["recognizer"]
         return bool(now["state"] == "ready" and now["pid"] != before["recognizer"]["pid"])
 
-    wait_for(back, 30, "the recognizer is back")
+    wait_for(back, what="the recognizer is back")
     after = car.status()
     assert after["recognizer"]["restarts"] == before["recognizer"]["restarts"] + 1
     for name in ("capture", "overlay", "bridge"):
@@ -214,7 +214,7 @@ def test_a_service_that_hangs_is_replaced_and_one_that_keeps_crashing_is_given_u
                     crashed = pid
             return "bridge      failed: ended more than 5 times" in car.printed
 
-        wait_for(crash_it_once_more, 60, "the bridge is given up")
+        wait_for(crash_it_once_more, what="the bridge is given up")
         after = car.wait_states(capture="ready", bridge="failed", recognizer="ready", overlay="ready")
         assert "SIGSEGV" in after["bridge"]["reason"]
         assert after["capture"]["pid"] not in (None, before["capture"]["pid"])
@@ -242,7 +242,7 @@ def test_a_killed_car_takes_its_services_along_and_the_next_one_starts(runtime: 
         car.wait_ready()
         car.process.kill()
         car.process.wait()
-        wait_for(lambda: not car.processes(), 10, "no orphan")
+        wait_for(lambda: not car.processes(), what="no orphan")
     with running_car(runtime) as car:
         car.wait_ready()
         assert car.stop() == 0
@@ -298,7 +298,7 @@ def test_a_source_that_is_not_there_is_said_and_nothing_falls_over(runtime: Path
 def test_beside_services_that_run_already_it_ends_and_names_them(runtime: Path) -> None:
     locks = [OwnerLock(runtime / "run" / name / "lock", name) for name in SERVICES]
     with running_car(runtime) as car:
-        assert car.process.wait(30) == 1
+        assert car.process.wait(PATIENCE_S) == 1
         for name in SERVICES:
             assert f"{name} is already running here as process {os.getpid()}" in car.printed
         assert "No service is left" in car.printed
