@@ -74,11 +74,15 @@ class Onlooker:
         self.heard: list[tuple[str, Any]] = []
         self.health: dict[str, Heartbeat] = {}
 
-    def listen(self) -> None:
+    def listen(self) -> list[Heartbeat]:
+        """Take what came; the heartbeats among it."""
+        beats = []
         for row, message in self._subscriber.receive():
             self.heard.append((row.name, message))
             if isinstance(message, Heartbeat):
                 self.health[message.source] = message
+                beats.append(message)
+        return beats
 
     def of(self, topic: str) -> list[Any]:
         self.listen()
@@ -94,12 +98,15 @@ class Onlooker:
         return wait_for(holds, within_s, what)
 
     def wait_state(self, name: str, state: str, reason: str = "", within_s: float = PATIENCE_S) -> Heartbeat:
-        """Until the service says that it is in `state`, for a reason that holds these words."""
+        """Until the service is or was in `state` since the last look, for a reason that holds these words."""
 
         def is_so() -> Heartbeat | None:
-            beat = self.health.get(name)
-            return beat if beat and beat.state == state and reason in beat.reason else None
+            said = [*self.listen(), *filter(None, [self.health.get(name)])]
+            fits = [
+                beat for beat in said if beat.source == name and beat.state == state and reason in beat.reason
+            ]
+            return fits[-1] if fits else None
 
-        beat = self.wait(is_so, f"{name} {state}: {reason}", within_s)
+        beat = wait_for(is_so, within_s, f"{name} {state}: {reason}; it is {self.health.get(name)}")
         assert beat is not None
         return beat

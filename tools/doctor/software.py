@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from services.config_file import ENV_PREFIX, find_files
@@ -57,6 +58,11 @@ def versions(car: CheckContext) -> Iterator[Finding]:
     wrong = [problem for line in required if (problem := _requirement_problem(line))]
     if wrong:
         yield error(f"packages don't fit smartcar {own}: {', '.join(wrong)}", _INSTALL_AGAIN)
+    elif car.installed and find_spec("systemd") is None:
+        yield error(
+            "systemd-python is missing: no service can tell systemd that it is ready, so systemd ends it",
+            f"sudo apt install python3-systemd, then {_INSTALL_AGAIN}",
+        )
     else:
         yield ok(f"smartcar {own}, Python {platform.python_version()}, {system}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -95,6 +96,21 @@ def test_packages_are_compared_with_what_is_required(requirement: str, problem: 
     said = software._requirement_problem(requirement)
     assert problem in said
     assert bool(said) == bool(problem)
+
+
+@pytest.mark.parametrize(("target", "level"), [("smartcar.target", "error"), ("other.target", "ok")])
+def test_an_installed_car_needs_pythons_systemd(
+    make_car: MakeCar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, level: str
+) -> None:
+    car = make_car(put(tmp_path, {f"etc/systemd/system/{target}": ""}))
+    monkeypatch.setitem(sys.modules, "systemd", None)
+    said = found("versions", car)
+    assert levels(said) == [level]
+    assert ("python3-systemd" in said[0].remedy) is (level == "error")
+    monkeypatch.delitem(sys.modules, "systemd")
+    put(tmp_path, {"with/systemd/__init__.py": ""})
+    monkeypatch.syspath_prepend(tmp_path / "with")
+    assert levels(found("versions", car)) == ["ok"]
 
 
 def test_each_mistake_in_the_settings_is_a_line(make_car: MakeCar) -> None:
