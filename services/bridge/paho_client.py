@@ -7,9 +7,11 @@ client.run()
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
@@ -46,6 +48,7 @@ class PahoClient(paho.Client):
         self.max_inflight_messages_set(0)  # the broker's limit is kept by who publishes
         # Else paho would write to the socket from whichever thread publishes, two at a time.
         self.on_socket_register_write = lambda *_: None
+        self.on_socket_open = _send_at_once
         self.on_log = self._note_error
 
     def run(self, check: Callable[[], None] = lambda: None) -> None:
@@ -74,6 +77,11 @@ class PahoClient(paho.Client):
     def _note_error(self, _: object, __: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self.last_error = text.removeprefix("failed to receive on socket: ")
+
+
+def _send_at_once(_client: object, _data: object, connection: Any) -> None:
+    """Else the kernel keeps a small packet back until the one before it is acknowledged: up to 40 ms."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _password(path: Path | None, names: RemedyNames) -> str | None:
