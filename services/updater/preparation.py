@@ -14,17 +14,19 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from messages import durable
 from messages.errors import ErrorCode
 from messages.vision import ModelInfo
-from models.bundle.acceptance import Proof
 from models.bundle.bundle import Bundle, BundleError
 from models.bundle.offer import CarTerms, known_time
 from models.refusal import Refusal
 from models.store import Store
 from services.updater.state import Change, PastRefusal, Score
+
+if TYPE_CHECKING:
+    from models.bundle.acceptance import Proof  # which loads NumPy: 8 MB that the updater can do without
 
 PAYLOAD_FILE = "payload"
 """What is fetched of an offer, beside its manifest and signature."""

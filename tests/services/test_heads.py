@@ -37,6 +37,14 @@ def test_all_heads_can_be_read_without_what_is_heavy() -> None:
     assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
+def test_the_updater_waits_for_models_without_what_models_need() -> None:
+    parts = ("commands", "fetch", "inbox", "offers", "preparation", "recognizer", "service", "state")
+    imports = "; ".join(f"import services.updater.{part}" for part in parts)
+    program = f"import sys; {imports}; print([name for name in {HEAVY[:2]} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_head_fits_one_screen(name: str) -> None:
     """From `class` to the end of the last declaration."""

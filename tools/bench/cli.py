@@ -9,9 +9,29 @@ import typer
 
 from tools.bench.yardstick import MODEL, ROUND_TRIP
 
-app = typer.Typer(help="Measure on this machine: a table, or JSON.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
+
+
+@app.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Measure beside others, and write docs/benchmarks.md.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="With --peers: where the test sets are.")
+    ] = None,
+) -> None:
+    """Measure on this machine: a table, or JSON."""
+    if peers and context.invoked_subcommand is None:
+        from tools.bench.peers.comparison import compare
+        from tools.terminal.output import say
+
+        say(f"written: {compare(data)}")
+    elif context.invoked_subcommand is None:
+        raise typer.BadParameter("say what is to be measured, or --peers")
 
 
 @app.command()

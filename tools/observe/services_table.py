@@ -11,6 +11,8 @@ from tools.observe.snapshot import CarSnapshot, ServiceStatus
 from tools.terminal.output import table
 from tools.up.console_log import STYLES
 
+NOTABLE_HERTZ = 0.5
+"""Frames left out a second, from which on it is said: one now and then is nobody's concern."""
 _NOT_RATES = ("backlog", "journal_backlog")
 _NOT_SHOWN = {"address", "digest", "model", "broker", "protocol", "topics", "page"}
 
@@ -65,7 +67,21 @@ def lines(snapshot: CarSnapshot) -> list[str]:
         whole.append(f"page: {snapshot.page}")
     if board := _board(snapshot):
         whole.append(f"board: {board}")
-    return [f"{status.service}: {status.reason}" for status in snapshot.services if status.reason] + whole
+    said = [f"{status.service}: {status.reason}" for status in snapshot.services if status.reason]
+    return said + [_pace(status) for status in snapshot.running if _is_behind(status)] + whole
+
+
+def _is_behind(status: ServiceStatus) -> bool:
+    return status.rates.get("frames_skipped", 0.0) >= NOTABLE_HERTZ
+
+
+def _pace(status: ServiceStatus) -> str:
+    read = status.rates.get("frames", 0.0)
+    come = read + status.rates["frames_skipped"]
+    return (
+        f"{status.service}: reads {read:.0f} of {come:.0f} frames a second; this machine is too slow or too "
+        f"busy for more: set capture.hertz lower, or see smartcar top"
+    )
 
 
 def _broker(snapshot: CarSnapshot) -> str:
