@@ -216,7 +216,8 @@ def _pictures(environment: Environment, data: str | None, tell: Callable[[str], 
 
 def _car(targets: list[Target], tell: Callable[[str], None]) -> Iterator[str]:
     tell("the whole car")
-    figures = {figure.name: figure for figure in pipeline.measure()}
+    measured = pipeline.measure()
+    figures = {figure.name: figure for figure in measured}
     reading = "capture to reading of five digits"
     p50, p99 = figures[f"{reading}, p50"].value, figures[f"{reading}, p99"].value
     more = figures["capture to MQTT subscriber, p50"].value - p50
@@ -225,4 +226,4 @@ def _car(targets: list[Target], tell: Callable[[str], None]) -> Iterator[str]:
     memory = figures["memory of all services (PSS)"].value
     targets.append(Target("memory of all services", memory, MEMORY_GOAL_MB, " MB"))
     yield from ("", "## The whole car", "", "`smartcar bench pipeline`:", "", "| | |", "| --- | --- |")
-    yield from (f"| {name} | {figure.value:,.1f} {figure.unit} |" for name, figure in figures.items())
+    yield from (f"| {figure.name} | {figure.value:,.1f} {figure.unit} |" for figure in measured)
