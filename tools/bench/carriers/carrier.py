@@ -22,13 +22,13 @@ class Arrived(NamedTuple):
     pixels: Any
 
 
-class Writer(Protocol):
+class FrameSender(Protocol):
     def send(self, number: int, began_ns: int, pixels: Any) -> None: ...
 
     def close(self) -> None: ...
 
 
-class Reader(Protocol):
+class FrameReceiver(Protocol):
     def frames(self) -> Iterator[Arrived]:
         """What comes, until nothing has come for SILENCE_S. Pixels hold until the next one is asked for."""
         ...

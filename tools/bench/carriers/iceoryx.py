@@ -30,7 +30,7 @@ def _services(folder: str) -> tuple[Any, Any, Any]:
     return node, frames, event
 
 
-class Writer:
+class IceoryxSender:
     def __init__(self, folder: str, shape: tuple[int, int, int], readers: int) -> None:
         self._size = HEAD.size + int(np.prod(shape))
         self._node, frames, event = _services(folder)
@@ -49,7 +49,7 @@ class Writer:
         pass
 
 
-class Reader:
+class IceoryxReceiver:
     def __init__(self, folder: str, shape: tuple[int, int, int]) -> None:
         self._shape, self._size = shape, HEAD.size + int(np.prod(shape))
         self._node, frames, event = _services(folder)
@@ -65,3 +65,6 @@ class Reader:
                 yield arrived(held, self._shape)
                 sample.delete()
                 sample = self._subscriber.receive()
+
+
+SENDER, RECEIVER = IceoryxSender, IceoryxReceiver

@@ -9,7 +9,7 @@ from typing import Any
 from tools.bench.carriers.carrier import SILENCE_S, Arrived, arrived, packed, retried
 
 
-class Writer:
+class MultiprocessingSender:
     def __init__(self, folder: str, shape: tuple[int, int, int], readers: int) -> None:
         self._listener = Listener(f"{folder}/frames", "AF_UNIX", backlog=readers)
         self._expected = readers
@@ -26,7 +26,7 @@ class Writer:
         self._listener.close()
 
 
-class Reader:
+class MultiprocessingReceiver:
     def __init__(self, folder: str, shape: tuple[int, int, int]) -> None:
         self._shape = shape
         self._connection = retried(lambda: Client(f"{folder}/frames", "AF_UNIX"), OSError)
@@ -34,3 +34,6 @@ class Reader:
     def frames(self) -> Iterator[Arrived]:
         while self._connection.poll(SILENCE_S):
             yield arrived(self._connection.recv_bytes(), self._shape)
+
+
+SENDER, RECEIVER = MultiprocessingSender, MultiprocessingReceiver

@@ -15,7 +15,7 @@ from services.catalogue import SERVICES
 from tools.bench.carriers.carrier import SILENCE_S, Arrived
 
 
-class Writer:
+class BusSender:
     def __init__(self, folder: str, shape: tuple[int, int, int], readers: int) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._publisher = Publisher(self._context, Path(folder), "capture")
@@ -38,7 +38,7 @@ class Writer:
         self._context.destroy(linger=0)
 
 
-class Reader:
+class BusReceiver:
     def __init__(self, folder: str, shape: tuple[int, int, int]) -> None:
         self._subscriber = Subscriber(zmq.Context(), Path(folder), ["frame"], SERVICES)
         self._ring = RingReader(socket_path(Path(folder), "capture", "ring"))
@@ -54,3 +54,6 @@ class Reader:
                         yield Arrived(frame.frame_id, frame.captured_ns, pixels)
                 except FrameGone:
                     continue
+
+
+SENDER, RECEIVER = BusSender, BusReceiver

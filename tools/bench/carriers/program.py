@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tools.bench.carriers.carrier import FrameReceiver, FrameSender
+
 WARM_UP_FRAMES = 15
 
 
@@ -22,7 +24,7 @@ def _processor_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _write(writer: Any, shape: tuple[int, int, int], frames: int, hertz: float) -> dict[str, Any]:
+def _write(writer: FrameSender, shape: tuple[int, int, int], frames: int, hertz: float) -> dict[str, Any]:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -38,7 +40,7 @@ def _write(writer: Any, shape: tuple[int, int, int], frames: int, hertz: float) 
     return {"processor_s": used}
 
 
-def _read(reader: Any, frames: int) -> dict[str, Any]:
+def _read(reader: FrameReceiver, frames: int) -> dict[str, Any]:
     print("ready", flush=True)
     latencies: list[float] = []
     before = 0.0
@@ -58,9 +60,9 @@ def main() -> None:
     width, height, readers, frames = map(int, sys.argv[4:8])
     module, shape = import_module(f"tools.bench.carriers.{carrier}"), (height, width, 3)
     if side == "write":
-        told = _write(module.Writer(folder, shape, readers), shape, frames, float(sys.argv[8]))
+        told = _write(module.SENDER(folder, shape, readers), shape, frames, float(sys.argv[8]))
     else:
-        told = _read(module.Reader(folder, shape), frames)
+        told = _read(module.RECEIVER(folder, shape), frames)
     print(json.dumps(told), flush=True)
 
 

@@ -13,7 +13,7 @@ from messages.ring_watch import RingWatch
 from tools.bench.carriers.carrier import SILENCE_S, Arrived
 
 
-class Writer:
+class RingAloneSender:
     def __init__(self, folder: str, shape: tuple[int, int, int], readers: int) -> None:
         self._ring = RingWriter(socket_path(Path(folder), "capture", "ring"), shape[:2], readers + 2)
 
@@ -24,7 +24,7 @@ class Writer:
         self._ring.close()
 
 
-class Reader:
+class RingAloneReceiver:
     def __init__(self, folder: str, shape: tuple[int, int, int]) -> None:
         self._watch = RingWatch(socket_path(Path(folder), "capture", "ring"), "capture")
         self._ring = RingReader(socket_path(Path(folder), "capture", "ring"))
@@ -41,3 +41,6 @@ class Reader:
                         yield Arrived(frame.frame_id, frame.captured_ns, pixels)
             except FrameGone:
                 continue
+
+
+SENDER, RECEIVER = RingAloneSender, RingAloneReceiver

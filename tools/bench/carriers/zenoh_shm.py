@@ -26,7 +26,7 @@ def _address(folder: str) -> str:
     return f"unixsock-stream/{folder}/zenoh"
 
 
-class Writer:
+class ZenohSender:
     def __init__(self, folder: str, shape: tuple[int, int, int], readers: int) -> None:
         self._size = HEAD.size + int(np.prod(shape))
         self._session = _session(_address(folder), "listen")
@@ -45,7 +45,7 @@ class Writer:
         self._session.close()
 
 
-class Reader:
+class ZenohReceiver:
     def __init__(self, folder: str, shape: tuple[int, int, int]) -> None:
         self._shape = shape
         self._session = retried(lambda: _session(_address(folder), "connect"), zenoh.ZError)
@@ -59,3 +59,6 @@ class Reader:
             except queue.Empty:
                 return
             yield arrived(sample.payload.to_bytes(), self._shape)
+
+
+SENDER, RECEIVER = ZenohSender, ZenohReceiver

@@ -10,7 +10,7 @@ import zmq
 from tools.bench.carriers.carrier import SILENCE_S, Arrived, arrived, packed
 
 
-class Writer:
+class ZeroMqSender:
     def __init__(self, folder: str, shape: tuple[int, int, int], readers: int) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUB)
@@ -24,7 +24,7 @@ class Writer:
         self._context.destroy(linger=500)
 
 
-class Reader:
+class ZeroMqReceiver:
     def __init__(self, folder: str, shape: tuple[int, int, int]) -> None:
         self._shape = shape
         self._socket = zmq.Context().socket(zmq.SUB)
@@ -35,3 +35,6 @@ class Reader:
     def frames(self) -> Iterator[Arrived]:
         while self._socket.poll(round(SILENCE_S * 1000)):
             yield arrived(self._socket.recv(copy=False).buffer, self._shape)
+
+
+SENDER, RECEIVER = ZeroMqSender, ZeroMqReceiver
