@@ -124,7 +124,7 @@ def parse(cls: type[AnyCommand], payload: bytes | str, now: datetime) -> AnyComm
     try:
         command = cls.model_validate_json(payload or b"{}")
     except ValidationError as error:
-        raise CommandRefused(ErrorCode.MALFORMED, f"{cls.verb}: {first_problem(error)}") from error
+        raise CommandRefused(ErrorCode.MALFORMED, f"{cls.verb}: {first_problem(error)}.") from error
     if command.expires_at is not None and command.expires_at <= now:
         raise CommandRefused(
             ErrorCode.EXPIRED, f"{cls.verb} was to be done before {command.expires_at.isoformat()}."

@@ -77,7 +77,6 @@ def append(path: Path, content: bytes, mode: int = 0o640) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make one new folder."""
     with _step("make", path):
         path.mkdir()
 

@@ -273,7 +273,6 @@ class UserError(Exception):
 
     @property
     def message(self) -> str:
-        """The sentence and the remedy."""
         return f"{self.sentence} {self.remedy}".rstrip()
 
     def __str__(self) -> str:

@@ -29,7 +29,7 @@ class OwnerLock:
                 os.close(self._fd)
                 raise AlreadyOwned(
                     f"{what} is already running here as process {holder}; stop that one first, "
-                    f"or give this one a folder of its own ({setting})"
+                    f"or give this one a folder of its own ({setting})."
                 ) from None
             if os.fstat(self._fd).st_nlink:
                 break

@@ -66,7 +66,6 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 def encode(message: BaseModel) -> bytes:
-    """The message as JSON bytes."""
     return message.__pydantic_serializer__.to_json(message)
 
 

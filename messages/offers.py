@@ -70,7 +70,6 @@ class Offer(BaseModel):
     published: AwareDatetime
 
     def encoded(self) -> bytes:
-        """The offer as JSON bytes."""
         return encode(self)
 
 
@@ -133,7 +132,6 @@ def parse_offer(payload: bytes) -> Offer:
 
 
 def offer_topic(name: str) -> str:
-    """Where the offer of a model stands."""
     return f"{ROOT}{name}/offer"
 
 
@@ -143,7 +141,6 @@ def withdrawn_topic(name: str) -> str:
 
 
 def chunk_topic(name: str, digest: str, number: int) -> str:
-    """Where a chunk of its payload stands."""
     return f"{ROOT}{name}/{digest}/{number}"
 
 

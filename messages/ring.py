@@ -320,13 +320,13 @@ def _ring_path(folder: Path, ring_id: str) -> Path:
 def _ring_error(error: OSError, folder: Path, size: int) -> RingError:
     if error.errno in _NO_ROOM:
         text = (
-            f"no room for the frame ring: {size / (1 << 20):.1f} MiB in {folder} ({error.strerror}); "
-            f"make room there, or take smaller frames (capture.width, capture.height)"
+            f"No room for the frame ring: {size / (1 << 20):.1f} MiB in {folder} ({error.strerror}); "
+            f"make room there, or take smaller frames (capture.width, capture.height)."
         )
     else:
         text = (
-            f"the frame ring can't be made in {folder} ({error.strerror}); "
-            f"give that folder to this user, or set another (paths.runtime)"
+            f"The frame ring can't be made in {folder} ({error.strerror}); "
+            f"give that folder to this user, or set another (paths.runtime)."
         )
     made = RingError(text)
     made.errno = error.errno

@@ -90,12 +90,12 @@ class RingFile:
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or not status.st_size or status.st_size % _ALIGNMENT:
-                raise NoRing(f"{path} is no frame ring")
+                raise NoRing(f"{path} is no frame ring.")
             mapped = _map_file(path, status.st_size, mmap.PROT_READ)
             words = memoryview(mapped).cast("Q")
             magic, slots, slot_bytes = words[_MAGIC_WORD], words[_SLOTS_WORD], words[_SLOT_BYTES_WORD]
             if magic != _MAGIC or slots > MAX_SLOTS or file_size(slots, slot_bytes) != status.st_size:
-                raise NoRing(f"{path} is no frame ring")
+                raise NoRing(f"{path} is no frame ring.")
             return cls(fd, mapped, slots, slot_bytes)
         except BaseException:
             os.close(fd)

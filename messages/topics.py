@@ -79,6 +79,5 @@ def topic(name: str) -> Topic:
 
 
 def topics_of(service: str) -> tuple[Topic, ...]:
-    """The topics that `service` publishes."""
     assert TOPICS, "import services.catalogue first"
     return tuple(row for row in TOPICS.values() if row.owner in (service, EVERY_SERVICE))

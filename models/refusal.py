@@ -13,7 +13,6 @@ class Refusal(UserError):
 
     @property
     def reason(self) -> ErrorCode:
-        """The code."""
         return self.code
 
 

@@ -84,7 +84,7 @@ def load(path: Path | None = None, complain: Callable[[str], None] = log.warning
         except ConfigError as error:
             if file != CARD_FILE:
                 raise
-            complain(f"{error}; nothing of that file holds until this is corrected")
+            complain(f"{error} Nothing of that file holds until this is corrected.")
     variables = _Layer(Path(), tree={})
     origin = _overlay_environment(variables.tree)
     return with_credentials(_settings([*layers, variables], origin))
@@ -95,9 +95,9 @@ def _read(file: Path) -> _Layer:
         text = file.read_text(encoding="utf-8")
         return _Layer(file, text, tomllib.loads(text))
     except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}; give another with --config") from error
+        raise ConfigError(f"{file}: {error.strerror}; give another with --config.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+        raise ConfigError(f"{file}: not valid TOML: {error}.") from error
 
 
 def _settings(layers: list[_Layer], environment: dict[tuple[str, ...], str]) -> Settings:

@@ -13,7 +13,6 @@ KEEP_DELIVERED = 500
 
 
 def journal_path(settings: Settings, service: str) -> Path:
-    """Where the journal of `service` lies."""
     return settings.paths.state / service / "journal.sqlite3"
 
 

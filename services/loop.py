@@ -49,7 +49,6 @@ class Loop:
         self._on_readable[_key(readable)] = handler
 
     def forget_readable(self, readable: Any) -> None:
-        """Undo `on_readable`."""
         self._poller.unregister(readable)
         self._on_readable.pop(_key(readable), None)
 

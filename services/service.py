@@ -197,8 +197,8 @@ class Service(Loop):
         if self.journal is None or not self.journal.problem:
             return ""
         return (
-            f"events can't be written to the journal: {self.journal.problem}. They are sent as they happen, "
-            f"and the newest {BACKLOG} wait in memory, where a power cut would take them"
+            f"Events can't be written to the journal: {self.journal.problem}. They are sent as they happen, "
+            f"and the newest {BACKLOG} wait in memory, where a power cut would take them."
         )
 
     # from start to end

@@ -103,9 +103,9 @@ def own_folder(folder: Path) -> None:
         make_private(folder)
     except OSError as error:
         raise CannotStart(
-            f"the folder {error.filename} can't be made ({error.strerror}); make it, or set paths.runtime"
+            f"The folder {error.filename} can't be made ({error.strerror}); make it, or set paths.runtime."
         ) from error
     if folder.stat().st_uid not in (0, os.getuid()) and not os.access(folder.parent, os.W_OK):
-        raise CannotStart(f"the folder {folder} belongs to another user; set paths.runtime")
+        raise CannotStart(f"The folder {folder} belongs to another user; set paths.runtime.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise CannotStart(why_not(folder / "lock", PermissionError(), "paths.runtime"))

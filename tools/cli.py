@@ -16,11 +16,11 @@ from tools.install.cli import app as install
 from tools.model.cli import app as model
 from tools.model.cli import keys_app as keys
 from tools.observe.cli import app as observe
-from tools.pad.command import app as pad
+from tools.pad.cli import app as pad
 from tools.terminal import problems
 from tools.terminal.options import Config
 from tools.terminal.output import say
-from tools.train.command import app as train
+from tools.train.cli import app as train
 from tools.up.cli import app as up
 
 app = typer.Typer(

@@ -139,7 +139,6 @@ class CommandClient:
         return replies[0]
 
     def close(self) -> None:
-        """Close the sockets."""
         for client in self._clients.values():
             client.close()
         self._clients.clear()

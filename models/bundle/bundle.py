@@ -110,7 +110,6 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """The model file."""
         return self.folder / MODEL_FILE
 
     def golden(self) -> Golden:

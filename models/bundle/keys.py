@@ -85,7 +85,6 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> SigningKey:
-        """A new key."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
@@ -95,7 +94,8 @@ class SigningKey:
         content = read_regular(path, _MAX_KEY_BYTES)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise Refusal(
-                ErrorCode.BAD_KEY, f"Others may read {path}: a private key is its owner's. chmod 600 {path}"
+                ErrorCode.BAD_KEY,
+                f"Others may read {path}: a private key is its owner's. `chmod 600 {path}`.",
             )
         try:
             key = serialization.load_pem_private_key(content, password=None)
@@ -118,7 +118,6 @@ class SigningKey:
 
     @property
     def public(self) -> PublicKey:
-        """The key that others check with."""
         raw = self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         return PublicKey(raw)
 

@@ -67,7 +67,6 @@ class CheckedOffer:
 
     @property
     def model(self) -> ModelInfo:
-        """What it is called."""
         return ModelInfo(name=self.manifest.name, version=self.manifest.version, digest=self.digest)
 
     @property

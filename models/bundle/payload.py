@@ -11,7 +11,6 @@ MAX_PAYLOAD_BYTES = sum(MAX_FILE_BYTES.values())
 
 
 def payload_of(bundle: Bundle) -> bytes:
-    """The bundle's payload."""
     files = bundle.files()
     return b"".join(files[entry.name] for entry in bundle.manifest.files)
 

@@ -59,7 +59,7 @@ class EyeNetwork:
             sized = sized or _Sized(self._content, shape)
             maps = sized.run(grey)
         except (ValueError, RuntimeError) as error:
-            raise EyeError(f"The eye can't be run: {' '.join(str(error).split())}") from None
+            raise EyeError(f"The eye can't be run: {' '.join(str(error).split())}.") from None
         self._interpreters[shape] = sized
         if len(self._interpreters) > _KEPT:
             self._interpreters.popitem(last=False)

@@ -169,7 +169,7 @@ def _input_of_tflite(model: bytes) -> tuple[InputContract, tuple[float, float] |
         inputs = Interpreter(model_content=model, num_threads=1).get_input_details()
     except (ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
-        raise Refusal(ErrorCode.BAD_MODEL, f"LiteRT can't open the file: {said}") from None
+        raise Refusal(ErrorCode.BAD_MODEL, f"LiteRT can't open the file: {said}.") from None
     if len(inputs) != 1:
         raise Refusal(ErrorCode.WRONG_INPUT, f"The model has {len(inputs)} inputs; one is due.")
     signature = [int(length) for length in inputs[0]["shape_signature"]]

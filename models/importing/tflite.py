@@ -65,7 +65,6 @@ class _Writer(TfliteGraph):
         self._values = {0: self.value((1, *network.input_shape), "input")}
 
     def network(self) -> bytes:
-        """The network as a file."""
         for operation in self._network.operations:
             self._write(operation)
         return self.content([self._values[0]], [self._values[self._network.output]])

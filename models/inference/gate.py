@@ -34,7 +34,7 @@ class Gate:
             self._interpreter.allocate_tensors()
         except (OSError, ValueError, RuntimeError) as error:
             raise GateError(
-                f"the gate {path} can't be used ({' '.join(str(error).split())}); install smartcar again"
+                f"The gate {path} can't be used ({' '.join(str(error).split())}); install smartcar again."
             ) from None
         entry, answer = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
         self._input, self._output = entry["index"], answer["index"]

@@ -64,12 +64,12 @@ class CarHealth:
             state, reason = (own, own_reason) if name == self._own else self._judge(name, presence)
             states[name] = state
             if state not in _WELL:
-                problems.append(f"{name}: {reason or f'is {state}'}")
+                problems.append(f"{name}: {reason or f'It is {state}.'}")
             elif state == "off" and reason:
                 intended.append(f"{name}: {reason}")
         if problems:
-            return "degraded", "; ".join(problems), states
-        return "starting" if "starting" in states.values() else "ready", "; ".join(intended), states
+            return "degraded", " ".join(problems), states
+        return "starting" if "starting" in states.values() else "ready", " ".join(intended), states
 
     def _judge(self, name: str, presence: Presence) -> tuple[str, str]:
         """(state, reason) of one service."""
@@ -79,4 +79,4 @@ class CarHealth:
         if beat is None and self._clock() - self._began < START_UP_S:
             return "starting", ""
         note = FailureNote.read(self._runtime, name)
-        return SILENT, note.reason if note else "says nothing; see its log, or start it"
+        return SILENT, note.reason if note else "Says nothing; see its log, or start it."

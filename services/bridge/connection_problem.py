@@ -66,7 +66,6 @@ SETTINGS = RemedyNames()
 
 
 def where(mqtt: Mqtt) -> str:
-    """The broker, for a sentence."""
     host = f"[{mqtt.host}]" if ":" in mqtt.host else mqtt.host
     return f"{host}:{mqtt.port}"
 
@@ -85,28 +84,28 @@ def from_error(error: Exception, mqtt: Mqtt, names: RemedyNames = SETTINGS) -> C
             return _no_tls(broker, names)
         return ConnectionProblem(
             f"TLS with {broker} failed ({error.reason or error}); see what the broker wants: "
-            f"{names.cert_file} and {names.key_file} for a certificate of this car"
+            f"{names.cert_file} and {names.key_file} for a certificate of this car."
         )
     if isinstance(error, ConnectionResetError) and mqtt.tls:
         return _no_tls(broker, names)
     if isinstance(error, socket.gaierror | UnicodeError):
         return ConnectionProblem(
-            f"the name {mqtt.host} of the broker is not known here; correct {names.host}, "
-            f"or see whether the network is up"
+            f"The name {mqtt.host} of the broker is not known here; correct {names.host}, "
+            f"or see whether the network is up."
         )
     if isinstance(error, TimeoutError):
         return ConnectionProblem(
-            f"no broker answers at {broker} (nothing came back); see that it runs and that no firewall "
-            f"is between, or correct {names.address}"
+            f"No broker answers at {broker} (nothing came back); see that it runs and that no firewall "
+            f"is between, or correct {names.address}."
         )
     what = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return ConnectionProblem(f"no broker answers at {broker} ({what}); start it, or correct {names.address}")
+    return ConnectionProblem(f"No broker answers at {broker} ({what}); start it, or correct {names.address}.")
 
 
 def _no_tls(broker: str, names: RemedyNames) -> ConnectionProblem:
     return ConnectionProblem(
         f"{broker} does not speak TLS; {names.change} {names.port} to the broker's TLS port (mostly 8883), "
-        f"or {names.no_tls}"
+        f"or {names.no_tls}."
     )
 
 
@@ -117,28 +116,28 @@ def _from_certificate(
     if error.verify_code in _UNKNOWN_AUTHORITY:
         signers = f"{mqtt.ca_file} did not sign it" if mqtt.ca_file else "nobody this system trusts signed it"
         reason = (
-            f"the certificate of the broker {broker} can't be trusted: {signers}; "
-            f"{names.change} {names.ca_file} to the certificate of the authority that did"
+            f"The certificate of the broker {broker} can't be trusted: {signers}; "
+            f"{names.change} {names.ca_file} to the certificate of the authority that did."
         )
     elif error.verify_code in _OTHER_HOST:
         reason = (
-            f"the certificate of the broker {broker} is for another name than {mqtt.host}; "
-            f"{names.change} {names.host} to the name in it, or give the broker a certificate for this one"
+            f"The certificate of the broker {broker} is for another name than {mqtt.host}; "
+            f"{names.change} {names.host} to the name in it, or give the broker a certificate for this one."
         )
     elif error.verify_code == _EXPIRED:
         reason = (
-            f"the certificate of the broker {broker} has expired; renew it, "
-            f"or see whether this machine's clock is right"
+            f"The certificate of the broker {broker} has expired; renew it, "
+            f"or see whether this machine's clock is right."
         )
     elif error.verify_code == _NOT_YET_VALID:
         reason = (
-            f"the certificate of the broker {broker} is not valid yet; "
-            f"see whether this machine's clock is right"
+            f"The certificate of the broker {broker} is not valid yet; "
+            f"see whether this machine's clock is right."
         )
     else:
         reason = (
-            f"the certificate of the broker {broker} was refused ({error.verify_message}); "
-            f"give the broker another, or {names.change} {names.ca_file} to the authority that signed it"
+            f"The certificate of the broker {broker} was refused ({error.verify_message}); "
+            f"give the broker another, or {names.change} {names.ca_file} to the authority that signed it."
         )
     return ConnectionProblem(reason, lasting=True)
 
@@ -149,34 +148,34 @@ def from_refusal(code: int, words: str, mqtt: Mqtt, names: RemedyNames = SETTING
     if code in _LOGIN_REFUSED:
         if not mqtt.username:
             return ConnectionProblem(
-                f"the broker {broker} wants a login; "
-                f"{names.change} {names.username} and {names.password_file}",
+                f"The broker {broker} wants a login; "
+                f"{names.change} {names.username} and {names.password_file}.",
                 lasting=True,
             )
         secret = f"the password in {mqtt.password_file}" if mqtt.password_file else names.password_file
         return ConnectionProblem(
-            f"the broker {broker} refused the login as {mqtt.username!r} ({words}); correct {names.username} "
-            f"or {secret}, or let this user in at the broker",
+            f"The broker {broker} refused the login as {mqtt.username!r} ({words}); correct {names.username} "
+            f"or {secret}, or let this user in at the broker.",
             lasting=True,
         )
     if code in _PROTOCOL_REFUSED:
         return ConnectionProblem(
-            f"the broker {broker} does not speak MQTT {mqtt.protocol} there; "
-            f"{names.change} {names.other_protocol(mqtt)}",
+            f"The broker {broker} does not speak MQTT {mqtt.protocol} there; "
+            f"{names.change} {names.other_protocol(mqtt)}.",
             lasting=True,
             other_version=True,
         )
     if code in _CLIENT_ID_REFUSED:
         return ConnectionProblem(
-            f"the broker {broker} does not accept the client id of this car; choose a shorter car.name",
+            f"The broker {broker} does not accept the client id of this car; choose a shorter car.name.",
             lasting=True,
         )
     if code == _BANNED:
         return ConnectionProblem(
-            f"the broker {broker} has banned this car; let it in at the broker", lasting=True
+            f"The broker {broker} has banned this car; let it in at the broker.", lasting=True
         )
     return ConnectionProblem(
-        f"the broker {broker} refused the connection ({words}); see the broker's log, it is tried again"
+        f"The broker {broker} refused the connection ({words}); see the broker's log, it is tried again."
     )
 
 
@@ -190,7 +189,7 @@ def unanswered(mqtt: Mqtt, detail: str, names: RemedyNames = SETTINGS) -> Connec
     return ConnectionProblem(
         f"{where(mqtt)} took the connection but did not answer the login{said}; {hint}; "
         f"if it speaks no MQTT {mqtt.protocol}, {names.change} {names.other_protocol(mqtt)}; "
-        f"else correct {names.port}",
+        f"else correct {names.port}.",
         other_version=True,
     )
 
@@ -200,7 +199,7 @@ def from_disconnect(code: int, words: str, client_id: str, mqtt: Mqtt) -> Connec
     if code == SESSION_TAKEN_OVER:
         return name_in_use(client_id, mqtt, lasting=False)  # of two cars, the later then gives way
     return ConnectionProblem(
-        f"the broker {where(mqtt)} closed the connection ({words}); it is tried again",
+        f"The broker {where(mqtt)} closed the connection ({words}); it is tried again.",
         disconnect_code=code,
     )
 
@@ -208,8 +207,8 @@ def from_disconnect(code: int, words: str, client_id: str, mqtt: Mqtt) -> Connec
 def name_in_use(client_id: str, mqtt: Mqtt, *, lasting: bool = True) -> ConnectionProblem:
     """Another client has our id: the broker lets only one of the two stay connected."""
     return ConnectionProblem(
-        f"another client connects to {where(mqtt)} as {client_id} and takes the session over; "
-        f"two cars must not have one name: set car.name, or stop the other one",
+        f"Another client connects to {where(mqtt)} as {client_id} and takes the session over; "
+        f"two cars must not have one name: set car.name, or stop the other one.",
         lasting=lasting,
         disconnect_code=SESSION_TAKEN_OVER,
     )
@@ -217,21 +216,21 @@ def name_in_use(client_id: str, mqtt: Mqtt, *, lasting: bool = True) -> Connecti
 
 def lost(mqtt: Mqtt) -> ConnectionProblem:
     """A session ended without a word."""
-    return ConnectionProblem(f"the connection to the broker {where(mqtt)} was lost; it is tried again")
+    return ConnectionProblem(f"The connection to the broker {where(mqtt)} was lost; it is tried again.")
 
 
 def acknowledges_nothing(mqtt: Mqtt, seconds: float) -> ConnectionProblem:
     """The broker keeps the session and doesn't answer what is published or subscribed."""
     return ConnectionProblem(
-        f"the broker {where(mqtt)} has acknowledged nothing for {seconds:.0f} s; see its log and its disk, "
-        f"the session is begun anew"
+        f"The broker {where(mqtt)} has acknowledged nothing for {seconds:.0f} s; see its log and its disk, "
+        f"the session is begun anew."
     )
 
 
 def short_lived(client_id: str, mqtt: Mqtt) -> ConnectionProblem:
     """Several sessions in a row ended without a word soon after they began."""
     return ConnectionProblem(
-        f"the broker {where(mqtt)} closes the connection again and again soon after the login; perhaps "
+        f"The broker {where(mqtt)} closes the connection again and again soon after the login; perhaps "
         f"another client connects as {client_id}: two cars must not have one name, set car.name; "
-        f"else see the broker's log"
+        f"else see the broker's log."
     )

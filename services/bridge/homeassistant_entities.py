@@ -272,7 +272,6 @@ class Entities:
         return [camera, source, writing, *buttons, _diagnostic(answer)]
 
     def update(self, models: ModelState | None) -> Entity:
-        """The model, and what is offered in its place."""
         config: Config = {"state_topic": self._said("model.state"), "value_template": _UPDATE}
         offered = on_offer(models) if models is not None else ""
         if offered and "model.install" in self._taken:

@@ -101,7 +101,6 @@ class JournalConsumer:
         return entry.number > 0 and self._unjournalled.has_delivered(entry)
 
     def take(self, entry: JournalEntry) -> InFlightMessage:
-        """Put the entry in flight."""
         message = InFlightMessage(self, entry, is_repeated=0 < entry.number <= self._ever_sent)
         self._in_flight.append(message)
         if entry.number < 0:

@@ -105,8 +105,8 @@ class OfferSubscriber:
         self.problem = ""
         if reason_codes.is_refusal(code):
             self.problem = (
-                f"the broker refuses the subscription to {topic} ({reason_codes.in_words(code)}); "
-                f"{reason_codes.remedy(code, f'read {ROOT}#')}, or set models.follow = []"
+                f"The broker refuses the subscription to {topic} ({reason_codes.in_words(code)}); "
+                f"{reason_codes.remedy(code, f'read {ROOT}#')}, or set models.follow = []."
             )
 
     def message_came(self, topic: str, payload: bytes) -> None:

@@ -79,7 +79,6 @@ class Outbox:
         self.pump()
 
     def close(self, why: ConnectionProblem) -> None:
-        """The session is over."""
         if self._limits is None:
             return
         self._limits = None
@@ -183,8 +182,8 @@ class Outbox:
 
     def _hold(self, topic: str, code: int) -> None:
         self.problem = (
-            f"the broker refuses events on {topic} ({reason_codes.in_words(code)}); "
-            f"{reason_codes.remedy(code, 'publish there')}; they wait in the journal"
+            f"The broker refuses events on {topic} ({reason_codes.in_words(code)}); "
+            f"{reason_codes.remedy(code, 'publish there')}; they wait in the journal."
         )
         self._careful = True
         self._hold_until = self._clock() + reason_codes.again_after_s(code)
@@ -210,8 +209,8 @@ class Outbox:
                 return
             if len(entry.payload) < SUSPECT_BYTES:
                 self.problem = (
-                    f"the broker closes the connection whenever an event is published on {message.topic}; "
-                    f"let this car's user publish there (the broker's ACL); they wait in the journal"
+                    f"The broker closes the connection whenever an event is published on {message.topic}; "
+                    f"let this car's user publish there (the broker's ACL); they wait in the journal."
                 )
                 return
         self._skip = (service, entry.number)

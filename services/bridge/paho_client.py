@@ -68,8 +68,8 @@ class PahoClient(paho.Client):
         """paho asks for the whole rest of a packet: the place to refuse it before its first byte is kept."""
         if bufsize > MAX_PACKET_BYTES:
             raise ConnectionProblem(
-                f"the broker {where(self._mqtt)} sent a packet of {bufsize} bytes, {MAX_PACKET_BYTES} are "
-                f"allowed; limit the size of messages at the broker"
+                f"The broker {where(self._mqtt)} sent a packet of {bufsize} bytes, {MAX_PACKET_BYTES} are "
+                f"allowed; limit the size of messages at the broker."
             )
         received: bytes = super()._sock_recv(bufsize)
         return received
@@ -93,8 +93,8 @@ def _password(path: Path | None, names: RemedyNames) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConnectionProblem(
-            f"the password file {path} can't be read ({why}); correct {names.password_file}, "
-            f"or let this service read it",
+            f"The password file {path} can't be read ({why}); correct {names.password_file}, "
+            f"or let this service read it.",
             lasting=True,
         ) from error
     return text.partition("\n")[0].rstrip("\r")
@@ -106,7 +106,7 @@ def _tls_context(mqtt: Mqtt, names: RemedyNames) -> ssl.SSLContext:
         context = trusting(mqtt.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConnectionProblem(
-            f"{names.ca_file} {mqtt.ca_file} can't be used ({_why(error)}); it must hold PEM certificates",
+            f"{names.ca_file} {mqtt.ca_file} can't be used ({_why(error)}); it must hold PEM certificates.",
             lasting=True,
         ) from error
     if mqtt.cert_file is not None:
@@ -115,7 +115,7 @@ def _tls_context(mqtt: Mqtt, names: RemedyNames) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as error:
             raise ConnectionProblem(
                 f"{names.cert_file} {mqtt.cert_file} and {names.key_file} {mqtt.key_file} can't be used "
-                f"({_why(error)}); they must be a PEM certificate and its key, without a passphrase",
+                f"({_why(error)}); they must be a PEM certificate and its key, without a passphrase.",
                 lasting=True,
             ) from error
     return context

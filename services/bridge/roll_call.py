@@ -47,7 +47,6 @@ class RollCall:
         self._listen_at = self._listening_since = self._due = None
 
     def asked(self) -> None:
-        """Somebody asks."""
         if self._due is None:
             soonest = max(self._clock(), self._answered + SELDOM_S)
             self._due = soonest + random.uniform(0, SPREAD_S)

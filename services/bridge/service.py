@@ -163,9 +163,9 @@ class BridgeService(Service):
             self._problems["subscription"] = ""
             if reason_codes.is_refusal(code):
                 self._problems["subscription"] = (
-                    f"the broker refuses the subscription to commands ({reason_codes.in_words(code)}); "
+                    f"The broker refuses the subscription to commands ({reason_codes.in_words(code)}); "
                     f"{reason_codes.remedy(code, f'read {self.prefix}{documents.COMMAND}/#')}, "
-                    f"or set mqtt.commands = []"
+                    f"or set mqtt.commands = []."
                 )
             self._judge_self()
 
@@ -237,8 +237,8 @@ class BridgeService(Service):
         except OSError as error:
             why = why_not(self._parts.cursor_file, error)
             self._problems["disk"] = (
-                f"what the broker has acknowledged can't be noted, and would be sent again after a restart: "
-                f"{why}"
+                f"What the broker has acknowledged can't be noted, and would be sent again after a restart: "
+                f"{why}."
             )
             return
         self._announce()
@@ -256,7 +256,7 @@ class BridgeService(Service):
             self._parts.publisher.problem(),
             self._parts.offers.problem,
         )
-        self._reason_now = "; ".join(problem for problem in problems if problem)
+        self._reason_now = " ".join(problem for problem in problems if problem)
         if self._reason_now:
             self.report("degraded", self._reason_now)
         else:

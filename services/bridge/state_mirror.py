@@ -65,7 +65,6 @@ class StateMirror:
         self._tracks: dict[str, _Track] = {}
 
     def take(self, row: Topic, message: Message) -> None:
-        """A message came on the bus."""
         mirror = row.mirror
         if mirror is None:
             return

@@ -64,7 +64,6 @@ class StatusPublisher:
         self._replies: set[int] = set()
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, *, retain: bool = False) -> None:
-        """Publish on `topic`, below the prefix."""
         if retain:
             level = self._retained.setdefault(topic, _Retained(payload, qos))
             level.payload = payload
@@ -73,7 +72,6 @@ class StatusPublisher:
             self._session.publish(self._prefix + topic, payload, qos)
 
     def reply(self, address: ReplyAddress, reply: Reply) -> None:
-        """Answer a command."""
         payload = encode(reply)
         if not self._fits(address.topic, payload):
             why = f"the answer has {len(payload)} bytes, the broker takes {self._limits.packet_bytes}"
@@ -142,7 +140,7 @@ class StatusPublisher:
         topics = ", ".join(self._prefix + topic for topic in sorted(refused)[:3])
         code = max(refused.values(), key=lambda each: not reason_codes.is_passing(each))
         remedy = reason_codes.remedy(code, f"publish below {self._prefix}#")
-        return f"the broker refuses {topics} ({reason_codes.in_words(code)}); {remedy}"
+        return f"The broker refuses {topics} ({reason_codes.in_words(code)}); {remedy}."
 
     def _settle(self, topic: str, level: _Retained) -> None:
         payload = level.payload

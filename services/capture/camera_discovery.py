@@ -90,7 +90,7 @@ def find() -> list[CameraInfo]:
     if not cameras and forbidden is not None:
         raise NoCamera(_forbidden(Path(forbidden.filename), forbidden))
     if not cameras:
-        raise NoCamera("there is no camera; plug one in, it is found by itself (or set capture.source)")
+        raise NoCamera("There is no camera; plug one in, it is found by itself (or set capture.source).")
     return cameras
 
 
@@ -104,7 +104,7 @@ def choose(source: str, failures: Mapping[str, int]) -> CameraInfo:
     kind, _, rest = source.partition(":")
     if kind == PICAMERA:
         if rest and not rest.isdigit():
-            raise NoCamera(f"{source}: {PICAMERA}: takes a number, as in {PICAMERA}:0")
+            raise NoCamera(f"{source}: {PICAMERA}: takes a number, as in {PICAMERA}:0.")
         return CameraInfo(f"{PICAMERA}:{rest or 0}", "Raspberry Pi camera")
     device = device_of(source)
     assert device is not None
@@ -114,7 +114,7 @@ def choose(source: str, failures: Mapping[str, int]) -> CameraInfo:
         raise NoCamera(_why(device, error)) from error
     if not found.captures or found.driver.startswith(_RAW_DRIVERS):
         raw = "; take picamera:" if found.driver.startswith(_RAW_DRIVERS) else ""
-        raise NoCamera(f"{device} ({found.card}) delivers no pictures{raw} (cameras here: {_here()})")
+        raise NoCamera(f"{device} ({found.card}) delivers no pictures{raw} (cameras here: {_here()}).")
     return CameraInfo(str(device), found.card)
 
 
@@ -145,24 +145,24 @@ def _why(device: Path, error: OSError) -> str:
     if error.errno == errno.EBUSY:
         return _busy(device)
     if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-        return f"there is no camera {device} (cameras here: {_here()}); plug it in"
+        return f"There is no camera {device} (cameras here: {_here()}); plug it in."
     if error.errno == errno.ENOTTY:
-        return f"{device} is no camera (cameras here: {_here()})"
-    return f"the camera {device} can't be opened ({error.strerror}); unplug it and plug it in again"
+        return f"{device} is no camera (cameras here: {_here()})."
+    return f"The camera {device} can't be opened ({error.strerror}); unplug it and plug it in again."
 
 
 def _forbidden(device: Path, error: OSError) -> str:
     if error.errno == errno.EPERM:
-        return f"the camera {device} may not be opened here; the service's unit must allow it (DeviceAllow=)"
+        return f"The camera {device} may not be opened here; the service's unit must allow it (DeviceAllow=)."
     user = os.environ.get("USER") or f"user {os.getuid()}"
     return (
-        f"the camera {device} may not be opened by {user}; put it into the group video: "
-        f"sudo usermod -aG video {user}, then log in again"
+        f"The camera {device} may not be opened by {user}; put it into the group video: "
+        f"`sudo usermod -aG video {user}`, then log in again."
     )
 
 
 def _busy(device: Path) -> str:
-    return f"the camera {device} is in use by {_holder(device) or 'another program'}; close that"
+    return f"The camera {device} is in use by {_holder(device) or 'another program'}; close that."
 
 
 def _holder(device: Path) -> str:

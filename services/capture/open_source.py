@@ -43,7 +43,7 @@ def open_source(spec: str, settings: ReaderSettings, left_out: tuple[str, ...] =
     kind, _, rest = spec.partition(":")
     if kind == "scene":
         if rest and not rest.isdecimal():
-            raise SourceError(f"{spec}: the scene takes a number as its seed, as in scene:7")
+            raise SourceError(f"{spec}: the scene takes a number as its seed, as in scene:7.")
         return SceneSource(int(rest or 0), settings)
     if kind == camera_discovery.PICAMERA:
         return PiCamera(int(rest or 0), settings)
@@ -63,7 +63,7 @@ def _open_path(path: Path, settings: ReaderSettings, left_out: tuple[str, ...]) 
         return open_stream(str(path), settings)
     if not path.exists():
         raise SourceError(
-            f"there is no file {path}; a source is camera:, a video file, folder:PATH, a URL or scene:"
+            f"There is no file {path}; a source is camera:, a video file, folder:PATH, a URL or scene:"
         )
     if path.suffix.lower() in PHOTO_SUFFIXES:
         return OnePhoto(path, settings, left_out)

@@ -59,13 +59,13 @@ class OnePhoto(_Photos):
         super().__init__(settings)
         self._path = path
         if path.name in left_out:
-            raise SourceError(f"{path} {_BROKE}")
+            raise SourceError(f"{path} {_BROKE}.")
 
     def _next_photo(self) -> Pixels:
         try:
             return self._decode(self._path)
         except PhotoError as error:
-            raise SourceError(f"{self._path} {error}") from error
+            raise SourceError(f"{self._path} {error}.") from error
 
 
 class FolderSource(_Photos):
@@ -105,7 +105,7 @@ class FolderSource(_Photos):
             if not self._waiting:
                 if not self._shown_in_round:
                     raise SourceError(
-                        f"no photo in {self._folder} can be read: {next(iter(self._reasons.values()))}"
+                        f"No photo in {self._folder} can be read: {next(iter(self._reasons.values()))}."
                     )
                 if not self._loop:
                     return None
@@ -118,7 +118,7 @@ class FolderSource(_Photos):
     def _update_remark(self) -> None:
         *others, newest = self._reasons.values() or ("",)
         more = f"; {len(others)} more are left out" if others else ""
-        self.remark = f"a photo is left out: {newest}{more}" if newest else ""
+        self.remark = f"A photo is left out: {newest}{more}." if newest else ""
 
 
 def _is_photo(path: Path) -> bool:
@@ -128,11 +128,11 @@ def _is_photo(path: Path) -> bool:
 def list_photos(folder: Path) -> list[Path]:
     """The photos in `folder` by name. Raises SourceError where there are none."""
     if not folder.is_dir():
-        raise SourceError(f"there is no folder {folder}; give one with photos in it")
+        raise SourceError(f"There is no folder {folder}; give one with photos in it.")
     try:
         photos = sorted(path for path in folder.iterdir() if _is_photo(path))
     except OSError as error:
-        raise SourceError(f"the folder {folder} can't be read ({error.strerror})") from error
+        raise SourceError(f"The folder {folder} can't be read ({error.strerror}).") from error
     if not photos:
-        raise SourceError(f"there is no photo in {folder}; put JPEG or PNG files there")
+        raise SourceError(f"There is no photo in {folder}; put JPEG or PNG files there.")
     return photos

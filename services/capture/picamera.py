@@ -56,7 +56,7 @@ class PiCamera(Source):
             self._frames.close()
             raise SourceError(
                 f"{python} can't be started ({error.strerror}); set capture.picamera_python to the Python "
-                f"that has picamera2"
+                f"that has picamera2."
             ) from error
         finally:
             os.close(sending)
@@ -89,7 +89,7 @@ class PiCamera(Source):
         while view:
             count = self._frames.readinto(view)
             if not count:
-                raise SourceError("the reader of the Raspberry Pi camera ended; it is started anew")
+                raise SourceError("The reader of the Raspberry Pi camera ended; it is started anew.")
             view = view[count:]
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ def main() -> int:
         report(pipe, "failed", str(fault))
     except Exception as error:
         what = str(error) or type(error).__name__
-        report(pipe, "failed", f"the Raspberry Pi camera failed ({what}); it is opened anew")
+        report(pipe, "failed", f"The Raspberry Pi camera failed ({what}); it is opened anew.")
     return 1
 
 
@@ -53,8 +53,8 @@ def open_camera(order: dict[str, Any]) -> tuple[Any, str]:
         from picamera2 import Picamera2
     except ImportError as error:
         raise Fault(
-            f"the Raspberry Pi camera needs picamera2 in {sys.executable} ({error}): "
-            f"sudo apt install python3-picamera2"
+            f"The Raspberry Pi camera needs picamera2 in {sys.executable} ({error}): "
+            f"`sudo apt install python3-picamera2`."
         ) from error
     here = [
         (position, info)
@@ -65,7 +65,7 @@ def open_camera(order: dict[str, Any]) -> tuple[Any, str]:
     if number >= len(here):
         names = ", ".join(info.get("Model", "?") for _, info in here) or "none"
         raise Fault(
-            f"there is no Raspberry Pi camera {number} (cameras here: {names}); is its cable seated, and "
+            f"There is no Raspberry Pi camera {number} (cameras here: {names}); is its cable seated, and "
             f"does rpicam-hello --list-cameras show it?"
         )
     position, info = here[number]
@@ -75,7 +75,7 @@ def open_camera(order: dict[str, Any]) -> tuple[Any, str]:
     except Exception as error:
         cause = error.__cause__ or error
         raise Fault(
-            f"the Raspberry Pi camera {model} can't be opened ({cause}); does another program hold it, or "
+            f"The Raspberry Pi camera {model} can't be opened ({cause}); does another program hold it, or "
             f"may this user not (group video)?"
         ) from error
     return camera, f"Raspberry Pi {model}"

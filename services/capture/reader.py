@@ -41,7 +41,7 @@ MAX_MEMORY_BYTES = 512 << 20
 PATIENCE_S = 1.3
 """How long a source may deliver damaged pictures, or the same one."""
 PATIENCE_FRAMES = 2.5
-DARK = "the camera sees but one colour; is its lens covered, or is it dark?"
+DARK = "The camera sees but one colour; is its lens covered, or is it dark?"
 _STEP = 16
 _ONE_COLOUR = 8
 _PR_SET_PDEATHSIG = 1
@@ -113,7 +113,7 @@ def pump(source: Source, writer: RingWriter, order: ReaderOrder, reports: Report
             reports.send(FrameLost("damaged", str(problem)))
             if source.live and time.monotonic() - whole_at > patience_s:
                 raise SourceError(
-                    f"every picture comes damaged ({problem}); see the cable and the power, or the server"
+                    f"Every picture comes damaged ({problem}); see the cable and the power, or the server."
                 ) from problem
             continue
         if frame is None:
@@ -123,7 +123,7 @@ def pump(source: Source, writer: RingWriter, order: ReaderOrder, reports: Report
         if source.live:
             still = frozen.still(frame.pixels, time.monotonic_ns())
             if still == "frozen":
-                raise SourceError("the camera delivers the same picture again and again; it is opened anew")
+                raise SourceError("The camera delivers the same picture again and again; it is opened anew.")
             is_dark = still == "dark"
         if remark != (remark := Remark(DARK, is_concern=True) if is_dark else Remark(source.remark, False)):
             reports.send(remark)
@@ -194,7 +194,7 @@ def _run(order: ReaderOrder, reports: Reports) -> str:
             return str(error)
         except Exception as error:
             log.exception("the reader failed")
-            return f"the source failed ({_said(error)}); it is opened anew"
+            return f"The source failed ({_said(error)}); it is opened anew."
     return ""
 
 

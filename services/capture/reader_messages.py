@@ -130,7 +130,6 @@ _CLASSES: dict[str, type[ReaderMessage]] = {
 
 
 def encode(message: ReaderMessage) -> bytes:
-    """The message as one line."""
     content = [getattr(message, field.name) for field in fields(message)]
     return json.dumps([type(message).__name__, *content]).encode() + b"\n"
 

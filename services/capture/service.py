@@ -110,7 +110,7 @@ class CaptureService(Service):
 
     def pause(self, _: Command) -> None:
         self._stop_reader()
-        self._switch_off("the camera is switched off; switch it on with the command capture.resume")
+        self._switch_off("The camera is switched off; switch it on with the command capture.resume.")
 
     def resume(self, _: Command) -> None:
         if self._is_off:
@@ -128,8 +128,8 @@ class CaptureService(Service):
         if self._reader is not None:
             self._receive()  # what came while it was loaded
         if self._newest is None:
-            why = self._reason or "the source is being opened"
-            raise CommandRefused(ErrorCode.NO_FRAME, f"There is no frame yet: {why}.")
+            why = self._reason or "The source is being opened."
+            raise CommandRefused(ErrorCode.NO_FRAME, "There is no frame yet.", why)
         return take_snapshot(self._ring_folder, self._newest.reference, self._frame_id)
 
     # the source and its reader
@@ -233,24 +233,26 @@ class CaptureService(Service):
         if remark.is_concern:
             self.report("degraded", remark.sentence)
         else:
-            self.report("ready", "; ".join(filter(None, (*reader.refused, remark.sentence))))
+            self.report(
+                "ready", " ".join(filter(None, (*(f"{each}." for each in reader.refused), remark.sentence)))
+            )
 
     def _reader_gone(self, reader: ReaderProcess) -> None:
         name = self.details["source"]
         if reader.end is None:
-            self._reader_failed(reader, f"the reader of {name} crashed; it is started anew")
+            self._reader_failed(reader, f"The reader of {name} crashed; it is started anew.")
         elif reader.end.problem:
             self._reader_failed(reader, reader.end.problem)
         else:
             self._stop_reader()
-            self._switch_off(f"the source {name} has come to its end; capture.loop starts it again")
+            self._switch_off(f"The source {name} has come to its end; capture.loop starts it again.")
 
     def _reader_failed(self, reader: ReaderProcess, problem: str) -> None:
         self._stop_reader()
         self.metrics.count("reader_restarts")
         if reader.end is None and reader.decoding:
             self._attempts.left_out.append(reader.decoding)
-            problem = f"{problem} without the photo {file_name(reader.decoding)}"
+            problem = f"{problem} The photo {file_name(reader.decoding)} is left out."
         self._fail(reader.source, problem)
 
     def _fail(self, opened: str, problem: str) -> None:
@@ -270,12 +272,12 @@ class CaptureService(Service):
             self._attempts.failures_of.clear()
         name = self.details.get("camera", self.details["source"])
         if reader.is_overdue:
-            problem = f"no frame from {name} for {reader.timeout_s:.1f} s; it is opened anew"
+            problem = f"No frame from {name} for {reader.timeout_s:.1f} s; it is opened anew."
             self._reader_failed(reader, problem)
         elif reader.silent_s > FRAME_TIMEOUT_S and reader.decoding:
-            self.report(self.state, f"the photo {file_name(reader.decoding)} is being decoded")
+            self.report(self.state, f"The photo {file_name(reader.decoding)} is being decoded.")
         elif reader.silent_s > FRAME_TIMEOUT_S and self.state == "starting":
-            self.report("starting", f"{name} is being opened and has delivered nothing yet")
+            self.report("starting", f"{name} is being opened and has delivered nothing yet.")
 
     def _camera_came_or_went(self) -> bool:
         if not camera_discovery.is_camera(self._source) or camera_discovery.nodes() == self._nodes:

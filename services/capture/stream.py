@@ -77,16 +77,18 @@ class MotionJpeg(Source):
         try:
             piece = self._response.read1(_PIECE)
             if not piece:
-                raise SourceError(f"the stream {self._address} ended; is its server up? It is opened anew")
+                raise SourceError(f"The stream {self._address} ended; is its server up? It is opened anew.")
             return self._parts.feed(piece)
         except NotMultipart as error:
-            raise SourceError(f"the stream {self._address} is no Motion JPEG: {error}") from error
+            raise SourceError(f"The stream {self._address} is no Motion JPEG: {error}.") from error
         except TimeoutError as error:
             raise SourceError(
-                f"nothing comes from the stream {self._address}; does its server hang? It is opened anew"
+                f"Nothing comes from the stream {self._address}; does its server hang? It is opened anew."
             ) from error
         except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
-            raise SourceError(f"the stream {self._address} broke off ({error}); it is opened anew") from error
+            raise SourceError(
+                f"The stream {self._address} broke off ({error}); it is opened anew."
+            ) from error
 
     def close(self) -> None:
         self._response.close()
@@ -113,7 +115,7 @@ class OpenCvStream(Source):
 
     def read(self) -> Frame:
         if not self._capture.grab():
-            raise SourceError(f"{self._what} stopped delivering; it is opened anew")
+            raise SourceError(f"{self._what} stopped delivering; it is opened anew.")
         captured_ns = time.monotonic_ns()
         read, pixels = self._capture.retrieve()
         if not read or pixels is None:
@@ -135,12 +137,12 @@ def _request(url: str) -> http.client.HTTPResponse:
     except urllib.error.HTTPError as error:
         error.close()
         raise SourceError(
-            f"the stream {address} can't be opened: {_refusal(error.code, error.reason)}"
+            f"The stream {address} can't be opened: {_refusal(error.code, error.reason)}."
         ) from error
     except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
         raise SourceError(
-            f"the stream {address} can't be opened; is its server up, and the address right? "
-            f"({_reason(error)})"
+            f"The stream {address} can't be opened; is its server up, and the address right? "
+            f"({_reason(error)})."
         ) from error
 
 

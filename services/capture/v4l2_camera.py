@@ -33,7 +33,7 @@ class Camera(Source):
         self._thinning = Thinning(settings.hertz)
         self._capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
         if not self._capture.isOpened():
-            raise SourceError(why_not(device) or f"OpenCV can't read from the camera {device}; take another")
+            raise SourceError(why_not(device) or f"OpenCV can't read from the camera {device}; take another.")
         width, height = settings.camera_size
         # Motion JPEG first: uncompressed 640×480 at 30/s is more than many cameras can send over USB 2.
         self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
@@ -49,7 +49,7 @@ class Camera(Source):
                 self._capture.release()  # else it is we who use it
                 raise SourceError(
                     why_not(self._device)
-                    or f"the camera {self._device} stopped delivering; it is opened anew"
+                    or f"The camera {self._device} stopped delivering; it is opened anew."
                 )
             captured_ns = self._captured_ns()
             if self._thinning.wants(captured_ns):

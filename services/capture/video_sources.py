@@ -22,7 +22,7 @@ class VideoSource(Source):
         self._path, self._loop = path, settings.loop
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise SourceError(f"{path} is no video that can be read; MP4, AVI, MKV and WebM can")
+            raise SourceError(f"{path} is no video that can be read; MP4, AVI, MKV and WebM can.")
         hertz = self._capture.get(cv2.CAP_PROP_FPS)
         least, most = _SENSIBLE_HERTZ
         self._pace = Pace(1 / (hertz if least <= hertz <= most else settings.hertz))
@@ -43,7 +43,7 @@ class VideoSource(Source):
             read, decoded = self._capture.read()
         if not read:
             if not self._has_frames:
-                raise SourceError(f"{self._path} holds no picture that can be decoded")
+                raise SourceError(f"{self._path} holds no picture that can be decoded.")
             return None
         self._has_frames = True
         return decoded  # type: ignore[return-value]
@@ -63,7 +63,7 @@ class NpySource(Source):
         try:
             self._frames = NpyFrames(path)
         except (OSError, ValueError) as error:
-            raise SourceError(f"{path} can't be played: {error}") from error
+            raise SourceError(f"{path} can't be played: {error}.") from error
 
     def read(self) -> Frame | None:
         if self._index == len(self._frames):
@@ -73,7 +73,7 @@ class NpySource(Source):
         try:
             pixels = self._frames[self._index]
         except (OSError, ValueError) as error:
-            raise SourceError(f"{self._path} can't be played: {error}") from error
+            raise SourceError(f"{self._path} can't be played: {error}.") from error
         self._index += 1
         self._pace.wait()
         return Frame(pixels, time.monotonic_ns())

@@ -68,7 +68,7 @@ class HealthBoard:
         row: dict[str, Any] = {"name": name, "about": about}
         if heartbeat is None:
             note = FailureNote.read(self._runtime, name)
-            reason = note.reason if note else f"{name} has not been heard of since this page's server started"
+            reason = note.reason if note else f"{name} was not heard of since this page's server started."
             return row | {"state": "not running", "reason": reason}
         state, reason = heartbeat.state, heartbeat.reason
         row |= {

@@ -47,7 +47,6 @@ class PadFeed:
         return True
 
     def take_reading(self, result: PadResult) -> str:
-        """The message for the page."""
         content = result.model_dump(
             mode="json", include={"revision", "text", "digits", "automatic", "problem", "model"}
         )

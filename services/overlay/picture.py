@@ -45,7 +45,6 @@ class LivePicture:
         self._read_at = 0.0
 
     def frame(self, frame: FrameReady, wanted: bool) -> None:
-        """A frame stands in the ring."""
         self._frames[frame.captured_ns] = frame
         if len(self._frames) > REMEMBERED_FRAMES:
             self._frames.popitem(last=False)

@@ -148,20 +148,20 @@ class PageServer:
     def _explain(self, error: OSError) -> str:
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             return (
-                f"the page can't listen on {self._host}, which is no address of this machine; "
-                f"set overlay.host in the configuration to one"
+                f"The page can't listen on {self._host}, which is no address of this machine; "
+                f"set overlay.host in the configuration to one."
             )
         if error.errno == errno.EADDRINUSE:
             return (
-                f"port {self._port} is taken by another program; "
-                f"choose another with --port or overlay.port in the configuration"
+                f"Port {self._port} is taken by another program; "
+                f"choose another with --port or overlay.port in the configuration."
             )
         if error.errno in (errno.EACCES, errno.EPERM):
             return (
-                f"this user may not listen on port {self._port}; "
-                f"choose one above 1023 with --port or overlay.port in the configuration"
+                f"This user may not listen on port {self._port}; "
+                f"choose one above 1023 with --port or overlay.port in the configuration."
             )
-        return f"the page can't listen on {self._host}, port {self._port}: {error.strerror or error}"
+        return f"The page can't listen on {self._host}, port {self._port}: {error.strerror or error}."
 
     async def _serve(self, listener: Listener, stopping: asyncio.Event) -> None:
         config = uvicorn.Config(

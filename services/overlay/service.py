@@ -127,8 +127,8 @@ class OverlayService(Service):
             context.load_cert_chain(overlay.cert_file, overlay.key_file, password=_no_passphrase)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise CannotStart(
-                f"the page's certificate {overlay.cert_file} and its key can't be used ({error}); correct "
-                f"overlay.cert_file and overlay.key_file, or let `smartcar install --page` make new ones"
+                f"The page's certificate {overlay.cert_file} and its key can't be used ({error}); correct "
+                f"overlay.cert_file and overlay.key_file, or let `smartcar install --page` make new ones."
             ) from error
         return context
 
@@ -148,7 +148,7 @@ class OverlayService(Service):
             shared = shared_with_group(self._address_file.parent)
             write_private(self._address_file, lines, 0o640 if shared else 0o600)
         except OSError as error:
-            self._server_problem = f"the page's address can't be written to {self._address_file}: {error}"
+            self._server_problem = f"The page's address can't be written to {self._address_file}: {error}."
             self._report_state()
             return
         self.details["address"] = addresses[0]

@@ -30,7 +30,7 @@ class Token:
             self.value = _obtain(path, self.value)
         except OSError as error:
             why = why_not(path, error)
-            self.problem = f"the page's token can't be kept, so each start gives it another address: {why}"
+            self.problem = f"The page's token can't be kept, so each start gives it another address: {why}."
 
     def keep(self) -> bool:
         """Try again; whether it is kept. One that can be read again holds from the next start on."""

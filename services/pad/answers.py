@@ -9,7 +9,6 @@ from services.pad.canvas_reader import Answer, Ink, grey
 
 
 def reading_of(revision: int, answer: Answer) -> PadReading:
-    """The digits alone."""
     return PadReading(revision=revision, text=answer.text, digits=answer.digits, model=answer.model)
 
 

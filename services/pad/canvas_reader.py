@@ -57,7 +57,7 @@ class CanvasReader:
             answered(Answer((_EMPTY,) * BOXES))
             return
         if not self._recognizer.is_there:
-            answered(_unread(inked, "the recognizer is not running; see `smartcar status`"))
+            answered(_unread(inked, "The recognizer is not running; see `smartcar status`."))
             return
         paper = 255 - _within(ink, _ROW)
         image = GreyImage(width=_ROW.width, height=_ROW.height, pixels=paper.tobytes())
@@ -79,13 +79,13 @@ _EMPTY = BoxDigit(label=EMPTY, confidence=1.0)
 
 def _understood(reply: Reply, inked: Sequence[bool]) -> Answer:
     if reply.error is not None:
-        return _unread(inked, f"the boxes could not be read: {reply.error.message}")
+        return _unread(inked, f"The boxes could not be read: {reply.error.message}")
     try:
         reading = BoxReading.model_validate(reply.data)
     except ValueError:
-        return _unread(inked, "the recognizer answered something unreadable; is it of another version?")
+        return _unread(inked, "The recognizer answered something unreadable; is it of another version?")
     if len(reading.digits) != BOXES or len(reading.probabilities) != BOXES:
-        return _unread(inked, "the recognizer did not answer for every box; is it of another version?")
+        return _unread(inked, "The recognizer did not answer for every box; is it of another version?")
     return Answer(
         tuple(_digit(digit, ink) for digit, ink in zip(reading.digits, inked, strict=True)),
         reading.probabilities,

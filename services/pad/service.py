@@ -116,7 +116,7 @@ class PadService(Service):
         try:
             kept = self._store.read()
         except OSError as error:
-            self._unread_problem = f"the canvas can't be read: {why_not(self._store.path, error)}"
+            self._unread_problem = f"The canvas can't be read: {why_not(self._store.path, error)}."
             self.after(READ_AGAIN_S, self._restore_again)
             return
         self._unread_problem = ""
@@ -309,7 +309,7 @@ class PadService(Service):
             self.report("degraded", problem)
         elif not self._recognizer.is_there:
             self.report(
-                "degraded", "the recognizer is not running: strokes are kept, and read when it is back"
+                "degraded", "The recognizer is not running: strokes are kept, and read when it is back."
             )
         else:
             self.report("ready")

@@ -123,6 +123,6 @@ class CanvasStore:
                 log.warning("the canvas that could not be read is kept as %s", aside)
             durable.replace_file(self.path, kept.model_dump_json().encode())
         except OSError as error:
-            self._done(f"the canvas can't be kept, and a restart would lose it: {why_not(self.path, error)}")
+            self._done(f"The canvas can't be kept, and a restart would lose it: {why_not(self.path, error)}.")
         else:
             self._done("")

@@ -34,7 +34,6 @@ class Stroke:
         self.weight = _STROKE_BYTES + len(self.id) + 6 * len(self.author) + weight(self.points)
 
     def message(self) -> PadStroke:
-        """It as others see it."""
         return PadStroke(
             id=self.id,
             author=self.author,

@@ -128,7 +128,7 @@ class ModelSwitcher:
             trial.asked_at = time.monotonic()
             return trial.report()
         if command.renew:
-            raise CommandRefused("no-trial", f"model {command.bundle[:12]} is not on trial here")
+            raise CommandRefused("no-trial", f"Model {command.bundle[:12]} is not on trial here.")
         self._end_trial()
         self._cancel_adoption()
         self.unusable.pop(command.bundle, None)
@@ -159,7 +159,6 @@ class ModelSwitcher:
         return later
 
     def drop(self, _: RecognizerDrop) -> RecognizerModel:
-        """Back to the active model."""
         self._end_trial()
         return RecognizerModel(model=self.active.info)
 

@@ -31,7 +31,6 @@ class OpenEvents:
         return [event.model_copy(update=changes) for event in self._open.values()]
 
     def note(self, event: ReadingEvent) -> None:
-        """The event was published."""
         if event.phase == "end":
             self._open.pop(event.event_id, None)
         else:

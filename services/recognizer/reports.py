@@ -23,7 +23,6 @@ _wall_clock = WallClock()
 
 
 def reading_of(frame: FrameReady, lines: list[Line], model: ModelInfo) -> Reading:
-    """All that was read in `frame`."""
     return Reading(
         frame_id=frame.frame_id,
         captured_ns=frame.captured_ns,

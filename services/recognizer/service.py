@@ -150,17 +150,19 @@ class RecognizerService(Service):
         try:
             return self._load(FACTORY_BUNDLE)
         except Refusal as error:
-            raise CannotStart(f"the shipped model can't be used ({error}); install smartcar again") from error
+            raise CannotStart(
+                f"The shipped model can't be used ({error}); install smartcar again."
+            ) from error
         except GateError as error:
             raise CannotStart(str(error)) from error
 
     def _unusable(self, error: Exception) -> str:
         configured = self.settings.recognizer.bundle
         if configured is not None:
-            what, remedy = f"the model {configured}", "correct recognizer.bundle"
+            what, remedy = f"The model {configured}", "correct recognizer.bundle"
         else:
-            what, remedy = "the active model", "smartcar model rollback takes the one before"
-        return f"{what} can't be used: {error} Reading goes on with the shipped one; {remedy}"
+            what, remedy = "The active model", "smartcar model rollback takes the one before"
+        return f"{what} can't be used: {error} Reading goes on with the shipped one; {remedy}."
 
     def _fall_back(self, error: Exception) -> None:
         """Read with the active model again; where that was it, with the shipped one. The state says why.
@@ -195,7 +197,6 @@ class RecognizerService(Service):
         return self._models.drop(command)
 
     def adopt(self, command: RecognizerAdopt) -> RecognizerModel | DeferredReply:
-        """Read with the active model."""
         self._must_not_be_fixed()
         return self._models.adopt(command)
 
@@ -273,9 +274,9 @@ class RecognizerService(Service):
         elif time.monotonic() - self._heard_at <= IDLE_AFTER_S:
             self.report("ready")
         elif self._capture_off and self.presence["capture"].is_there:
-            self.report("ready", f"no frames come: {self._capture_off}")
+            self.report("ready", f"No frames come. {self._capture_off}")
         else:
-            self.report("degraded", "no frames come; see the state of capture")
+            self.report("degraded", "No frames come; see the state of capture.")
 
     # events and their journal
 
@@ -314,7 +315,7 @@ class RecognizerService(Service):
             reading = model.boxes.read(command)
         except Exception as error:
             self._fall_back(error)
-            raise CommandRefused("model", f"{error} Ask again: another model reads now") from error
+            raise CommandRefused("model", f"{error} Ask again: another model reads now.") from error
         self._models.count(sum(digit is not None for digit in reading.digits))
         return reading
 

@@ -77,7 +77,6 @@ class ChangeRunner:
 
     @property
     def is_on_trial(self) -> bool:
-        """Whether it is to be watched closely."""
         return self.change is not None and self.change.step not in _PREPARING
 
     @property
@@ -149,7 +148,6 @@ class ChangeRunner:
     # what happens
 
     def advance(self) -> None:
-        """Do what is due."""
         if self.state.problem:
             self.state.flush()
         for result in self._worker.results():

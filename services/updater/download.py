@@ -64,12 +64,10 @@ class Partial:
 
     @property
     def path(self) -> Path:
-        """The file."""
         return self._folder / PAYLOAD_FILE
 
     @property
     def length(self) -> int:
-        """Bytes that are there."""
         try:
             return self.path.stat().st_size
         except OSError:
@@ -115,7 +113,6 @@ class Partial:
             raise _no_space(error) from error
 
     def empty(self) -> None:
-        """Begin anew."""
         self.path.unlink(missing_ok=True)
 
     def sweep(self, keep: set[Path]) -> None:

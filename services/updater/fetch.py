@@ -135,7 +135,6 @@ class Fetcher:
         self.failure = refusal
 
     def drop(self) -> None:
-        """Forget it, and what has come of it."""
         self._halt()
         self.release()
         self.partial.sweep(set())
@@ -185,7 +184,6 @@ class Fetcher:
                 self._fail(ErrorCode.INCOMPLETE, f"Of {count} chunks these don't come: {missing}.")
 
     def change(self, fetch: Fetch) -> Change:
-        """The change that begins with what was fetched."""
         is_zip = fetch.origin == "install"
         return Change(
             id=fetch.id,
@@ -301,7 +299,6 @@ class Retries:
         return any_due
 
     def forget(self, key: str) -> None:
-        """It went well."""
         self._all.pop(key, None)
 
     def clear(self) -> None:

@@ -71,7 +71,6 @@ class Offers:
         return self._standing.get(name)
 
     def forget(self, name: str) -> None:
-        """It is not listened for."""
         self._standing.pop(name, None)
 
     def take(self, offer: CheckedOffer, change_id: str, *, activate: bool) -> None:
@@ -88,7 +87,6 @@ class Offers:
         self._tell_fetching(fetch)
 
     def is_fetching(self, change_id: str) -> bool:
-        """Whether this change is being fetched."""
         fetch = self._fetcher.now
         return fetch is not None and fetch.id == change_id
 
@@ -136,11 +134,9 @@ class Offers:
         self._look = True
 
     def chunk(self, digest: str, number: int, content: bytes) -> None:
-        """A chunk came."""
         self._fetcher.chunk(digest, number, content)
 
     def told(self, change: Change, progress: ModelProgress) -> None:
-        """A change has told a step."""
         if progress.step not in ENDED:
             return
         self._look = True

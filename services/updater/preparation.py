@@ -202,7 +202,6 @@ class Preparation:
         self._source = self._digest = ""
 
     def rejected(self, refusal: Refusal) -> Rejected:
-        """The outcome where it is refused."""
         return Rejected(self._change.id, refusal, self._source, self._digest)
 
     def done(self, content: bytes | None, tell: Callable[[Checked], None]) -> Prepared:
@@ -299,7 +298,7 @@ class Preparation:
             raise Refusal(
                 ErrorCode.REFUSED_BEFORE,
                 f"{self._change.file or 'The offer'} was not taken before, and isn't tried again by itself "
-                f"({refusal.reason}: {refusal.sentence})",
+                f"({refusal.reason}). {refusal.sentence}",
                 "smartcar model import tries it all the same.",
             )
 

@@ -237,8 +237,8 @@ class UpdaterService(Service):
             arrival = self._inbox.look(self._changes.state.now.files)
         except OSError as error:
             self._inbox_problem = (
-                f"the data folder {self._inbox.folder} can't be read ({error.strerror}); "
-                f"let this service's user read it, or set models.inbox"
+                f"The data folder {self._inbox.folder} can't be read ({error.strerror}); "
+                f"let this service's user read it, or set models.inbox."
             )
         else:
             self._inbox_problem = ""
@@ -260,7 +260,7 @@ class UpdaterService(Service):
 
     def _report_state(self) -> None:
         if problem := self._changes.problem:
-            self.report("degraded", f"no model can be changed: {problem}")
+            self.report("degraded", f"No model can be changed: {problem}.")
         elif problem := self._store.problem or self._inbox_problem or self.journal_problem:
             self.report("degraded", printable(problem, 1000))
         else:

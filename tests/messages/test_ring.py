@@ -465,7 +465,7 @@ def test_a_full_memory_file_system_is_no_bus_error_later(runtime: Path) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(full)], check=False).returncode:
         pytest.skip("only root may mount a file system")
     try:
-        with pytest.raises(RingError, match="no room for the frame ring"):
+        with pytest.raises(RingError, match="No room for the frame ring"):
             RingWriter(full, (480, 640))
         assert list(full.iterdir()) == []
         small = RingWriter(full, (64, 64))

@@ -107,7 +107,7 @@ def test_a_second_instance_names_the_first_and_does_not_disturb_it(context: Cont
     ("settings", "says"),
     [
         ({"CAPTURE__HERTZ": "0"}, "SMARTCAR_CAPTURE__HERTZ: capture.hertz: Input should be greater than 0"),
-        ({"PATHS__RUNTIME": "/proc/nowhere"}, "the folder /proc/nowhere can't be made"),
+        ({"PATHS__RUNTIME": "/proc/nowhere"}, "The folder /proc/nowhere can't be made"),
         ({"CONFIG": "/no/such.toml"}, "/no/such.toml: No such file or directory; give another with --config"),
     ],
 )

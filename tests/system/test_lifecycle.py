@@ -79,7 +79,7 @@ def test_a_version_that_does_not_run_gives_way_to_the_one_before(fresh: Car) -> 
     assert current(fresh) == first
     fresh.wait_until_up()
     again = fresh.machine.run("smartcar", "install", "--rollback", check=False)
-    assert "there is no version to go back to" in again.stderr
+    assert "There is no version to go back to" in again.stderr
 
 
 def test_an_installation_cut_short_leaves_what_runs_alone(fresh: Car) -> None:

@@ -108,14 +108,14 @@ def test_a_camera_absent_at_boot_is_taken_when_it_is_plugged_in_and_again_under_
     machine: Machine,
 ) -> None:
     with capture(machine) as car:
-        car.until("degraded", "there is no camera; plug one in")
+        car.until("degraded", "There is no camera; plug one in")
         plugged = car.now()
         plug(machine)
         beat = car.until("ready", after=plugged)
         assert beat["details"]["camera"] == "/dev/video0 (vivid)"
         out = car.now()
         pull(machine)
-        beat = car.until("degraded", "there is no camera", after=out)
+        beat = car.until("degraded", "There is no camera", after=out)
         assert "camera" not in beat["details"]
         plug(machine, first=7)
         beat = car.until("ready", after=beat["monotonic_ns"] / 1e9)
@@ -126,9 +126,9 @@ def test_a_camera_absent_at_boot_is_taken_when_it_is_plugged_in_and_again_under_
 @pytest.mark.usefixtures("camera")
 def test_a_fault_of_the_driver_is_noticed_within_two_seconds_and_it_comes_back(machine: Machine) -> None:
     faults: list[tuple[str, int, int | None, str]] = [
-        ("Percentage of Dropped Buffers", 100, 0, "no frame from /dev/video0 (vivid) for 1.8 s"),
+        ("Percentage of Dropped Buffers", 100, 0, "No frame from /dev/video0 (vivid) for 1.8 s"),
         ("Disconnect", 1, None, "/dev/video0"),
-        ("Inject Fatal Streaming Error", 1, None, "the camera /dev/video0 stopped delivering"),
+        ("Inject Fatal Streaming Error", 1, None, "The camera /dev/video0 stopped delivering"),
         ("OSD Text Mode", 2, 0, "the same picture again and again"),
     ]
     with capture(machine) as car:

@@ -99,7 +99,7 @@ def test_a_command_to_a_service_that_does_not_run_says_so(runtime: Path) -> None
         (["capture.stop"], "There is no command capture.stop."),
         (["capture.source"], "name: Field required"),
         (["capture.source", "front"], "'front' is no key=value pair"),
-        (["capture.pause", '{"id": }'], "the arguments are no JSON"),
+        (["capture.pause", '{"id": }'], "The arguments are no JSON"),
     ],
 )
 def test_a_command_that_can_not_be_sent_is_one_sentence(

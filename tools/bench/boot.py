@@ -101,7 +101,7 @@ def _one_round(context: Context, start: _Start, samples: dict[str, list[float]])
         try:
             os.kill(beat.pid, signal.SIGKILL)
         except PermissionError:
-            raise Problem(f"{name} belongs to another user: run it with sudo") from None
+            raise Problem(f"{name} belongs to another user: run it with sudo.") from None
         _wait_for_process(start.runtime, name, beat.pid)
         back = _wait_ready(context, start.runtime, name, beat.pid)
         samples[f"back, {name}"].append(back.monotonic_ns / 1e9 - killed_s)
@@ -136,11 +136,11 @@ def _own_car() -> Iterator[_Start]:
 
 def _installed_car() -> AbstractContextManager[_Start]:
     if os.geteuid() != 0:
-        raise Problem("only root may stop and start the services: sudo smartcar bench boot --installed")
+        raise Problem("Only root may stop and start the services: `sudo smartcar bench boot --installed`.")
     settings = load()
     car = CheckContext.find()
     if not car.installed:
-        raise Problem("smartcar is not installed as systemd services here; leave --installed out")
+        raise Problem("smartcar is not installed as systemd services here; leave --installed out.")
     mqtt = in_force(car)
 
     @contextmanager
@@ -158,7 +158,7 @@ def _installed_car() -> AbstractContextManager[_Start]:
 def _systemctl(*words: str) -> None:
     done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Problem(f"systemctl {' '.join(words)}: {done.stderr.strip()}")
+        raise Problem(f"systemctl {' '.join(words)}: {done.stderr.strip()}.")
 
 
 # what happens
@@ -203,7 +203,6 @@ def _wait_ready(context: Context, runtime: Path, service: str, other_than: int =
 
 
 def _settled(context: Context, runtime: Path, service: str) -> Heartbeat:
-    """A heartbeat that knows its memory."""
     return _beat(
         context, runtime, service, lambda beat: beat.memory_mb > 0, f"{service} does not tell its memory"
     )

@@ -46,7 +46,7 @@ class BenchCar:
         try:
             while len(ready) < len(SERVICES):
                 if time.monotonic() > deadline or self.process.poll() is not None:
-                    raise Problem(f"the car is not ready; only {', '.join(sorted(ready)) or 'nothing'} is")
+                    raise Problem(f"The car is not ready; only {', '.join(sorted(ready)) or 'nothing'} is.")
                 subscriber.state_socket.poll(200)
                 for _, message in subscriber.receive():
                     if message.state == "ready":

@@ -69,7 +69,7 @@ def sizes_of(text: str) -> list[int]:
     except ValueError:
         sizes = []
     if not sizes or min(sizes) < 1:
-        raise Problem(f"{text!r} are no numbers of cars; give them such as 10,50,200")
+        raise Problem(f"{text!r} are no numbers of cars; give them such as 10,50,200.")
     return sizes
 
 
@@ -158,8 +158,8 @@ class _Bench:
             if time.monotonic() > deadline:
                 ready, taken = len(self._fleet.cars), len(self._times.active)
                 raise Problem(
-                    f"not all of {self._size} cars {what} within {within_s:g} s ({ready} known, {taken} with "
-                    f"the model); this machine may be too small for so many: give fewer with --cars"
+                    f"Not all of {self._size} cars {what} within {within_s:g} s ({ready} known, {taken} with "
+                    f"the model); this machine may be too small for so many: give fewer with --cars."
                 )
 
     def _used(self, hear: Callable[[], None], cars: SimulatedFleet) -> _Used:

@@ -97,7 +97,9 @@ def _rounds(frames: Path, checkouts: list[Path], rounds: int) -> list[dict[str, 
             for child, checkout, times in zip(children, checkouts, spent, strict=True):
                 answer = _ask(child)
                 if answer is None:
-                    raise Problem(f"the reader in {checkout} can't be run; give a whole checkout of smartcar")
+                    raise Problem(
+                        f"The reader in {checkout} can't be run; give a whole checkout of smartcar."
+                    )
                 for name, milliseconds in (
                     json.loads(answer).items() if turn else ()
                 ):  # the first one warms up

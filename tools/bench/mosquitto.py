@@ -59,7 +59,7 @@ def mosquitto() -> Iterator[RunningBroker]:
     # Debian keeps it out of an ordinary user's path.
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None:
-        raise Problem("this needs Mosquitto, which is not installed here: sudo apt install mosquitto")
+        raise Problem("This needs Mosquitto, which is not installed here: `sudo apt install mosquitto`.")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -69,7 +69,7 @@ def mosquitto() -> Iterator[RunningBroker]:
         process = subprocess.Popen([program, "-c", file.name], stderr=subprocess.PIPE)
         try:
             if not _listens(process, port):
-                raise Problem(f"Mosquitto does not start: {_last_words(process)}")
+                raise Problem(f"Mosquitto does not start: {_last_words(process)}.")
             yield RunningBroker(port, (process.pid,))
         finally:
             process.terminate()

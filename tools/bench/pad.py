@@ -111,7 +111,6 @@ class _Hand:
 
     @property
     def last(self) -> int:
-        """The last revision."""
         return self._ends[-1]
 
     def ask(self, command: Command) -> int:
@@ -176,7 +175,7 @@ class _FrameRate:
         self._subscriber.receive()
         while True:
             if not self._subscriber.state_socket.poll(5000):
-                raise Problem("the recognizer reads nothing")
+                raise Problem("The recognizer reads nothing.")
             for _, reading in self._subscriber.receive():
                 assert isinstance(reading, Reading)
                 return reading

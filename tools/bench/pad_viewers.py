@@ -66,7 +66,6 @@ def watch_bus(runtime: Path, count: int) -> dict[str, Any]:
         poller.register(socket, zmq.POLLIN)
 
     def look(wait_ms: int) -> bool:
-        """Returns whether the line waits."""
         ready = dict(poller.poll(wait_ms))
         for viewer in {id(by_socket[each]): by_socket[each] for each in ready if each in by_socket}.values():
             viewer.look()

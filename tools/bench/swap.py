@@ -157,7 +157,7 @@ class _Bench:
                 if reading.digest != before:
                     return (reading.at_ns - sent_ns) / 1e6
             time.sleep(0.01)
-        raise Problem("the other model never read; see smartcar model list")
+        raise Problem("The other model never read; see smartcar model list.")
 
     def _settled(self) -> None:
         """Until the car has measured its own model: the last that it does after a start."""
@@ -173,7 +173,7 @@ class _Bench:
             if done(ModelTable.model_validate(self._client.send(ModelList(), 5.0).data)):
                 return
             time.sleep(0.1)
-        raise Problem("a change of the model never ended, or the car never measured its model")
+        raise Problem("A change of the model never ended, or the car never measured its model.")
 
     def _late(self, pairs: Sequence[tuple[_Read, _Read]]) -> float:
         """How much later than a frame's time after the one before, 99 of 100 readings came at the most."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tools.terminal import problems
-from tools.terminal.options import Config, Json
+from tools.terminal.options import Config, Json, settings
 
 app = typer.Typer()
 config_app = typer.Typer(help="The settings: check, show, explain.", no_args_is_help=True)
@@ -25,10 +25,9 @@ def read(
     config: Config = None,
 ) -> None:
     """Read image files, without the running car."""
-    from services.config_file import load
     from tools.commands.read import show
 
-    problems.finish(show(load(), paths, model, json=json))
+    problems.finish(show(settings(), paths, model, json=json))
 
 
 @app.command()
@@ -46,11 +45,10 @@ def send(
     config: Config = None,
 ) -> None:
     """Send a command to a service."""
-    from services.config_file import load
     from tools.commands.send import send_command
 
     problems.finish(
-        send_command(load(), verb, arguments or [], output=output, deadline_s=deadline, json=json)
+        send_command(settings(), verb, arguments or [], output=output, deadline_s=deadline, json=json)
     )
 
 
@@ -85,7 +83,6 @@ def forget(
     config: Config = None,
 ) -> None:
     """Take a stopped car off the broker: its retained topics go, and Home Assistant forgets it."""
-    from services.config_file import load
     from tools.commands.forget import forget
 
-    problems.finish(forget(load(), car, force=force))
+    problems.finish(forget(settings(), car, force=force))

@@ -32,5 +32,4 @@ def show(*, json: bool) -> int:
 
 
 def schema() -> None:
-    """Print the JSON Schema."""
     print_document(json_module.dumps(Settings.model_json_schema(), indent=2))

@@ -33,7 +33,7 @@ def forget(settings: Settings, car: str = "", *, force: bool = False) -> int:
             told = _forget_device(whose)  # first: Home Assistant is not to hear of topics without content
             cleared = client.publish(((topic, b"") for topic in standing), retain=True)
     except ConnectionLost as error:
-        raise Problem(f"{error}; try again") from None
+        raise Problem(f"{error} Try again.") from None
     say(f"{name} is off the broker: {cleared} topics cleared.{told}")
     return 0
 
@@ -49,7 +49,7 @@ def _settings_of(name: str, settings: Settings) -> Settings:
     try:
         car = Car(name=name)
     except ValidationError:
-        raise Problem(f"{name!r} is no name of a car; see the topics: smartcar/<car>/status") from None
+        raise Problem(f"{name!r} is no name of a car; see the topics: smartcar/<car>/status.") from None
     prefix = settings.mqtt.discovery or str(Mqtt.model_fields["discovery"].default)
     return settings.model_copy(
         update={"car": car, "mqtt": settings.mqtt.model_copy(update={"discovery": prefix})}
@@ -77,7 +77,7 @@ def _check_away(name: str, status: bytes, *, force: bool) -> None:
     if state not in AWAY and not force:
         raise Problem(
             f"{name} is running ({state}) and would be back at once; stop it first, "
-            f"or say --force where it can't be"
+            f"or say --force where it can't be."
         )
 
 

@@ -66,7 +66,7 @@ def _reader(settings: Settings, model: Path | None) -> Reader:
             min_digits=settings.recognizer.min_digits,
         )
     except (BundleError, ModelError) as error:
-        raise Problem(f"the model {folder} can't be used: {error}") from error
+        raise Problem(f"The model {folder} can't be used: {error}") from error
 
 
 def _readings(reader: Reader, path: Path) -> list[dict[str, Any]]:

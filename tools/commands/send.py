@@ -61,12 +61,12 @@ def _content(arguments: Sequence[str]) -> dict[str, Any]:
         try:
             content = json_module.loads(arguments[0])
         except ValueError as error:
-            raise Problem(f"the arguments are no JSON: {error}") from None
+            raise Problem(f"The arguments are no JSON: {error}.") from None
         return dict(content)
     pairs = [argument.partition("=") for argument in arguments]
     for key, equals, _ in pairs:
         if not equals:
-            raise Problem(f"{key!r} is no key=value pair")
+            raise Problem(f"{key!r} is no key=value pair.")
     return {key: value for key, _, value in pairs}
 
 
@@ -87,7 +87,7 @@ def _write_picture(reply: Reply, path: Path) -> None:
     try:
         picture = base64.urlsafe_b64decode((reply.data or {})["jpeg"].translate(str.maketrans("+/", "-_")))
     except (KeyError, binascii.Error):
-        raise Problem("the reply holds no picture; leave --output out") from None
+        raise Problem("The reply holds no picture; leave --output out.") from None
     write_output(path, picture)
 
 

@@ -133,8 +133,8 @@ class _Trial:
             raise self._why  # later, some brokers close the connection over a topic that may not be used
         if not self.took_s:
             raise ConnectionProblem(
-                f"no broker answers at {where(self.mqtt)} within {LONGEST_S:.0f} s; "
-                f"start it, or correct mqtt.host and mqtt.port"
+                f"No broker answers at {where(self.mqtt)} within {LONGEST_S:.0f} s; "
+                f"start it, or correct mqtt.host and mqtt.port."
             )
 
     def close(self) -> None:

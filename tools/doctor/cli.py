@@ -26,6 +26,6 @@ def doctor(
     config: Config = None,
 ) -> None:
     """Say what is wrong with the car and this machine, and what to do."""
-    from tools.doctor.command import show
+    from tools.doctor.examination import show
 
     problems.finish(show(checks or [], json=json, bundle=bundle))

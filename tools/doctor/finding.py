@@ -23,7 +23,6 @@ class Finding:
 
 
 def ok(sentence: str) -> Finding:
-    """It is as it should be."""
     return Finding("ok", sentence)
 
 

@@ -55,10 +55,10 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a model on handwriting it never saw."""
-    from tools.evaluate.command import command
+    from tools.evaluate.comparison import compare
 
     problems.finish(
-        command(
+        compare(
             model,
             [*(sets or ()), *(only or ())],
             data=data,

@@ -95,11 +95,11 @@ def show(ways: Ways, *, listen_s: float, json: bool) -> int:
             complete = gather(client, fleet, listen_s)
             if not complete:
                 warn(
-                    f"the broker did not say within {listen_s:g} s that these are all cars; listen longer "
-                    f"(--listen), or let this user publish below {ROOT} (the broker's ACL)"
+                    f"The broker did not say within {listen_s:g} s that these are all cars; listen longer "
+                    f"(--listen), or let this user publish below {ROOT} (the broker's ACL)."
                 )
     except ConnectionLost as lost:
-        warn(f"{lost}; this is what was heard until then")
+        warn(f"{lost} This is what was heard until then.")
     found = rows(fleet)
     if json:
         for each in found:
@@ -167,7 +167,7 @@ def _watch_once(ways: Ways, fleet: FleetState, show_now: Callable[[list[Row], li
                     show_now(found, _notes(fleet, found))
                     due = fleet.clock() + REDRAW_S
     except ConnectionLost as lost:
-        trouble = [f"{lost}; it is tried again"]
+        trouble = [f"{lost} It is tried again."]
     found = rows(fleet)
     show_now(found, trouble + _notes(fleet, found))
     time.sleep(AGAIN_S)

@@ -43,19 +43,19 @@ def parse_waves(text: str) -> tuple[Wave, ...]:
         if part in ("all", "100%"):
             waves.append(ALL)
         elif found is None or (found["percent"] and float(found["percent"]) == 0):
-            raise Problem(f"{part!r} is no wave; give numbers of cars, shares or all, such as 1,10%,all")
+            raise Problem(f"{part!r} is no wave; give numbers of cars, shares or all, such as 1,10%,all.")
         else:
             count, percent = found["count"], found["percent"]
             waves.append(Wave(int(count)) if count else Wave(percent=float(percent)))
     for earlier, later in pairwise(waves):
         if earlier == ALL:
-            raise Problem("nothing comes after all: write it as the last wave")
+            raise Problem("Nothing comes after all: write it as the last wave.")
         for size in ("count", "percent"):
             first, second = getattr(earlier, size), getattr(later, size)
             if first is not None and second is not None and second <= first:
                 raise Problem(
-                    f"waves grow: each says how many cars in all are to have it, and {second:g} is not "
-                    f"more than {first:g}"
+                    f"Waves grow: each says how many cars in all are to have it, and {second:g} is not "
+                    f"more than {first:g}."
                 )
     return tuple(waves)
 
@@ -107,7 +107,6 @@ Action: TypeAlias = Wait | Widen | Stop | Done
 
 
 def decide(situation: Situation, waves: Sequence[Wave], max_failures: int) -> Action:
-    """The next step."""
     verdicts = situation.verdicts
     failed = tuple(car for car, verdict in verdicts.items() if verdict is RolloutState.FAILED)
     if len(failed) > max_failures:

@@ -35,7 +35,7 @@ def release_for(client: MqttClient, subject: str, key: Path | None, url: str | N
     """`subject` is a path, or the name of an offer that stands. Raises Problem, Refusal, ConnectionLost."""
     path = Path(subject)
     if url is not None and key is None:
-        raise Problem("what is signed can't be changed: give --key to sign it with its URL")
+        raise Problem("What is signed can't be changed: give --key to sign it with its URL.")
     if not path.exists():
         found = standing_release(client, subject) if _is_name(subject) else None
         if found is None:
@@ -48,7 +48,7 @@ def release_for(client: MqttClient, subject: str, key: Path | None, url: str | N
         resigned = bundle_of(offer.manifest, offer.signature, payload_of(bundle), path)
         return _resumed(client, offer, resigned)
     if bundle.manifest.has_expired(datetime.now(UTC)):
-        raise Problem(f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it")
+        raise Problem(f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it.")
     if key is not None:
         signing = SigningKey.load(key)
         messages: list[Received] = []
@@ -73,7 +73,7 @@ def _is_name(subject: str) -> bool:
 def _nothing(subject: str) -> NoReturn:
     raise Problem(
         f"{subject} is no bundle here, and no offer of that name stands whole on the broker; "
-        "give a bundle's folder or zip, with --key where it isn't signed"
+        "give a bundle's folder or zip, with --key where it isn't signed."
     )
 
 

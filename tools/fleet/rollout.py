@@ -75,7 +75,7 @@ def roll_out(subject: str, ways: Sequence[Mqtt], options: RolloutOptions, *, jso
             release = release_for(client, subject, options.key, options.url)
             release = replace(release, chunk_bytes=largest_chunk(client))
     except ConnectionLost as error:
-        raise Problem(f"{error}; try again") from None
+        raise Problem(f"{error} Try again.") from None
     if options.payload is not None:
         write_output(options.payload, payload_of(release.bundle))
     rollout = _Rollout(release, waves, options, messages)
@@ -94,7 +94,7 @@ def roll_out(subject: str, ways: Sequence[Mqtt], options: RolloutOptions, *, jso
             if lost_at is None or time.monotonic() - lost_at > RETRY_S:
                 raise
             why = str(error)
-        messages.trouble(f"{why}; trying again")
+        messages.trouble(f"{why} Trying again.")
         time.sleep(AGAIN_S)
 
 
@@ -102,7 +102,7 @@ def _check_names(options: RolloutOptions) -> None:
     """Raises Problem: cars could not read the offer."""
     for name in (*options.cars, *filter(None, [options.group])):
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}", name, re.ASCII) is None:
-            raise Problem(f"{name!r} is no name that a car or a group can have")
+            raise Problem(f"{name!r} is no name that a car or a group can have.")
 
 
 class _Rollout:
@@ -150,7 +150,7 @@ class _Rollout:
         while True:
             self._publication.hear(client, retained, LOOK_S)
             if self._placed and self._publication.superseded(retained):
-                raise Problem(f"another offer of {self._name} stands now, or none: somebody else decided")
+                raise Problem(f"Another offer of {self._name} stands now, or none: somebody else decided.")
             verdicts = self._judge()
             action = decide(self._situation(verdicts), self._waves, self._options.max_failures)
             if isinstance(action, Widen):
@@ -331,7 +331,7 @@ class _Rollout:
         while not self._rollback.step(client):
             self._publication.hear(client, retained, LOOK_S)
             if self._publication.superseded(retained):
-                raise Problem(f"another offer of {self._name} stands now, or none: somebody else decided")
+                raise Problem(f"Another offer of {self._name} stands now, or none: somebody else decided.")
         if self._previous is not None:
             offer, bundle = self._previous
             note_withdrawn(client, retained, self._offer)

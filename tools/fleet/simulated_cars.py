@@ -70,7 +70,7 @@ class SimulatedRecognizer(Service):
         digest = command.bundle
         if self._trial != digest:
             if command.renew:
-                raise CommandRefused("no-trial", "there is no such trial")
+                raise CommandRefused("no-trial", "There is no such trial.")
             self._trial, self._began = digest, time.monotonic()
         seconds = time.monotonic() - self._began
         failed = self._version(digest).endswith("-fails")

@@ -93,7 +93,6 @@ def simulated_fleet(
 
 
 def numbered(count: int) -> tuple[str, ...]:
-    """Names of cars."""
     return tuple(f"car{number}" for number in range(1, count + 1))
 
 

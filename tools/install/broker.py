@@ -87,17 +87,17 @@ def is_set_up() -> bool:
 
 def _check(settings: Settings) -> None:
     if not Path("/usr/sbin/mosquitto").exists():
-        raise Problem("Mosquitto is not installed; sudo apt install mosquitto, and try again")
+        raise Problem("Mosquitto is not installed; `sudo apt install mosquitto`, and try again.")
     if settings.mqtt.host not in ("", HOST):
         raise Problem(
-            f"the car is to use the broker {settings.mqtt.host}; for one of its own, take mqtt.host out of "
-            f"{SYSTEM_FILE} first"
+            f"The car is to use the broker {settings.mqtt.host}; for one of its own, take mqtt.host out of "
+            f"{SYSTEM_FILE} first."
         )
     for path in (_MOSQUITTO / "mosquitto.conf", *sorted((_MOSQUITTO / "conf.d").glob("*.conf"))):
         if path != _CONFIGURATION and _listens(path):
             raise Problem(
                 f"Mosquitto is configured already, in {path}, and stays as it is; give the car an account "
-                f"there and name the broker in {SYSTEM_FILE} (docs/mqtt.md)"
+                f"there and name the broker in {SYSTEM_FILE} (docs/mqtt.md)."
             )
 
 

@@ -27,11 +27,11 @@ def install(
     fall_back: Annotated[bool, typer.Option("--fall-back/--no-fall-back", hidden=True)] = True,
 ) -> None:
     """Run the car as systemd services; again after a change of the settings. A new version: ./install.sh."""
-    from tools.install import command
+    from tools.install import installation
 
     if rollback:
-        problems.finish(command.roll_back())
+        problems.finish(installation.roll_back())
     elif remove:
-        problems.finish(command.remove(yes=yes))
+        problems.finish(installation.remove(yes=yes))
     else:
-        problems.finish(command.install(with_broker=broker, with_page=page, may_fall_back=fall_back))
+        problems.finish(installation.install(with_broker=broker, with_page=page, may_fall_back=fall_back))

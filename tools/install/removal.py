@@ -18,7 +18,6 @@ SETTINGS = SYSTEM_FILE.parent
 
 
 def remove(*, yes: bool) -> int:
-    """Stop everything and remove it."""
     data_too = yes or _ask(
         f"Remove the car's data, too: {STATE} (events, models, the page's token) and {SETTINGS} (settings)?"
     )
@@ -48,7 +47,7 @@ def _off_the_broker() -> None:
         if settings.mqtt.host:
             forget(settings)
     except (Problem, ConfigError) as error:
-        warn(f"the car's last states stay on the broker: {error}")
+        warn(f"The car's last states stay on the broker: {error}")
 
 
 def _ask(question: str) -> bool:

@@ -51,7 +51,7 @@ def _escaped(path: Path) -> str:
     """The path as systemd reads it in a list of bind mounts: a blank ends it, a colon begins its target."""
     text = str(path)
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
-        raise Problem(f"the path {text!r} in the settings holds a line end, or the like; rename it")
+        raise Problem(f"The path {text!r} in the settings holds a line end, or the like; rename it.")
     return re.sub(r"([\\ :\"'])", r"\\\1", text).replace("%", "%%")
 
 

@@ -24,7 +24,7 @@ def run(*words: str, may_fail: bool = False) -> str:
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode and not may_fail:
         why = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
-        raise Problem(f"{' '.join(words)} failed: {why.splitlines()[-1]}")
+        raise Problem(f"{' '.join(words)} failed: {why.splitlines()[-1]}.")
     return done.stdout
 
 
@@ -47,7 +47,6 @@ class Unit:
 
 
 def look() -> list[Unit]:
-    """The units of all services."""
     units = []
     for service, unit in UNITS.items():
         shown = run("systemctl", "show", "-p", "ActiveState,LoadState,Result,NRestarts", unit)

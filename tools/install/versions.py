@@ -27,12 +27,11 @@ def own() -> Path:
     """The version that this process is of. Raises Problem where it is none: it runs from a checkout."""
     version = Path(sys.prefix)
     if version.parent != HOME:
-        raise Problem("this smartcar runs from a checkout; to put it on the car: sudo ./install.sh")
+        raise Problem("This smartcar runs from a checkout; to put it on the car: `sudo ./install.sh`.")
     return version
 
 
 def current(home: Path = HOME) -> Path | None:
-    """The version in force."""
     return _linked(home, "current")
 
 
@@ -81,7 +80,7 @@ def locked(home: Path = HOME) -> Iterator[int]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield descriptor
     except BlockingIOError:
-        raise Problem("another installation runs; wait for it to end") from None
+        raise Problem("Another installation runs; wait for it to end.") from None
     finally:
         if inherited is None:
             os.close(descriptor)

@@ -37,7 +37,6 @@ class Examples(BaseModel):
 
 @cache
 def examples() -> Examples:
-    """The recorded examples."""
     return Examples.model_validate_json(EXAMPLES.read_bytes())
 
 

@@ -53,7 +53,9 @@ def _topics(rows: list[Said]) -> str:
 
 def _example(topic: str) -> str:
     if topic not in examples().said:
-        raise Problem(f"there is no example of {topic} yet: python -m tests.tools.interface.record_examples")
+        raise Problem(
+            f"There is no example of {topic} yet: `python -m tests.tools.interface.record_examples`."
+        )
     return _json(examples().said[topic])
 
 

@@ -13,7 +13,6 @@ def markdown() -> str:
 
 
 def asyncapi() -> str:
-    """docs/asyncapi.json."""
     from tools.interface.asyncapi import document
 
     return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"

@@ -57,7 +57,7 @@ def _converted(model: Path, unpacked: Path, refusal: Refusal) -> bytes:
         import tensorflow
     except ImportError:
         raise Problem(
-            f"{refusal} Converting it needs TensorFlow, which is not installed here: sh tools/setup.sh train"
+            f"{refusal} TensorFlow, which converts it, is missing here: `sh tools/setup.sh train`."
         ) from None
     from tools.train.export import convert
 
@@ -68,7 +68,7 @@ def _converted(model: Path, unpacked: Path, refusal: Refusal) -> bytes:
         return convert(keras.models.load_model(model, compile=False, safe_mode=True), "float32")
     except Exception as error:  # of Keras, TensorFlow or its converter, which raise all kinds
         said = " ".join(str(error).split())[:300]
-        raise Problem(f"{model.name}: TensorFlow can't convert it: {said}") from error
+        raise Problem(f"{model.name}: TensorFlow can't convert it: {said}.") from error
 
 
 def _saved_model(model: Path, unpacked: Path) -> Path | None:

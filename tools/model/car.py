@@ -72,7 +72,7 @@ class Updater:
         """The answer. Raises Problem where it is a refusal."""
         reply = self._client.send(command, DEADLINE_S)
         if reply.error is not None:
-            raise Problem(f"{reply.error.message} ({reply.error.code})")
+            raise Problem(f"{reply.error.message} ({reply.error.code}).")
         return reply
 
     def steps(self, change: str) -> Iterator[ModelProgress]:
@@ -96,7 +96,7 @@ class Updater:
                     if step.step == "waiting":
                         return
             if time.monotonic() - heard_at > SILENT_S:
-                raise Problem("the change goes on, but nothing is heard of it; see smartcar model list")
+                raise Problem("The change goes on, but nothing is heard of it; see smartcar model list.")
 
     def upload(self, content: bytes, name: str) -> None:
         """Hand over a file, under a name for the command that takes it. Raises Problem."""
@@ -125,8 +125,8 @@ def updater(settings: Settings) -> Iterator[Updater]:
     """A way for the length of a block. Raises Problem where no updater runs here."""
     if not socket_path(settings.paths.runtime, "updater", "command").exists():
         raise Problem(
-            f"the updater is not running on {settings.paths.runtime}; start the car with `smartcar up`, "
-            f"or the updater alone with `smartcar run updater`"
+            f"The updater is not running on {settings.paths.runtime}; start the car with `smartcar up`, "
+            f"or the updater alone with `smartcar run updater`."
         )
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
@@ -209,7 +209,7 @@ def compare(settings: Settings, model: str, *, json: bool) -> int:
             row for row in rows if row.model.digest.startswith(model) or model in (row.state, row.model.name)
         ]
         if len(chosen) != 1:
-            raise Problem(f"{model} names {len(chosen)} models; smartcar model list shows their digests")
+            raise Problem(f"{model} names {len(chosen)} models; smartcar model list shows their digests.")
         digests = ("active", chosen[0].model.digest)
         readings = [PadReading.model_validate(way.ask(PadRecognize(model=digest)).data) for digest in digests]
     if json:
@@ -239,8 +239,8 @@ def take_file(settings: Settings, file: Path, *, activate: bool, json: bool) -> 
         command = ModelImport(name=file.name, upload=upload, activate=activate)
     except ValidationError:
         raise Problem(
-            f"the car takes no file of the name {file.name!r}: it has at most 128 characters, does not begin "
-            f"with a dot and holds no line end; rename it"
+            f"The car takes no file of the name {file.name!r}: it has at most 128 characters, does not begin "
+            f"with a dot and holds no line end; rename it."
         ) from None
     with updater(settings) as way:
         way.upload(content, upload)

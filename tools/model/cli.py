@@ -10,7 +10,7 @@ import typer
 
 from tools.terminal import problems
 from tools.terminal.broker_options import FindWays, with_broker
-from tools.terminal.options import Config, Json
+from tools.terminal.options import Config, Json, settings
 from tools.terminal.output import print_document
 
 app = typer.Typer(help="Models: take, try, go back; bundle and sign.", no_args_is_help=True)
@@ -27,19 +27,17 @@ BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's f
 @app.command("list")
 def list_models(json: Json = False, config: Config = None) -> None:
     """The models in the car's store."""
-    from services.config_file import load
     from tools.model.car import show
 
-    problems.finish(show(load(), json=json))
+    problems.finish(show(settings(), json=json))
 
 
 @app.command()
 def compare(model: Model, json: Json = False, config: Config = None) -> None:
     """What stands on the pad, read by the active model and by another one: before deciding."""
-    from services.config_file import load
     from tools.model.car import compare as compare_models
 
-    problems.finish(compare_models(load(), model, json=json))
+    problems.finish(compare_models(settings(), model, json=json))
 
 
 @app.command("import")
@@ -50,10 +48,9 @@ def import_model(
     config: Config = None,
 ) -> None:
     """Have the car take a model file, as if it lay in the data folder."""
-    from services.config_file import load
     from tools.model.car import take_file
 
-    problems.finish(take_file(load(), file, activate=not keep, json=json))
+    problems.finish(take_file(settings(), file, activate=not keep, json=json))
 
 
 @app.command()
@@ -69,69 +66,62 @@ def install(
     config: Config = None,
 ) -> None:
     """Have the car take a bundle that is signed by a key it trusts."""
-    from services.config_file import load
     from tools.model import car
 
     if (bundle is None) == (offer is None):
-        problems.stop("give a BUNDLE, or --offer NAME", exit_code=2)
+        problems.stop("Give a BUNDLE, or --offer NAME.", exit_code=2)
     if bundle is None:
-        problems.finish(car.install_offer(load(), offer or "", activate=not keep, json=json))
+        problems.finish(car.install_offer(settings(), offer or "", activate=not keep, json=json))
     else:
-        problems.finish(car.install(load(), bundle, activate=not keep, json=json))
+        problems.finish(car.install(settings(), bundle, activate=not keep, json=json))
 
 
 @app.command()
 def offers(json: Json = False, config: Config = None) -> None:
     """What stands on the broker of the names that the car follows, and why it isn't taken."""
-    from services.config_file import load
     from tools.model.car import show_offers
 
-    problems.finish(show_offers(load(), json=json))
+    problems.finish(show_offers(settings(), json=json))
 
 
 @app.command()
 def activate(model: Model, json: Json = False, config: Config = None) -> None:
     """Read with a model of the store, and pin it."""
-    from services.config_file import load
     from tools.model.car import activate as activate_model
 
-    problems.finish(activate_model(load(), model, json=json))
+    problems.finish(activate_model(settings(), model, json=json))
 
 
 @app.command()
 def rollback(json: Json = False, config: Config = None) -> None:
     """Go back to the previous model at once, and pin it."""
-    from services.config_file import load
     from tools.model.car import rollback as roll_back
 
-    problems.finish(roll_back(load(), json=json))
+    problems.finish(roll_back(settings(), json=json))
 
 
 @app.command()
 def pin(json: Json = False, config: Config = None) -> None:
     """Keep the active model: no bundle from elsewhere replaces it."""
-    from services.config_file import load
     from tools.model.car import pin as pin_model
 
-    problems.finish(pin_model(load(), pinned=True, json=json))
+    problems.finish(pin_model(settings(), pinned=True, json=json))
 
 
 @app.command()
 def unpin(json: Json = False, config: Config = None) -> None:
     """Let bundles from elsewhere replace the active model again."""
-    from services.config_file import load
     from tools.model.car import pin as pin_model
 
-    problems.finish(pin_model(load(), pinned=False, json=json))
+    problems.finish(pin_model(settings(), pinned=False, json=json))
 
 
 @app.command()
 def remove(model: Model, json: Json = False, config: Config = None) -> None:
     """Take a model out of the store."""
-    from services.config_file import load
     from tools.model.car import remove as remove_model
 
-    problems.finish(remove_model(load(), model, json=json))
+    problems.finish(remove_model(settings(), model, json=json))
 
 
 @app.command()
@@ -198,10 +188,9 @@ def verify(
     config: Config = None,
 ) -> None:
     """Say whether a car would take the bundle: files, signature, golden test."""
-    from services.config_file import load
     from tools.model.making import verify as verify_bundle
 
-    problems.finish(verify_bundle(bundle, trust or list(load().models.trust), json=json))
+    problems.finish(verify_bundle(bundle, trust or list(settings().models.trust), json=json))
 
 
 @app.command()
@@ -247,7 +236,7 @@ def publish(
     from tools.publish import publishing
 
     if (bundle is None) == (withdraw is None):
-        problems.stop("give a BUNDLE, or --withdraw NAME", exit_code=2)
+        problems.stop("Give a BUNDLE, or --withdraw NAME.", exit_code=2)
     if bundle is None:
         problems.finish(publishing.withdraw_release(withdraw or "", ways(), json=json))
         return

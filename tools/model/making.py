@@ -60,7 +60,7 @@ def read_bundle(path: Path) -> Bundle:
 def make(model: Path, output: Path, description: Description, key: Path | None, *, json: bool) -> int:
     """Make a bundle of `model`, test it on the shipped golden digits, write it to `output`."""
     if output.exists():
-        raise Problem(f"{output} is there already; give another name")
+        raise Problem(f"{output} is there already; give another name.")
     signing = SigningKey.load(key) if key is not None else None
     taken = take(model, Bundle.load(FACTORY_FOLDER))
     bundle, proof = _described(taken.bundle, description, taken.proof), taken.proof
@@ -129,9 +129,9 @@ def generate_key(path: Path, comment: str) -> int:
     try:
         key.save(path)
     except FileExistsError:
-        raise Problem(f"{path} is there already; a key is never overwritten") from None
+        raise Problem(f"{path} is there already; a key is never overwritten.") from None
     except OSError as error:
-        raise Problem(f"{path} can't be written: {error.strerror}") from None
+        raise Problem(f"{path} can't be written: {error.strerror}.") from None
     say(replace(key.public, comment=comment).text)
     return 0
 
@@ -163,7 +163,7 @@ def _described(bundle: Bundle, description: Description, proof: Proof) -> Bundle
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise Problem(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        raise Problem(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}.") from None
     raw = manifest.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
     return Bundle.from_files({**bundle.files(), MANIFEST_FILE: raw}, bundle.folder)
 
@@ -175,7 +175,7 @@ def _write(bundle: Bundle, output: Path) -> None:
     try:
         output.mkdir(parents=True)
     except OSError as error:
-        raise Problem(f"{output} can't be made: {error.strerror}") from None
+        raise Problem(f"{output} can't be made: {error.strerror}.") from None
     for name, content in bundle.files().items():
         write_output(output / name, content)
 

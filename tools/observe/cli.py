@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tools.terminal import problems
-from tools.terminal.options import Config, Json
+from tools.terminal.options import Config, Json, settings
 from tools.terminal.output import print_document
 
 app = typer.Typer()
@@ -16,10 +16,9 @@ app = typer.Typer()
 @app.command()
 def status(json: Json = False, config: Config = None) -> None:
     """Ask every service how it is."""
-    from services.config_file import load
     from tools.observe.status import show
 
-    problems.finish(show(load(), json=json))
+    problems.finish(show(settings(), json=json))
 
 
 @app.command()
@@ -29,10 +28,9 @@ def top(
     config: Config = None,
 ) -> None:
     """Show the services live: state, rates, latency, memory, model, broker."""
-    from services.config_file import load
     from tools.observe.top import show
 
-    problems.finish(show(load(), once=once, json=json))
+    problems.finish(show(settings(), once=once, json=json))
 
 
 @app.command()
@@ -45,10 +43,9 @@ def watch(
     config: Config = None,
 ) -> None:
     """Show messages on the bus as they come."""
-    from services.config_file import load
     from tools.observe.watch import show
 
-    problems.finish(show(load(), topics or [], json=json, count=count))
+    problems.finish(show(settings(), topics or [], json=json, count=count))
 
 
 @app.command()
@@ -80,16 +77,14 @@ def events(
     config: Config = None,
 ) -> None:
     """Show the codes that were read, and those to come."""
-    from services.config_file import load
     from tools.observe.events import show
 
-    problems.finish(show(load(), follow=follow, limit=limit, json=json))
+    problems.finish(show(settings(), follow=follow, limit=limit, json=json))
 
 
 @app.command()
 def view(config: Config = None) -> None:
     """Open a window on what the car sees and reads."""
-    from services.config_file import load
     from tools.observe.view import show
 
-    problems.finish(show(load()))
+    problems.finish(show(settings()))

@@ -21,11 +21,11 @@ def prepare_screen(otherwise: str) -> None:
     if os.environ.get("WAYLAND_DISPLAY") and not display:
         return
     if not display:
-        raise Problem(f"there is no screen here (DISPLAY is not set): {otherwise}")
+        raise Problem(f"There is no screen here (DISPLAY is not set): {otherwise}.")
     host, _, rest = display.rpartition(":")
     number = rest.partition(".")[0]
     if host in ("", "unix") and number.isdigit() and not _answers(f"/tmp/.X11-unix/X{number}"):
-        raise Problem(f"the screen {display} (DISPLAY) can't be reached: {otherwise}")
+        raise Problem(f"The screen {display} (DISPLAY) can't be reached: {otherwise}.")
     _let_qt_see_all_events()
 
 

@@ -149,7 +149,6 @@ class SnapshotListener:
         return all(beat is not None and beat.rates for beat in beats)
 
     def snapshot(self) -> CarSnapshot:
-        """How the car is now."""
         services = {name: self._status(name) for name in SERVICES}
         recognizer, bridge = services["recognizer"], services["bridge"]
         broker = bridge.details.get("broker", "none")

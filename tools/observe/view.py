@@ -41,7 +41,7 @@ def show(settings: Settings) -> int:
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
         _look(subscriber, ring)
     except cv2.error as error:
-        raise Problem(f"no window can be opened: {error.err or error}") from error
+        raise Problem(f"No window can be opened: {error.err or error}.") from error
     except KeyboardInterrupt:
         pass
     finally:

@@ -40,7 +40,7 @@ def write(settings: Settings, digits: str, seed: int | None, *, json: bool) -> i
         command = PadWrite(digits=digits, seed=seed, author=AUTHOR)
     except ValidationError:
         raise Problem(
-            f"{digits!r} can't be written; give up to five digits, and - to pass over a box"
+            f"{digits!r} can't be written; give up to five digits, and - to pass over a box."
         ) from None
     with pad_client(settings) as client:
         client.wait_until_ready()
@@ -55,7 +55,6 @@ def write(settings: Settings, digits: str, seed: int | None, *, json: bool) -> i
 
 
 def recognize(settings: Settings, *, json: bool) -> int:
-    """Read the boxes."""
     with pad_client(settings) as client:
         client.wait_until_ready()
         reading = client.ask(PadRecognize(), PadReading)
@@ -67,7 +66,6 @@ def recognize(settings: Settings, *, json: bool) -> int:
 
 
 def erase(settings: Settings, box: int | None) -> int:
-    """Erase everything, or one box."""
     with pad_client(settings) as client:
         client.ask(PadErase(box=box, author=AUTHOR), PadDone)
     return 0
@@ -81,7 +79,6 @@ def undo(settings: Settings) -> int:
 
 
 def brush(settings: Settings, radius: int) -> int:
-    """Set the brush's radius."""
     with pad_client(settings) as client:
         client.ask(PadBrush(radius=radius), PadDone)
     return 0
@@ -108,7 +105,7 @@ def save(settings: Settings, path: Path | None, line_id: str | None) -> int:
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             file.write(content)  # in one piece: two that save at once don't mix their lines
     except OSError as error:
-        raise Problem(f"{path} can't be written ({error.strerror}); name another file") from None
+        raise Problem(f"{path} can't be written ({error.strerror}); name another file.") from None
     return 0
 
 
@@ -129,7 +126,6 @@ def _point(x: float, y: float) -> list[float]:
 
 
 def as_content(reading: PadReading) -> dict[str, Any]:
-    """A reading for programs."""
     return {
         "digits": reading.text,
         "confidence": [round(digit.confidence, 4) for digit in reading.digits],
@@ -140,7 +136,6 @@ def as_content(reading: PadReading) -> dict[str, Any]:
 
 
 def show_reading(reading: PadReading) -> None:
-    """A reading for people."""
     print_table(
         ("box", "digit", "confidence", "runner-up"),
         ((str(box), *_cells(digit)) for box, digit in enumerate(reading.digits, 1)),

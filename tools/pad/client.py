@@ -71,6 +71,6 @@ def require_pad(settings: Settings) -> None:
     """Raises Problem where no pad ever ran on this runtime folder, or it was stopped."""
     if not socket_path(settings.paths.runtime, "pad", "command").exists():
         raise Problem(
-            f"the pad is not running on {settings.paths.runtime}; start the car with `smartcar up`, "
-            f"or the pad alone with `smartcar run pad`"
+            f"The pad is not running on {settings.paths.runtime}; start the car with `smartcar up`, "
+            f"or the pad alone with `smartcar run pad`."
         )

@@ -178,7 +178,7 @@ class Player:
             else:
                 self._print(played.id, played.reading)
         if self._silent >= GIVE_UP_AFTER:
-            raise Problem("the pad does not answer any more; see `smartcar status`")
+            raise Problem("The pad does not answer any more; see `smartcar status`.")
 
     def _print(self, line_id: Any, reading: PadReading) -> None:
         confidences = [round(digit.confidence, 4) for digit in reading.digits]
@@ -219,11 +219,11 @@ def _open(path: Path) -> int:
         descriptor = os.open(path, os.O_RDONLY)
         if os.path.isdir(path):
             os.close(descriptor)
-            raise Problem(f"{path} is a folder; play one file, or - for standard input")
+            raise Problem(f"{path} is a folder; play one file, or - for standard input.")
         return descriptor
     except OSError as error:
         raise Problem(
-            f"{path} can't be read ({error.strerror}); name a file of drawings, or - for standard input"
+            f"{path} can't be read ({error.strerror}); name a file of drawings, or - for standard input."
         ) from None
 
 

@@ -56,7 +56,7 @@ def show(settings: Settings) -> int:
         cv2.setMouseCallback(TITLE, window.mouse)
         window.run()
     except cv2.error as error:  # built without windows
-        raise Problem(f"the window can't be shown: {error}") from error
+        raise Problem(f"The window can't be shown: {error}.") from error
     finally:
         cv2.destroyAllWindows()
         context.destroy(linger=0)

@@ -34,7 +34,7 @@ def broker_of(address: str | None, access: BrokerLogin, settings: Mqtt) -> tuple
     `address` is `host`, `host:port`, `mqtt://…` or `mqtts://…`; without it the settings' broker is meant.
     """
     if address is None and not settings.host:
-        raise Problem("which broker? give --broker HOST, or set mqtt.host")
+        raise Problem("Which broker? give --broker HOST, or set mqtt.host.")
     found = settings.model_dump() if address is None else _parsed(address)
     given = {name: value for name, value in vars(access).items() if value is not None}
     if access.ca_file is not None or access.cert_file is not None:
@@ -44,15 +44,15 @@ def broker_of(address: str | None, access: BrokerLogin, settings: Mqtt) -> tuple
     try:
         return Mqtt.model_validate({**found, **given}).ways
     except ValidationError as error:
-        raise Problem(f"--broker {address}: {first_problem(error)}") from None
+        raise Problem(f"--broker {address}: {first_problem(error)}.") from None
 
 
 def _parsed(address: str) -> dict[str, object]:
     parts = urlsplit(address if "://" in address else f"mqtt://{address}")
     if parts.password is not None:
-        raise Problem("a password on the command line can be read by others; use --password-file")
+        raise Problem("A password on the command line can be read by others; use --password-file.")
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise Problem(f"{address} is no broker; give host, host:port, mqtt://host:port or mqtts://host:port")
+        raise Problem(f"{address} is no broker; give host, host:port, mqtt://host:port or mqtts://host:port.")
     tls = parts.scheme == "mqtts"
     port = _port(address) or (TLS_PORT if tls else PORT)
     return {"host": parts.hostname, "port": port, "tls": tls, "username": parts.username or ""}
@@ -62,4 +62,4 @@ def _port(address: str) -> int | None:
     try:
         return urlsplit(address if "://" in address else f"mqtt://{address}").port
     except ValueError:
-        raise Problem(f"{address}: the port is a number up to 65535") from None
+        raise Problem(f"{address}: the port is a number up to 65535.") from None

@@ -112,7 +112,6 @@ class MqttClient:
 
     @property
     def lost(self) -> bool:
-        """Whether the connection is gone."""
         return self._gone.is_set()
 
     def close(self) -> None:
@@ -126,13 +125,13 @@ class MqttClient:
         self._alive()
         _, message_id = self._client.subscribe([(pattern, 1) for pattern in patterns])
         if message_id is None:
-            raise ConnectionLost(f"the connection to {connection_problem.where(self.mqtt)} was lost")
+            raise ConnectionLost(f"The connection to {connection_problem.where(self.mqtt)} was lost.")
         self._wait(lambda: message_id in self._subscribed)
         for pattern, code in zip(patterns, self._subscribed.pop(message_id), strict=False):
             if is_refusal(code):
                 raise Problem(
-                    f"the broker does not let this user subscribe to {pattern} (MQTT reason {code}); "
-                    f"allow it in the broker's ACL"
+                    f"The broker does not let this user subscribe to {pattern} (MQTT reason {code}); "
+                    f"allow it in the broker's ACL."
                 )
 
     def publish(self, messages: Iterable[tuple[str, bytes]], *, retain: bool) -> int:
@@ -173,8 +172,8 @@ class MqttClient:
                 return
             yield came
         raise Problem(
-            f"the broker {connection_problem.where(self.mqtt)} did not say all that it retains: "
-            f"nothing came for {SILENT_S:g} s; try again, or let this user publish on {marker} (its ACL)"
+            f"The broker {connection_problem.where(self.mqtt)} did not say all that it retains: "
+            f"nothing came for {SILENT_S:g} s; try again, or let this user publish on {marker} (its ACL)."
         )
 
     @cached_property
@@ -222,8 +221,8 @@ class MqttClient:
                 code, topic = self._codes.pop(message_id), waiting.pop(message_id)
                 if is_refusal(code):
                     raise Problem(
-                        f"the broker does not let this user publish on {topic} (MQTT reason {code}); "
-                        f"allow it in the broker's ACL, or see its limit on packets"
+                        f"The broker does not let this user publish on {topic} (MQTT reason {code}); "
+                        f"allow it in the broker's ACL, or see its limit on packets."
                     )
             return len(waiting) <= until
 
@@ -236,13 +235,13 @@ class MqttClient:
                 self._alive()
                 if time.monotonic() - max(began, self._heard_at) > SILENT_S:
                     raise ConnectionLost(
-                        f"the broker {connection_problem.where(self.mqtt)} says nothing any more"
+                        f"The broker {connection_problem.where(self.mqtt)} says nothing any more."
                     )
                 self._changed.wait(0.2)
 
     def _alive(self) -> None:
         if self._gone.is_set():
-            raise ConnectionLost(f"the connection to {connection_problem.where(self.mqtt)} was lost")
+            raise ConnectionLost(f"The connection to {connection_problem.where(self.mqtt)} was lost.")
 
     # the network thread
 

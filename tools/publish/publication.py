@@ -70,7 +70,7 @@ class Publication:
     ) -> None:
         """Raises Problem for a bundle that isn't signed."""
         if bundle.signature is None:
-            raise Problem(f"{bundle.manifest.name} is not signed; give --key, or smartcar model sign it")
+            raise Problem(f"{bundle.manifest.name} is not signed; give --key, or smartcar model sign it.")
         self.bundle = bundle
         self.name, self.digest = bundle.manifest.name, bundle.digest
         self.change = offer_change(bundle.digest)
@@ -113,7 +113,7 @@ class Publication:
         """Let these cars take it now, or all. Raises ConnectionLost, Problem: another offer stands."""
         self.hear(client, retained, 0.0)
         if self.superseded(retained):
-            raise Problem(f"another offer of {self.name} stands now; it is not widened")
+            raise Problem(f"Another offer of {self.name} stands now; it is not widened.")
         self.offer = self.offer.model_copy(update={"cars": cars, "published": datetime.now(UTC)})
         self._offer(client, retained)
 
@@ -130,8 +130,8 @@ class Publication:
         self._repairs += len(missing)
         if self._repairs > MOST_REPAIRS:
             raise Problem(
-                f"somebody else clears or replaces the chunks of {self.name} again and again; "
-                f"see who may publish below {ROOT} (the broker's ACL)"
+                f"Somebody else clears or replaces the chunks of {self.name} again and again; "
+                f"see who may publish below {ROOT} (the broker's ACL)."
             )
         if missing:
             log.warning("%d chunks were cleared or replaced by another, and are put back", len(missing))
@@ -175,7 +175,7 @@ class Publication:
         while content not in came:
             message = client.received(ECHO_S)  # the chunks come back before it: each gives more time
             if message is None:
-                raise Problem("the broker takes the offer but doesn't pass it on; see its ACL")
+                raise Problem("The broker takes the offer but doesn't pass it on; see its ACL.")
             if message.topic == offer_topic(self.name):
                 came.append(message.payload)
             self._take(retained, message)
@@ -184,8 +184,8 @@ class Publication:
         content = self.offer.encoded()
         if len(content) > MAX_OFFER_BYTES:
             raise Problem(
-                f"the offer would have {len(content)} bytes, {MAX_OFFER_BYTES} are allowed: "
-                "name fewer cars at once, or a group"
+                f"The offer would have {len(content)} bytes, {MAX_OFFER_BYTES} are allowed: "
+                "name fewer cars at once, or a group."
             )
         return content
 
@@ -238,8 +238,8 @@ def largest_chunk(client: MqttClient) -> int:
     fits = (client.packet_bytes - HEADER_BYTES) // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES
     if fits < MIN_CHUNK_BYTES:
         raise Problem(
-            f"the broker takes packets of {client.packet_bytes} bytes: too few for an offer; "
-            f"let it take more (Mosquitto: max_packet_size)"
+            f"The broker takes packets of {client.packet_bytes} bytes: too few for an offer; "
+            f"let it take more (Mosquitto: max_packet_size)."
         )
     return min(MAX_CHUNK_BYTES, fits)
 
@@ -295,7 +295,7 @@ def withdraw(client: MqttClient, name: str) -> int:
     clear(chunk_topic(name, digest, number) for digest, number in sorted(retained.chunks))
     retained = look(client, name)
     if retained.offer or retained.chunks:
-        raise Problem(f"{name} stands on the broker again: somebody else publishes it; withdraw it again")
+        raise Problem(f"{name} stands on the broker again: somebody else publishes it; withdraw it again.")
     return len(cleared)
 
 

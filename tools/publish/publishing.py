@@ -52,7 +52,7 @@ def publish(path: Path, ways: Sequence[Mqtt], options: PublishOptions, *, json: 
     bundle = read_bundle(path)
     key = SigningKey.load(options.key) if options.key is not None else None
     if key is None and (options.target or options.release is not None or options.expires or options.url):
-        raise Problem("what is signed can't be changed: give --key to sign it anew")
+        raise Problem("What is signed can't be changed: give --key to sign it anew.")
     session = _Session(bundle, key, options, json=json)
     lost_at: float | None = None
     breaks = 0
@@ -66,19 +66,19 @@ def publish(path: Path, ways: Sequence[Mqtt], options: PublishOptions, *, json: 
             breaks = 0 if session.progress > before else breaks + 1
             if breaks >= MOST_BREAKS:
                 raise Problem(
-                    f"{why} again and again; see that the broker lets this user publish below {ROOT} "
-                    f"(its ACL) and takes packets of {MAX_CHUNK_BYTES >> 10} KiB, else give --chunk-kib"
+                    f"{why} It happens again and again: see that the broker lets this user "
+                    f"publish below {ROOT} (its ACL) and takes packets of "
+                    f"{MAX_CHUNK_BYTES >> 10} KiB, else give --chunk-kib."
                 ) from None
         except Problem as error:
             if lost_at is None or time.monotonic() - lost_at > RETRY_S or session.is_connected:
                 raise
             why = str(error)
-        session.say(f"{why}; trying again")
+        session.say(f"{why} Trying again.")
         time.sleep(1.0)
 
 
 def withdraw_release(name: str, ways: Sequence[Mqtt], *, json: bool) -> int:
-    """Withdraw what stands of a name."""
     with MqttClient.open(ways) as client:
         cleared = withdraw(client, name)
     if json:
@@ -157,7 +157,7 @@ class _Session:
             )
         if bundle.manifest.has_expired(datetime.now(UTC)):
             raise Problem(
-                f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it"
+                f"{bundle.manifest.name} {bundle.manifest.version} has expired: no car would take it."
             )
         if options.payload is not None:
             write_output(options.payload, payload_of(bundle))
@@ -194,7 +194,7 @@ class _Session:
             publication.hear(client, retained, 0.2)
             passed_s = time.monotonic() - self._since
             if publication.superseded(retained):
-                raise Problem(f"another offer of {publication.name} stands now: somebody else published one")
+                raise Problem(f"Another offer of {publication.name} stands now: somebody else published one.")
             if (not responses.awaited and passed_s > SETTLE_S) or passed_s > self._options.wait_s:
                 return self._end(responses)
 

@@ -28,12 +28,10 @@ class RetainedModel:
 
     @property
     def pattern(self) -> str:
-        """What to subscribe to."""
         return f"{ROOT}{self.name}/#"
 
     @property
     def standing(self) -> Offer | None:
-        """The offer that stands, where it can be read."""
         return _offer_in(self.offer)
 
     def take(self, message: Received) -> bool:

@@ -60,7 +60,7 @@ def next_release(known: Iterable[Offer | None], reported: Mapping[str, int], key
     for car in reported.keys() - believable.keys():
         warn(
             f"{car} says that it has had release {reported[car]}, which is too far ahead to count on from; "
-            f"if that is right, give --release {reported[car] + 1}"
+            f"if that is right, give --release {reported[car] + 1}."
         )
     return max([last, *believable.values()]) + 1
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from services.config import Settings
 
 
 def _use_config(path: Path | None) -> Path | None:
@@ -22,3 +25,10 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+def settings() -> Settings:
+    """The settings in force. They are imported when a command runs, so that the command line is quick."""
+    from services.config_file import load
+
+    return load()

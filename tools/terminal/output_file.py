@@ -13,4 +13,4 @@ def write_output(path: Path, content: bytes, mode: int = 0o644) -> None:
     try:
         durable.replace_file(path, content, mode)
     except OSError as error:
-        raise Problem(f"{path} can't be written ({error.strerror}); name another place") from None
+        raise Problem(f"{path} can't be written ({error.strerror}); name another place.") from None

@@ -21,7 +21,6 @@ class Problem(UserError):
 
 
 def stop(sentence: str, exit_code: int = 1) -> NoReturn:
-    """End the command with a sentence."""
     warn(sentence)
     sys.exit(exit_code)
 
@@ -34,7 +33,6 @@ def warn(sentence: str) -> None:
 
 
 def finish(exit_code: int) -> None:
-    """End the command with an exit code."""
     if exit_code:
         sys.exit(exit_code)
 

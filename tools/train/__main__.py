@@ -3,7 +3,7 @@
 import sys
 
 from tools.terminal import problems
-from tools.train.command import app
+from tools.train.cli import app
 
 if __name__ == "__main__":
     sys.exit(problems.guarded(app))

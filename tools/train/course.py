@@ -29,7 +29,7 @@ SIDE = 28
 
 
 @dataclass(frozen=True)
-class Settings:
+class CourseSettings:
     """What a preset leaves open."""
 
     seed: int = 0
@@ -57,7 +57,7 @@ def as_input(crops: Pixels) -> NDArray[np.float32]:
 
 
 def digits(
-    folder: Path, settings: Settings, extra: Pictures | None = None
+    folder: Path, settings: CourseSettings, extra: Pictures | None = None
 ) -> tuple[Pictures, Pictures | None]:
     """What is trained on, and what early stopping chooses by (None without). Raises DataError.
 
@@ -96,7 +96,7 @@ def fit(
     folder: Path,
     run: Path,
     preset: Preset,
-    settings: Settings,
+    settings: CourseSettings,
     *,
     extra: Pictures | None = None,
     resume: bool = False,

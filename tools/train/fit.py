@@ -26,7 +26,7 @@ Sets = dict[str, tuple[Pixels, NDArray[np.int64]]]
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """Everything that decides a run; kept in its config.json."""
 
     epochs: int = 40
@@ -60,7 +60,7 @@ class Settings:
 def fit(
     folder: Path,
     run: Path,
-    settings: Settings,
+    settings: TrainingSettings,
     say: Callable[[str], None] = print,
     *,
     drawings: Sequence[PenDigit] = (),
@@ -141,7 +141,7 @@ def fit(
 class _Pace:
     """The learning rate of every step: a short rise, then half a cosine down, over steps or over time."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: TrainingSettings) -> None:
         self._settings = settings
         self._steps = settings.epochs * (settings.mixture.total // settings.batch)
         self._warm = min(500, self._steps // 10)

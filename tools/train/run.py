@@ -50,7 +50,7 @@ class Job:
     """Files of `smartcar pad save` to train on too."""
     threads: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
-    """Fields of the preset, or of `fit.Settings` for ours, that have other values."""
+    """Fields of the preset, or of `fit.TrainingSettings` for ours, that have other values."""
     scale: float = 1.0
     """Ours: the size of an epoch against the usual."""
     bundling: Bundling = Bundling()
@@ -123,7 +123,7 @@ def _course(job: Job, data: Path, run: Path, say: Say, resume: bool) -> None:
     from tools.train.progress import Progress
 
     preset = job.course
-    settings = course.Settings(job.seed, job.patience, job.limit, job.threads)
+    settings = course.CourseSettings(job.seed, job.patience, job.limit, job.threads)
     drawn = [digit for path in job.drawings for digit in drawings.read(Path(path))]
     with Progress(job.preset, preset.epochs) as progress:
         model, history = course.fit(
@@ -179,11 +179,11 @@ def _ours(job: Job, data: Path, run: Path, say: Say, resume: bool) -> None:
     from tools.train.data import drawings
     from tools.train.epochs import validation
     from tools.train.export import add_metrics, write_bundle
-    from tools.train.fit import Settings, fit
+    from tools.train.fit import TrainingSettings, fit
 
     drawn = [digit for path in job.drawings for digit in drawings.read(Path(path))]
     mixture = available(Mixture().scaled(job.scale), data, bool(drawn), say)
-    settings = Settings(
+    settings = TrainingSettings(
         seed=job.seed, threads=job.threads, patience=job.patience, mixture=mixture, **job.changes
     )
     model = fit(data, run, settings, say, drawings=drawn, resume=resume)

@@ -34,7 +34,7 @@ def jobs_of(job: Job, vary: Sequence[str]) -> dict[str, Job]:
             presets = family(job.preset)
         except KeyError:
             raise Problem(
-                f"there is no preset {job.preset}; smartcar train --list-presets shows them."
+                f"There is no preset {job.preset}; smartcar train --list-presets shows them."
             ) from None
     axes = [_axis(text, presets[0]) for text in vary]
     jobs = {}
@@ -51,9 +51,9 @@ def jobs_of(job: Job, vary: Sequence[str]) -> dict[str, Job]:
 def _axis(text: str, preset: str) -> list[tuple[str, Any]]:
     name, _, values = text.partition("=")
     if preset == OURS:
-        from tools.train.fit import Settings
+        from tools.train.fit import TrainingSettings
 
-        known = {each.name for each in fields(Settings)} - {"mixture", "threads"}
+        known = {each.name for each in fields(TrainingSettings)} - {"mixture", "threads"}
     else:
         known = {each.name for each in fields(Preset)} - {"name", "shows", "course_says", "watched"}
         known.add("seed")
@@ -110,7 +110,7 @@ def _on_ray(jobs: dict[str, Job], cluster: str) -> Iterator[tuple[str, dict[str,
     try:
         import ray
     except ImportError:
-        raise Problem("a sweep on a cluster needs Ray: pip install 'smartcar[train,ray]'.") from None
+        raise Problem("A sweep on a cluster needs Ray: `pip install 'smartcar[train,ray]'`.") from None
     ray.init(address=None if cluster == "local" else cluster, log_to_driver=False)
     away = ray.remote(num_cpus=1)(_packed)
     waiting = {away.remote(job): title for title, job in jobs.items()}

@@ -62,7 +62,6 @@ class Child:
         return self._process.wait()
 
     def terminate(self) -> None:
-        """Ask it to stop."""
         if self._process.returncode is None:
             self._process.terminate()
 

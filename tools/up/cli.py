@@ -51,7 +51,7 @@ def run_service(
     from services.catalogue import SERVICES
 
     if service not in SERVICES:
-        problems.stop(f"there is no service {service}; there are: {', '.join(SERVICES)}", exit_code=2)
+        problems.stop(f"There is no service {service}; there are: {', '.join(SERVICES)}.", exit_code=2)
     from services.__main__ import run
 
     problems.finish(run(service, None))

@@ -33,7 +33,6 @@ class ConsoleLog:
         self._print(Text(text, style))
 
     def state(self, service: str, state: str, reason: str, *, when: datetime | None = None) -> None:
-        """How a service is from now on."""
         if self._quiet and state not in ("degraded", "failed"):
             return
         line = self._begin(when, service)

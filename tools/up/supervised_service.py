@@ -56,7 +56,6 @@ class SupervisedService:
         return self.child
 
     def beat(self, heartbeat: Heartbeat, now: float) -> None:
-        """Its heartbeat came."""
         if self.child is None or heartbeat.pid != self.child.pid:
             return  # the last words of the one before
         self._heard = now

@@ -209,8 +209,8 @@ def _own(runtime: Path) -> OwnerLock:
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(
-            f"the folder {runtime} can't be used ({error.strerror}); give it to this user "
-            f"or set paths.runtime"
+            f"The folder {runtime} can't be used ({error.strerror}); give it to this user "
+            f"or set paths.runtime."
         ) from error
 
 
@@ -233,7 +233,7 @@ def _broker(
         if wanted_port is not None:
             raise CannotStart(
                 f"--broker-port is for the embedded broker, but mqtt.host is set to {settings.mqtt.host}; "
-                f"leave one of them out"
+                f"leave one of them out."
             )
         return None
     broker = Broker.start(wanted_port, log)

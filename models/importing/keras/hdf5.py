@@ -85,7 +85,6 @@ class File:
         return group
 
     def has(self, *path: str) -> bool:
-        """Whether something is at `path`."""
         address = self._root
         for name in path:
             links = self._links_at(address)

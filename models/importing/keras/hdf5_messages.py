@@ -108,7 +108,6 @@ def header_messages(block: bytes, second: bool, flags: int) -> Iterator[tuple[in
 
 
 def dataspace(body: bytes) -> tuple[int, ...]:
-    """The shape of an array."""
     version, rank, _, kind = struct.unpack("<4B", exactly(body, 4))
     if version == 2 and kind == 2:
         return (0,)

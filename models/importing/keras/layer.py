@@ -47,7 +47,6 @@ class Layer:
     # --- settings
 
     def unsupported(self, what: str) -> Refusal:
-        """The refusal of a setting."""
         return Refusal(
             ErrorCode.UNSUPPORTED_SETTING,
             f"Layer {self.name!r} ({self.kind}): {what} is not known to the car; "
@@ -123,7 +122,6 @@ class Layer:
         return np.array([self._number(key, each) for each in values], np.float32)
 
     def flag(self, key: str, default: bool) -> bool:
-        """True or false."""
         value = self.take(key, default)
         if not isinstance(value, bool):
             raise self._senseless(key, value)

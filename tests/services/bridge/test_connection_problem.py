@@ -37,7 +37,7 @@ def test_an_absent_broker_is_named_and_found_when_it_comes(
     broker = make_mosquitto()
     broker.stop()
     bridge = make_bridge(port=broker.port)
-    bridge.wait("degraded", f"no broker answers at 127.0.0.1:{broker.port}", "start it", "mqtt.host")
+    bridge.wait("degraded", f"No broker answers at 127.0.0.1:{broker.port}", "start it", "mqtt.host")
     producer.write(3)
     broker.start()
     bridge.wait("ready")
@@ -94,7 +94,7 @@ def test_a_password_file_that_is_missing_is_said(
 ) -> None:
     secret = tmp_path / "secret"
     bridge = make_bridge(port=guarded.port, username="car", password_file=secret)
-    bridge.wait("degraded", f"the password file {secret} can't be read", "mqtt.password_file")
+    bridge.wait("degraded", f"The password file {secret} can't be read", "mqtt.password_file")
     secret.write_text("right")
     bridge.wait("ready")
 
@@ -212,8 +212,8 @@ def test_of_two_cars_with_one_name_the_later_gives_way_and_says_why(
     with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as runtime:
         second = Bridge(context, Path(runtime), tmp_path / "other", port=broker.port).start()
         try:
-            second.wait("degraded", "another client", f"smartcar-{CAR}", "set car.name")
-            first.wait("degraded", "another client", "set car.name")
+            second.wait("degraded", "Another client", f"smartcar-{CAR}", "set car.name")
+            first.wait("degraded", "Another client", "set car.name")
             first.wait_for(lambda beat: "was lost" not in beat.reason, "it is back in its session")
         finally:
             second.close()
@@ -240,7 +240,7 @@ def test_a_second_client_that_is_no_car_is_guessed(
         with Client(broker.port, client_id=f"smartcar-{CAR}"):
             bridge.wait("degraded")
     # Newer Mosquittos say that another took the session; with others, a car that is thrown out often guesses.
-    bridge.wait("degraded", "another client connects", f"as smartcar-{CAR}", "set car.name")
+    bridge.wait("degraded", "Another client connects", f"as smartcar-{CAR}", "set car.name")
 
 
 def test_the_will_says_lost_and_a_clean_stop_says_stopped(

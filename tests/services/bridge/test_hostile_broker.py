@@ -125,7 +125,7 @@ def test_a_status_that_an_earlier_process_left_is_nobody(make_bridge: MakeBridge
         bridge = make_bridge(port=broker.port)
         bridge.wait("ready")
         assert broker.sessions == 2
-        assert not any("another client" in reason for reason in bridge.said)
+        assert not any("Another client" in reason for reason in bridge.said)
 
 
 def test_whoever_writes_on_a_car_s_status_does_not_make_it_give_way(
@@ -137,7 +137,7 @@ def test_whoever_writes_on_a_car_s_status_does_not_make_it_give_way(
         false = {"state": "ready", "session": f"7{number}" + "Z" * 24, "bridge": "0"}
         broker.deliver(f"{PREFIX}status", json.dumps(false).encode())
     still_takes_commands(broker)
-    assert not any("another client" in reason for reason in bridge.said)
+    assert not any("Another client" in reason for reason in bridge.said)
 
 
 # a connection and a session in this process

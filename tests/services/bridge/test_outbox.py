@@ -235,7 +235,7 @@ def test_a_topic_that_the_broker_denies_is_named_and_stops_no_event(
     producer.write(3)
     with Client(broker.port).subscribe("event/#") as client:
         bridge = make_bridge(port=broker.port, protocol="5")
-        bridge.wait("degraded", f"the broker refuses {PREFIX}info", f"publish below {PREFIX}#")
+        bridge.wait("degraded", f"The broker refuses {PREFIX}info", f"publish below {PREFIX}#")
         bridge.wait_for(lambda beat: beat.counters.get("delivered") == 3)
         assert without_repetition(sequences(client)) == [1, 2, 3]
 

@@ -143,12 +143,12 @@ def test_the_car_is_degraded_when_a_service_is_and_says_which_and_why(
     with Client(broker.port).subscribe("status") as client:
         bridge = make_bridge(port=broker.port)
         bridge.wait("ready")
-        ill = Heartbeat(state="degraded", reason="the model is tired; let it rest", pid=1, uptime_s=1)
+        ill = Heartbeat(state="degraded", reason="The model is tired; let it rest", pid=1, uptime_s=1)
         say(recognizer, ("health", ill))
         status = json.loads(client.wait("status", lambda each: b"tired" in each.payload).payload)
         assert status["state"] == "degraded"
         assert status["services"]["recognizer"] == "degraded"
-        assert "recognizer: the model is tired; let it rest" in status["reason"]
+        assert "recognizer: The model is tired; let it rest" in status["reason"]
 
 
 def test_what_is_off_on_purpose_is_told_and_the_car_is_well(

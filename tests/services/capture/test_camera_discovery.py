@@ -77,11 +77,11 @@ def test_one_that_failed_more_often_than_another_comes_after_it(bench: Bench) ->
 @pytest.mark.parametrize(
     ("source", "answer", "says"),
     [
-        ("camera:", None, "there is no camera; plug one in"),
+        ("camera:", None, "There is no camera; plug one in"),
         ("camera:", errno.EACCES, r"video0 may not be opened by .*usermod -aG video"),
         ("camera:", errno.EPERM, "the service's unit must allow it"),
-        ("camera:0", None, r"there is no camera .*/video0 \(cameras here: none\); plug it in"),
-        ("camera:0", errno.ENODEV, "there is no camera .*/video0"),
+        ("camera:0", None, r"There is no camera .*/video0 \(cameras here: none\); plug it in"),
+        ("camera:0", errno.ENODEV, "There is no camera .*/video0"),
         ("camera:0", errno.EACCES, "sudo usermod -aG video"),
         ("camera:0", errno.EBUSY, "video0 is in use by another program; close that"),
         ("camera:0", CODEC, r"video0 \(bcm2835-codec-decode\) delivers no pictures \(cameras here: none\)"),
@@ -134,5 +134,5 @@ def test_so_may_the_program_that_holds_it(
     monkeypatch.setattr(camera_discovery, "PROCESSES", tmp_path / "processes")
     monkeypatch.setattr(v4l2, "is_streaming_elsewhere", lambda _: True)
     assert camera_discovery.why_not(device) == (
-        "the camera /dev/null is in use by k\ufffd (process 77); close that"
+        "The camera /dev/null is in use by k\ufffd (process 77); close that"
     )

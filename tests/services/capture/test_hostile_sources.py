@@ -86,7 +86,7 @@ def test_a_photo_that_cannot_be_shown_is_left_out_counted_and_said(
     onlooker = Onlooker(context, runtime)
     with service("capture", runtime, **folder(tmp_path)):
         onlooker.wait(lambda: views(onlooker)[-3:] == ["a.jpg", "c.jpg", "a.jpg"])
-        beat = onlooker.wait_state("capture", "ready", f"a photo is left out: {says}")
+        beat = onlooker.wait_state("capture", "ready", f"A photo is left out: {says}")
         onlooker.wait(lambda: onlooker.health["capture"].counters.get("damaged", 0) > 0)
         assert beat.counters.get("reader_restarts", 0) == 0
         assert not [beat for name, beat in onlooker.heard if name == "health" and beat.state == "degraded"]
@@ -111,12 +111,12 @@ def test_a_folder_goes_on_after_the_photo_at_which_the_reader_broke(
         fcntl.fcntl(leased, fcntl.F_SETLEASE, fcntl.F_WRLCK)  # whoever opens the file now waits in open(2)
         onlooker = Onlooker(context, runtime)
         with service("capture", runtime, **folder(tmp_path)) as process:
-            onlooker.wait_state("capture", "ready", "the photo b.jpg is being decoded")
+            onlooker.wait_state("capture", "ready", "The photo b.jpg is being decoded")
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             os.kill(int(children.read_text()), signal.SIGKILL)
             onlooker.wait_state("capture", "degraded", "crashed; it is started anew without the photo b.jpg")
             onlooker.wait(lambda: views(onlooker)[:5] == ["a.jpg", "c.jpg", "����.jpg", "a.jpg", "c.jpg"])
-            beat = onlooker.wait_state("capture", "ready", "a photo is left out: b.jpg can't be decoded")
+            beat = onlooker.wait_state("capture", "ready", "A photo is left out: b.jpg can't be decoded")
             assert beat.counters["reader_restarts"] == 1
     finally:
         os.close(leased)

@@ -239,7 +239,7 @@ def test_a_folder_goes_on_to_the_next_that_can_be_read(tmp_path: Path) -> None:
     source = FolderSource(tmp_path, SETTINGS)
     with pytest.raises(DamagedFrame, match=r"a\.jpg has 65500×65500 pixels"):
         source.read()
-    assert source.remark.startswith("a photo is left out: a.jpg has 65500×65500 pixels")
+    assert source.remark.startswith("A photo is left out: a.jpg has 65500×65500 pixels")
     frame = source.read()
     assert frame is not None
     assert shows(frame.pixels, drawn())

@@ -93,7 +93,11 @@ def test_frames_come_in_the_right_colours_with_the_sensors_time(
     onlooker = Onlooker(context, runtime)
     with service("capture", runtime, **settings(pi)):
         beat = onlooker.wait_state("capture", "ready")
-        assert beat.details == {"source": "picamera:", "camera": "Raspberry Pi imx708"}
+        assert beat.details == {
+            "source": "picamera:",
+            "source_name": "default",
+            "camera": "Raspberry Pi imx708",
+        }
         blue, red, told = corner(onlooker, runtime)
         assert (blue, red) == ([200, 0, 0], [0, 0, 200])
         assert told == [0, 0, 2], "exposure and gain automatic, the focus continuous"
@@ -119,9 +123,9 @@ def test_exposure_gain_and_focus_are_set_and_a_refused_one_is_said(
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        ({"hangs": True}, "no frame from Raspberry Pi imx708 for 1.8 s"),
+        ({"hangs": True}, "No frame from Raspberry Pi imx708 for 1.8 s"),
         ({"frozen": True}, "the same picture again and again"),
-        ({"dies": True}, "the Raspberry Pi camera failed (Camera frontend has timed out!)"),
+        ({"dies": True}, "The Raspberry Pi camera failed (Camera frontend has timed out!)"),
     ],
 )
 def test_a_fault_is_noticed_and_it_comes_back(
@@ -141,8 +145,8 @@ def test_a_fault_is_noticed_and_it_comes_back(
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        ({"cameras": []}, "there is no Raspberry Pi camera 0 (cameras here: none)"),
-        ({"cameras": [WEBCAM]}, "there is no Raspberry Pi camera 0"),
+        ({"cameras": []}, "There is no Raspberry Pi camera 0 (cameras here: none)"),
+        ({"cameras": [WEBCAM]}, "There is no Raspberry Pi camera 0"),
         ({"busy": True}, "imx708 can't be opened (Failed to acquire camera: Device or resource busy)"),
     ],
 )

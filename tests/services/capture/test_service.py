@@ -117,13 +117,13 @@ def test_an_array_that_holds_no_frames_is_said(
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("camera:", "there is no camera; plug one in"),
-        ("camera:7", "there is no camera /dev/video7"),
-        ("/dev/v4l/by-id/usb-none", "there is no camera /dev/v4l/by-id/usb-none"),
-        ("/no/such/video.mp4", "there is no file /no/such/video.mp4"),
-        ("folder:/no/such", "there is no folder /no/such"),
+        ("camera:", "There is no camera; plug one in"),
+        ("camera:7", "There is no camera /dev/video7"),
+        ("/dev/v4l/by-id/usb-none", "There is no camera /dev/v4l/by-id/usb-none"),
+        ("/no/such/video.mp4", "There is no file /no/such/video.mp4"),
+        ("folder:/no/such", "There is no folder /no/such"),
         ("scene:lit", "the scene takes a number as its seed"),
-        ("http://user:secret@127.0.0.1:9/v.mjpg", "the stream http://127.0.0.1:9/v.mjpg can't be opened"),
+        ("http://user:secret@127.0.0.1:9/v.mjpg", "The stream http://127.0.0.1:9/v.mjpg can't be opened"),
     ],
 )
 def test_what_is_wrong_with_a_source_is_said(context: Context, runtime: Path, source: str, says: str) -> None:
@@ -136,7 +136,7 @@ def test_what_is_wrong_with_a_source_is_said(context: Context, runtime: Path, so
 def test_a_folder_without_photos_is_said(context: Context, runtime: Path, tmp_path: Path) -> None:
     onlooker = Onlooker(context, runtime)
     with service("capture", runtime, CAPTURE__SOURCE=f"folder:{tmp_path}"):
-        onlooker.wait_state("capture", "degraded", "there is no photo in")
+        onlooker.wait_state("capture", "degraded", "There is no photo in")
         cv2.imwrite(str(tmp_path / "a.png"), picture(99))
         onlooker.wait_state("capture", "ready")
 
@@ -230,7 +230,7 @@ def stream_server() -> Iterator[tuple[str, dict[str, str]]]:
         ("die", "ended; is its server up?"),
         ("frozen", "the same picture again and again"),
         ("dark", "is its lens covered, or is it dark?"),
-        ("half", "every picture comes damaged (a picture that can't be decoded)"),
+        ("half", "Every picture comes damaged (a picture that can't be decoded)"),
     ],
 )
 def test_a_stream_that_fails_is_noticed_said_and_back_by_itself(
@@ -322,6 +322,6 @@ def test_a_reader_that_hangs_for_ever_is_replaced(context: Context, runtime: Pat
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         [reader] = map(int, children.read_text().split())
         os.kill(reader, 19)  # SIGSTOP: as if a driver never came back
-        onlooker.wait_state("capture", "degraded", "no frame from scene:")
+        onlooker.wait_state("capture", "degraded", "No frame from scene:")
         onlooker.wait_state("capture", "ready")
         assert str(reader) not in children.read_text().split()

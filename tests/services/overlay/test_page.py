@@ -98,7 +98,7 @@ def test_a_picture_that_grows_old_is_never_shown_as_fresh(overlay: Overlay, car:
     open_live(page, overlay)
     page.wait_for_selector(".code")
     car.sending = False
-    car.states["capture"] = ("degraded", "the camera was pulled out; plug it in")
+    car.states["capture"] = ("degraded", "The camera was pulled out; plug it in")
     page.wait_for_selector(STALE)
     assert text(page, "#age-badge").startswith("stale")
     assert page.locator(".code").count() == 0, "old readings are not offered as news"

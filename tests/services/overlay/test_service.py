@@ -115,9 +115,9 @@ def test_every_service_has_a_state_in_words(overlay: Overlay, car: StandIn) -> N
     assert rows["bridge"]["state"] == "not running"
     assert rows["bridge"]["reason"]
 
-    car.states["recognizer"] = ("degraded", "the model was not found; set recognizer.bundle")
+    car.states["recognizer"] = ("degraded", "The model was not found; set recognizer.bundle")
     wait_for(lambda: overlay.status()["recognizer"]["state"] == "degraded")
-    assert overlay.status()["recognizer"]["reason"] == "the model was not found; set recognizer.bundle"
+    assert overlay.status()["recognizer"]["reason"] == "The model was not found; set recognizer.bundle"
 
 
 def test_a_service_that_falls_silent_is_noticed_and_its_last_words_are_shown(
@@ -135,13 +135,13 @@ def test_a_service_that_falls_silent_is_noticed_and_its_last_words_are_shown(
 
 
 def test_a_note_of_a_service_that_never_ran_is_shown(launch: Launch, runtime: Path) -> None:
-    FailureNote.write(runtime, "bridge", "the broker refused the password; see mqtt.password_file")
+    FailureNote.write(runtime, "bridge", "The broker refused the password; see mqtt.password_file")
     overlay = launch().listening()
     assert overlay.status()["bridge"] | {"about": ""} == {
         "name": "bridge",
         "about": "",
         "state": "not running",
-        "reason": "the broker refused the password; see mqtt.password_file",
+        "reason": "The broker refused the password; see mqtt.password_file",
     }
 
 

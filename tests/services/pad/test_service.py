@@ -422,11 +422,11 @@ def test_a_canvas_that_cannot_be_read_now_is_not_replaced_and_taken_up_when_it_c
     onlooker = Onlooker(context, runtime)
     for _ in range(2):  # nor does a stop replace it
         with service("pad", runtime):
-            onlooker.wait_state("pad", "degraded", "the canvas can't be read")
+            onlooker.wait_state("pad", "degraded", "The canvas can't be read")
         onlooker.wait_state("pad", "stopped")
         assert kept.is_dir()
     with service("pad", runtime):
-        onlooker.wait_state("pad", "degraded", "the canvas can't be read")
+        onlooker.wait_state("pad", "degraded", "The canvas can't be read")
         kept.rmdir()
         kept.write_text('{"revision": 7, "brush": 4}')
         assert onlooker.wait(lambda: [each for each in onlooker.of("pad.canvas") if each.revision == 7])
@@ -441,7 +441,7 @@ def test_a_canvas_that_could_not_be_read_is_set_aside_when_somebody_draws(
     (kept / "inside").touch()
     onlooker = Onlooker(context, runtime)
     with service("pad", runtime):
-        onlooker.wait_state("pad", "degraded", "the canvas can't be read")
+        onlooker.wait_state("pad", "degraded", "The canvas can't be read")
         assert onlooker.commands.send(PadStrokeCommand(points=((1, 2),)), 10).error is None
         wait_for(kept.is_file)
         [aside] = kept.parent.glob("canvas.json.unread-*")

@@ -65,7 +65,7 @@ def test_an_active_model_that_fails_at_a_frame_gives_way_to_the_shipped_one_whic
     digest = stored(runtime, "trap", trap(), active=True)
     onlooker = Onlooker(context, runtime)
     with service("recognizer", runtime) as process:
-        onlooker.wait_state("recognizer", "degraded", "no frames", 30)
+        onlooker.wait_state("recognizer", "degraded", "No frames", 30)
         assert onlooker.health["recognizer"].details["digest"] == digest
 
         def is_read_by_the_shipped_model() -> bool:
@@ -91,7 +91,7 @@ def test_a_model_whose_labels_are_no_digits_is_not_tried(context: Context, runti
     store.close()
     onlooker = Onlooker(context, runtime)
     with service("recognizer", runtime):
-        onlooker.wait_state("recognizer", "degraded", "no frames", 30)
+        onlooker.wait_state("recognizer", "degraded", "No frames", 30)
 
         def problem() -> str:
             reply = onlooker.commands.send(RecognizerTry(bundle=digest), 10.0)

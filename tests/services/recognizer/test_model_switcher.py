@@ -93,7 +93,7 @@ def recognizer(
     onlooker = Onlooker(context, runtime)
     with service("recognizer", runtime):
         made = Recognizer(runtime, onlooker, camera)
-        onlooker.wait_state("recognizer", "degraded", "no frames", 30)
+        onlooker.wait_state("recognizer", "degraded", "No frames", 30)
         yield made
 
 
@@ -219,7 +219,7 @@ def test_it_starts_with_the_active_model_of_the_store(context: Context, runtime:
     store.close()
     onlooker = Onlooker(context, runtime)
     with service("recognizer", runtime):
-        beat = onlooker.wait_state("recognizer", "degraded", "no frames", 30)
+        beat = onlooker.wait_state("recognizer", "degraded", "No frames", 30)
         assert beat.details["model"].startswith("one ")
 
 

@@ -157,7 +157,7 @@ def test_without_frames_it_says_so_and_recovers(context: Context, runtime: Path,
     onlooker = Onlooker(context, runtime)
     with service("recognizer", runtime):
         wait_until_reading(onlooker, camera)
-        onlooker.wait_state("recognizer", "degraded", "no frames come")
+        onlooker.wait_state("recognizer", "degraded", "No frames come")
         camera.show(EMPTY)
         onlooker.wait_state("recognizer", "ready")
 
@@ -169,7 +169,7 @@ def test_a_camera_that_is_switched_off_is_not_missed(context: Context, runtime: 
         """While capture says again and again how it is."""
 
         def is_so() -> bool:
-            camera.say(capture, "the camera is switched off" if capture == "off" else "")
+            camera.say(capture, "The camera is switched off" if capture == "off" else "")
             beat = onlooker.health["recognizer"]
             return beat.state == state and reason in beat.reason
 
@@ -177,9 +177,9 @@ def test_a_camera_that_is_switched_off_is_not_missed(context: Context, runtime: 
 
     with service("recognizer", runtime):
         wait_until_reading(onlooker, camera)
-        until("off", "ready", "no frames come: the camera is switched off")
+        until("off", "ready", "No frames come. The camera is switched off")
         assert "degraded" not in {beat.state for beat in onlooker.of("health")}
-        until("degraded", "degraded", "no frames come; see the state of capture")
+        until("degraded", "degraded", "No frames come; see the state of capture")
         until("off", "ready", "switched off")
         onlooker.wait_state("recognizer", "degraded", "see the state of capture")  # nobody says so any more
 

@@ -86,7 +86,7 @@ class Recognizer:
         if self.deaf:
             reply = Reply.refused("", "no-answer", "it is busy")
         elif self.fixed:
-            reply = Reply.refused("", "fixed", "the model is set by recognizer.bundle")
+            reply = Reply.refused("", "fixed", "The model is set by recognizer.bundle")
         elif isinstance(command, RecognizerTry):
             reply = self._try(command)
         elif isinstance(command, RecognizerAdopt):

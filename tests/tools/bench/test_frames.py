@@ -19,5 +19,5 @@ def test_a_checkout_beside_itself_takes_about_as_long() -> None:
 
 
 def test_a_folder_that_holds_no_smartcar_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match=f"the reader in {tmp_path} can't be run"):
+    with pytest.raises(Problem, match=f"The reader in {tmp_path} can't be run"):
         measure(tmp_path, rounds=1)

@@ -75,7 +75,7 @@ def test_a_wrong_password_is_said(make_car: MakeCar, port: int, tmp_path: Path) 
 def test_a_broker_that_is_not_there_is_said(make_car: MakeCar) -> None:
     [finding] = found("broker", make_car(mqtt={"host": "127.0.0.1", "port": free_port()}))
     assert finding.level == "error"
-    assert "no broker answers" in finding.sentence
+    assert "No broker answers" in finding.sentence
 
 
 def test_without_a_broker_nothing_is_wrong(make_car: MakeCar) -> None:

@@ -59,11 +59,11 @@ def test_it_leaves_the_car_as_it_was(car: Car) -> None:
 
 def test_a_camera_that_is_switched_off_is_said_and_is_no_fault(car: Car) -> None:
     assert smartcar(car.runtime, "send", "capture.camera", '{"on": false}').returncode == 0
-    wait_for(lambda: "no frames come" in car.status()["recognizer"]["reason"])
+    wait_for(lambda: "No frames come" in car.status()["recognizer"]["reason"])
     assert smartcar(car.runtime, "status").returncode == 0, "all are well"
     lines = objects(smartcar(car.runtime, "doctor", "services", "camera", "--json").stdout)
     assert {line["level"] for line in lines} == {"ok"}
-    assert "the camera is switched off" in next(
+    assert "The camera is switched off" in next(
         line["sentence"] for line in lines if line["check"] == "camera"
     )
     assert smartcar(car.runtime, "send", "capture.camera", '{"on": true}').returncode == 0
@@ -85,8 +85,8 @@ def test_without_a_car_it_says_so_and_tries_the_source_itself(runtime: Path) -> 
 @pytest.mark.parametrize(
     ("check", "settings", "says"),
     [
-        ("camera", {"CAPTURE__SOURCE": "/dev/video77"}, "there is no camera /dev/video77"),
-        ("camera", {"CAPTURE__SOURCE": "folder:/no/such"}, "there is no folder /no/such"),
+        ("camera", {"CAPTURE__SOURCE": "/dev/video77"}, "There is no camera /dev/video77"),
+        ("camera", {"CAPTURE__SOURCE": "folder:/no/such"}, "There is no folder /no/such"),
         ("model", {"RECOGNIZER__BUNDLE": "/no/such/bundle"}, "the model of recognizer.bundle can't be used"),
         ("model", {"MODELS__FOLLOW": '["digits"]'}, "models.follow names digits, but no key is trusted"),
         ("model", {"MODELS__TRUST": '["the lab"]'}, "models.trust"),
@@ -118,7 +118,7 @@ def test_a_service_that_failed_is_an_error_in_its_own_words(runtime: Path) -> No
 def test_an_unknown_check_is_refused_with_those_there_are(runtime: Path) -> None:
     answer = smartcar(runtime, "doctor", "wheels")
     assert answer.returncode == 1
-    assert "there is no check wheels" in answer.stderr
+    assert "There is no check wheels" in answer.stderr
     assert "broker" in answer.stderr
 
 

@@ -19,7 +19,7 @@ from tests.conftest import REPOSITORY, SHARED
 from tests.tools.train.training import small_data
 from tools.evaluate import candidates, drawn_pages, peers
 from tools.evaluate.candidates import FACTORY_BUNDLE
-from tools.evaluate.command import judge
+from tools.evaluate.comparison import judge
 from tools.evaluate.scores import DigitOutcomes
 from tools.evaluate.test_sets import evaluate
 from tools.terminal.problems import Problem

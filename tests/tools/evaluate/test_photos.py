@@ -11,7 +11,7 @@ import pytest
 
 from models.ink.strokes import render
 from models.ink.synthetic_handwriting import into_line, write
-from tools.evaluate.command import command
+from tools.evaluate.comparison import compare
 from tools.evaluate.photos import alignment, labelled
 from tools.terminal.problems import Problem
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def evaluate(*sets: str, mistakes: Path | None = None) -> int:
-    return command(
+    return compare(
         None,
         list(sets),
         data=None,

@@ -112,4 +112,4 @@ def test_a_broker_without_cars_and_no_broker_are_said_in_a_sentence(broker: Mosq
     result = smartcar(runtime, "fleet", "--broker", f"127.0.0.1:{broker.port}")
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
-    assert "no broker answers" in result.stderr
+    assert "No broker answers" in result.stderr

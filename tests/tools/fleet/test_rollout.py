@@ -187,7 +187,7 @@ def test_another_publisher_has_the_last_word(fleet: Fleet) -> None:
             assert (code, said[-1]["healthy"]) == (0, ["car1", "car2"])
             _, error = first.communicate(timeout=60)
         assert first.returncode == 1
-        assert "another offer of digits stands now" in error
+        assert "Another offer of digits stands now" in error
 
 
 def test_what_is_no_rollout_is_said_in_a_sentence(fleet: Fleet) -> None:

@@ -55,7 +55,7 @@ def test_one_installation_at_a_time_but_helpers_may_share_the_lock(tmp_path: Pat
         held += "with locked(Path(sys.argv[1])): pass"
         words = [sys.executable, "-c", held, str(tmp_path)]
         other = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        assert "another installation runs" in other.stderr
+        assert "Another installation runs" in other.stderr
 
 
 def test_a_checkout_is_not_installed_from_within() -> None:

@@ -68,9 +68,9 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     (tmp_path / "factory.zip").write_bytes(pack(Bundle.load(REPOSITORY / "models" / "factory")))
     nowhere = ("--broker", f"127.0.0.1:{free_port()}")
     for words, said in (
-        ((), "give a BUNDLE"),
+        ((), "Give a BUNDLE"),
         ((tmp_path / "factory.zip", "--to", "car7", *nowhere), "--key"),
-        ((tmp_path / "factory.zip", "--key", tmp_path / "key", *nowhere), "no broker answers"),
+        ((tmp_path / "factory.zip", "--key", tmp_path / "key", *nowhere), "No broker answers"),
     ):
         done = publish(*words)
         assert done.returncode != 0

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from tools.terminal.problems import Problem
 from tools.train import runs
-from tools.train.command import app, show_presets
+from tools.train.cli import app, show_presets
 from tools.train.report import page
 
 

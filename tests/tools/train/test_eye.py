@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests.tools.train.training import small_data
 from tools.terminal.problems import Problem
-from tools.train.command import app
+from tools.train.cli import app
 from tools.train.data.datasets import DataError
 
 HERE = importlib.util.find_spec("torch") is not None

@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY, wait_for
 from tests.tools.train.training import small_data
 from tools.terminal.problems import Problem
 from tools.train import checkpoint, course, runs
-from tools.train.command import go_on
+from tools.train.cli import go_on
 from tools.train.data import datasets
 from tools.train.run import Job, execute
 from tools.train.sweep import jobs_of, sweep_over

@@ -26,7 +26,6 @@ class Mixture:
 
     @property
     def total(self) -> int:
-        """Digits in an epoch."""
         return sum(getattr(self, name) for name in _COUNTS)
 
     def scaled(self, factor: float) -> Mixture:

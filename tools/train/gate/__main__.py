@@ -21,7 +21,7 @@ from tools.terminal.output import say
 from tools.train.gate import network
 from tools.train.gate.crops import crops, picture_crops
 from tools.train.gate.digits import Digits
-from tools.train.gate.network import Kind
+from tools.train.gate.network import CropClass
 from tools.train.gate.others import others
 
 
@@ -56,7 +56,7 @@ def main() -> None:
         if arguments.cache:
             np.savez(arguments.cache, **made)
     say(", ".join(f"{len(held)} {name}" for name, held in made.items()))
-    kinds = [Kind(name, held, name == "digits") for name, held in made.items()]
+    kinds = [CropClass(name, held, name == "digits") for name, held in made.items()]
     network.train(kinds, arguments.out, arguments.epochs, arguments.seed)
 
 

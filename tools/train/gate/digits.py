@@ -67,7 +67,6 @@ class Digits:
 
 
 def from_hand(rng: Random) -> Pixels:
-    """A digit of the built-in hand."""
     (digit,) = hand.write(str(rng.integers(10)), int(rng.integers(2**31)))
     return drawn([np.array(stroke) for stroke in digit], rng)
 

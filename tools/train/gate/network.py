@@ -51,7 +51,7 @@ def write_tflite(model: Any, path: Path, batch: int) -> None:
 
 
 @dataclass(frozen=True)
-class Kind:
+class CropClass:
     """Crops of one kind, (n, 28, 28), and whether they are digits."""
 
     name: str
@@ -59,7 +59,7 @@ class Kind:
     digits: bool
 
 
-def train(kinds: Sequence[Kind], out: Path, epochs: int, seed: int) -> None:
+def train(kinds: Sequence[CropClass], out: Path, epochs: int, seed: int) -> None:
     """Fit, report on a tenth held back, and write `gate.tflite` and `gate.json` into `out`."""
     import keras
 

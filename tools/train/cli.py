@@ -185,7 +185,7 @@ def _eye_of(path: Path) -> bytes:
 def _need_tensorflow() -> None:
     """Import it, without its chatter. Ends the command where it is not installed."""
     if find_spec("tensorflow") is None:
-        problems.stop("training needs TensorFlow: pip install 'smartcar[train]'", exit_code=2)
+        problems.stop("Training needs TensorFlow: `pip install 'smartcar[train]'`.", exit_code=2)
     from tools.terminal.output import silence_libraries
 
     silence_libraries()
@@ -215,7 +215,7 @@ def go_on(folder: Path) -> None:
         if runs.is_done(folder):
             raise Problem(f"{folder} is finished already.")
         if not checkpoint.exists(folder):
-            problems.warn(f"{folder} has no whole epoch yet: from the beginning")
+            problems.warn(f"{folder} has no whole epoch yet: from the beginning.")
         execute(job, folder, resume=True)
     except ValueError as error:
         raise Problem(str(error)) from None
@@ -249,7 +249,7 @@ def report(
 
     found = folders or runs.all_runs()
     if not found:
-        raise Problem("there is no run below runs/: train one, or name its folder.")
+        raise Problem("There is no run below runs/: train one, or name its folder.")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(page(found), "utf-8")
     say(f"{output}: {len(found)} {'run' if len(found) == 1 else 'runs'}")

@@ -27,7 +27,7 @@ def show(names: Sequence[str], *, json: bool, bundle: Path | None) -> int:
     """
     unknown = [name for name in names if name not in CHECKS]
     if unknown:
-        raise Problem(f"there is no check {unknown[0]}; there are: {', '.join(CHECKS)}")
+        raise Problem(f"There is no check {unknown[0]}; there are: {', '.join(CHECKS)}.")
     car = CheckContext.find()
     found: list[dict[str, str]] = []
     for check, findings in run([CHECKS[name] for name in names or CHECKS], lambda check: check.load()(car)):

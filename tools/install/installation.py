@@ -53,13 +53,12 @@ def roll_back() -> int:
     _need_root()
     before = versions.previous()
     if before is None:
-        raise Problem("there is no version to go back to")
+        raise Problem("There is no version to go back to.")
     command = str(before / "bin" / "smartcar")
     os.execv(command, [command, "install"])
 
 
 def remove(*, yes: bool) -> int:
-    """Remove it all."""
     _need_root()
     with versions.locked():
         return removal.remove(yes=yes)
@@ -89,15 +88,15 @@ def _say(ailing: list[systemd.Unit]) -> None:
 
 def _fall_back(before: Path, before_that: Path | None, lock: int) -> int:
     """Have the version before put itself in force, as if this one had never been."""
-    warn(f"{Path(sys.prefix).name} does not run here; going back to {before.name}")
+    warn(f"{Path(sys.prefix).name} does not run here; going back to {before.name}.")
     words = [str(before / "bin" / "smartcar"), "install", "--no-fall-back"]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, check=False, pass_fds=(lock,))
     versions.let_be_previous(before_that)
     if done.returncode:
-        warn("the version before does not run either; see the lines above")
+        warn("The version before does not run either; see the lines above.")
     return 1
 
 
 def _need_root() -> None:
     if os.geteuid() != 0:
-        raise Problem("this needs root: sudo smartcar install")
+        raise Problem("This needs root: `sudo smartcar install`.")

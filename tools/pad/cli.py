@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tools.terminal import problems
-from tools.terminal.options import Config, Json
+from tools.terminal.options import Config, Json, settings
 
 app = typer.Typer(help="The drawing pad: draw, read, play, look.", no_args_is_help=True)
 
@@ -16,10 +16,9 @@ app = typer.Typer(help="The drawing pad: draw, read, play, look.", no_args_is_he
 @app.command()
 def window(config: Config = None) -> None:
     """Open a window to draw in, on a machine with a screen."""
-    from services.config_file import load
     from tools.pad.window import show
 
-    problems.finish(show(load()))
+    problems.finish(show(settings()))
 
 
 @app.command()
@@ -33,10 +32,9 @@ def play(
     A line in: {"id", "strokes": [[[x, y], …], …]} in canvas pixels. A line out: {"id", "digits",
     "confidence"}, or {"id", "error"} and then the exit code is 1.
     """
-    from services.config_file import load
     from tools.pad.play import play as play_lines
 
-    problems.finish(play_lines(load(), file, json=json))
+    problems.finish(play_lines(settings(), file, json=json))
 
 
 @app.command()
@@ -49,10 +47,9 @@ def write(
     config: Config = None,
 ) -> None:
     """Write digits with a natural hand, and read them."""
-    from services.config_file import load
     from tools.pad import by_hand
 
-    problems.finish(by_hand.write(load(), digits, seed, json=json))
+    problems.finish(by_hand.write(settings(), digits, seed, json=json))
 
 
 @app.command()
@@ -63,37 +60,33 @@ def erase(
     config: Config = None,
 ) -> None:
     """Erase everything, or one box."""
-    from services.config_file import load
     from tools.pad import by_hand
 
-    problems.finish(by_hand.erase(load(), box))
+    problems.finish(by_hand.erase(settings(), box))
 
 
 @app.command()
 def undo(config: Config = None) -> None:
     """Take back the last thing done."""
-    from services.config_file import load
     from tools.pad import by_hand
 
-    problems.finish(by_hand.undo(load()))
+    problems.finish(by_hand.undo(settings()))
 
 
 @app.command()
 def recognize(json: Json = False, config: Config = None) -> None:
     """Read the five boxes."""
-    from services.config_file import load
     from tools.pad import by_hand
 
-    problems.finish(by_hand.recognize(load(), json=json))
+    problems.finish(by_hand.recognize(settings(), json=json))
 
 
 @app.command()
 def show(json: Json = False, config: Config = None) -> None:
     """Show what the model sees in each box, and the ten probabilities."""
-    from services.config_file import load
     from tools.pad import crops
 
-    problems.finish(crops.show(load(), json=json))
+    problems.finish(crops.show(settings(), json=json))
 
 
 @app.command()
@@ -105,10 +98,9 @@ def save(
     config: Config = None,
 ) -> None:
     """Print what was drawn as a line for `play`, or put it into a file."""
-    from services.config_file import load
     from tools.pad import by_hand
 
-    problems.finish(by_hand.save(load(), file, line_id))
+    problems.finish(by_hand.save(settings(), file, line_id))
 
 
 @app.command()
@@ -116,27 +108,24 @@ def brush(
     radius: Annotated[int, typer.Argument(min=1, max=12, help="In pixels.")], config: Config = None
 ) -> None:
     """Set the brush for all hands."""
-    from services.config_file import load
     from tools.pad import by_hand
 
-    problems.finish(by_hand.brush(load(), radius))
+    problems.finish(by_hand.brush(settings(), radius))
 
 
 @app.command()
 def automatic(state: Annotated[str, typer.Argument(help="on or off.")], config: Config = None) -> None:
     """Read while somebody draws: on or off."""
-    from services.config_file import load
     from tools.pad import by_hand
 
     if state not in ("on", "off"):
-        problems.stop(f"automatic is on or off, not {state}", exit_code=2)
-    problems.finish(by_hand.automatic(load(), on=state == "on"))
+        problems.stop(f"Automatic is on or off, not {state}.", exit_code=2)
+    problems.finish(by_hand.automatic(settings(), on=state == "on"))
 
 
 @app.command()
 def selftest(json: Json = False, config: Config = None) -> None:
     """Check the whole chain: write, watch, read, undo."""
-    from services.config_file import load
     from tools.pad.selftest import selftest as check
 
-    problems.finish(check(load(), json=json))
+    problems.finish(check(settings(), json=json))

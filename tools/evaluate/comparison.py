@@ -151,7 +151,7 @@ def _error(score: SetScore | None) -> str:
     return "" if score is None or score.calibration_error is None else f"{score.calibration_error:.2%}"
 
 
-def command(
+def compare(
     model: Path | None,
     sets: list[str],
     *,
@@ -175,9 +175,9 @@ def command(
         folder = Path(sets[1])
         return photos.compare(judged, folder, with_peers=with_peers, mistakes=mistakes, json=json)
     if unknown := sorted(set(sets) - set(SETS)):
-        raise Problem(f"no such set: {', '.join(unknown)}; there are {', '.join(SETS)}")
+        raise Problem(f"No such set: {', '.join(unknown)}; there are {', '.join(SETS)}.")
     if preparation is not None and preparation not in candidates.PREPARATIONS:
-        raise Problem(f"--prepare is {' or '.join(candidates.PREPARATIONS)}, not {preparation}")
+        raise Problem(f"--prepare is {' or '.join(candidates.PREPARATIONS)}, not {preparation}.")
     if data is None and model is not None and model.is_dir() and not candidates.is_model(model):
         say("smartcar evaluate takes the model first now: MODEL --data DATA", file=sys.stderr)
         model, data = bundle, str(model)
