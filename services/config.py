@@ -163,6 +163,13 @@ class Overlay(Section):
     """Its key. Unset: the systemd credential `page-key`."""
 
 
+def _commands_over_mqtt() -> tuple[str, ...]:
+    from services import catalogue  # fills the table of commands; its services import this module
+
+    assert catalogue.COMMANDS
+    return verbs(Door.MQTT)
+
+
 class Mqtt(Section):
     host: str = ""
     """The broker. Empty: no broker, the bridge is off (`smartcar up` then starts an embedded one)."""
@@ -188,7 +195,7 @@ class Mqtt(Section):
     """Publish a small JPEG of the last decided reading."""
     discovery: Annotated[str, Field(pattern=r"^([^/+#\s]+(/[^/+#\s]+)*)?$", max_length=64)] = "homeassistant"
     """Home Assistant's discovery prefix: it finds the car by itself. Empty: it is not told."""
-    commands: tuple[str, ...] = Field(default_factory=lambda: verbs(Door.MQTT))
+    commands: tuple[str, ...] = Field(default_factory=_commands_over_mqtt)
     """Which commands are taken from MQTT."""
 
     @property

@@ -156,7 +156,6 @@ def test_a_hung_server_thread_ends_the_process_so_that_it_begins_anew(runtime: P
     """The work loop goes on; only the page would be dead, and nobody would notice."""
     program = (
         "import sys, threading, time\n"
-        "import services.catalogue\n"
         "from services.overlay import server, service\n"
         "from services.config import Overlay, Paths, Settings\n"
         "paths = Paths(runtime=sys.argv[1], state=sys.argv[2])\n"
