@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -277,3 +278,16 @@ BROKERS = {
     "aedes": aedes,
     "amqtt": amqtt,
 }
+
+
+def main() -> None:
+    """A RabbitMQ cluster for `smartcar bench fleet`, until Enter; says with which options."""
+    with tempfile.TemporaryDirectory(prefix="sc-") as folder, rabbit_cluster(Path(folder), 3) as nodes:
+        balancer = Balancer([node.port for node in nodes])
+        print(f"--port {balancer.port} --pids {','.join(str(node.pid) for node in nodes)}", flush=True)
+        input()
+        balancer.close()
+
+
+if __name__ == "__main__":
+    main()

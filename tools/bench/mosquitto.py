@@ -23,6 +23,7 @@ allow_anonymous true
 persistence false
 sys_interval 1
 set_tcp_nodelay true
+max_queued_messages 0
 log_type error
 listener {port} 127.0.0.1
 """
