@@ -96,6 +96,18 @@ def frames(
 
 
 @app.command()
+def guard(json: Json = False) -> None:
+    """Ratios that hold on any machine; fails where one is beyond its goal."""
+    from tools.bench.guard import measure
+    from tools.bench.report import show
+
+    measured = measure()
+    show("guard", lambda: measured, json, ROUND_TRIP)
+    if any(figure.reached is False for figure in measured):
+        raise typer.Exit(1)
+
+
+@app.command()
 def pad(
     codes: Annotated[int, typer.Option(help="How many codes are drawn.", min=1, max=5)] = 5,
     watchers: Annotated[int, typer.Option(help="How many clients watch.", min=1)] = 50,
