@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from messages.model_commands import MAX_UPLOAD_BYTES
 from services.addresses import is_wildcard
+from services.overlay.languages import refusal
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -207,7 +208,8 @@ async def _forward(send: Send, cookie: str, token: str, *, secure: bool) -> None
 
 async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
-    body = f"{refused.sentence}\n".encode()
+    accepted = next((value for name, value in scope["headers"] if name.lower() == b"accept-language"), b"")
+    body = f"{refusal(accepted.decode('latin-1'), refused.status, refused.sentence)}\n".encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),

@@ -20,9 +20,9 @@ from messages.message import encode, first_problem, new_ulid
 from messages.model_commands import MAX_PART_BYTES, ModelImport, ModelUpload
 from messages.rpc.asynchronous import AsyncCommandClient
 from services.overlay.access import UPLOAD, Refused
+from services.overlay.languages import PAGE, refusal
 from services.overlay.viewers import TOO_MANY, Hub, Viewer
 
-PAGE = Path(__file__).parent / "page"
 DEADLINE_S = 4.0
 MODEL_DEADLINE_S = 15.0
 """The updater checks a model file before it answers."""
@@ -34,6 +34,7 @@ _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
@@ -71,8 +72,9 @@ def build(hub: Hub, commands: PageCommands, status: Callable[[], str]) -> FastAP
     files = page_files()
 
     @application.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> Response:
-        return PlainTextResponse(f"{error.sentence}\n", error.status)
+    async def refused(request: Request, error: Refused) -> Response:
+        sentence = refusal(request.headers.get("accept-language", ""), error.status, error.sentence)
+        return PlainTextResponse(f"{sentence}\n", error.status)
 
     @application.get("/")
     async def index() -> Response:

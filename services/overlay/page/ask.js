@@ -1,10 +1,12 @@
 // A command to the car, and its answer: `{ data }` where it was done, `{ error, code }` where not.
 
+import { language, said, text } from "/language.js";
+
 export async function ask(verb, content = {}) {
   try {
     const answer = await fetch(`/api/command/${verb}`, {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
+      headers: { "Content-Type": "application/json", "Accept-Language": language },
       body: JSON.stringify(content),
     });
     if (!answer.headers.get("Content-Type")?.startsWith("application/json")) {
@@ -12,8 +14,9 @@ export async function ask(verb, content = {}) {
     }
     const reply = await answer.json();
     if (reply.status === "ok") return { data: reply.data };
-    return { error: reply.error.message, code: reply.error.code };
+    const { code, message } = reply.error;
+    return { error: said(message, `error.${code}`), code };
   } catch {
-    return { error: "The car does not answer; nothing was changed as far as this page knows.", code: "no-answer" };
+    return { error: text("connection.noAnswer"), code: "no-answer" };
   }
 }

@@ -1,6 +1,7 @@
 // The codes of the picture shown, digit by digit, with how sure each one is.
 
 import { element, percent, setHidden, setText, sureness } from "/format.js";
+import { text } from "/language.js";
 
 const MOST = 12;
 
@@ -18,10 +19,11 @@ class DigitTile {
     setText(this.label, digit.label);
     setText(this.share, percent(digit.confidence));
     const doubtful = grade !== "high";
-    setText(this.other, doubtful ? `or ${digit.runner_up}` : "");
+    setText(this.other, doubtful ? text("live.or", { digit: digit.runner_up }) : "");
     setHidden(this.other, !doubtful);
     this.root.dataset.sureness = grade;
-    this.root.title = `${digit.label}: ${percent(digit.confidence)}; second choice ${digit.runner_up}: ${percent(digit.runner_up_confidence)}`;
+    const [share, otherShare] = [percent(digit.confidence), percent(digit.runner_up_confidence)];
+    this.root.title = text("live.digit", { label: digit.label, share, other: digit.runner_up, otherShare });
     this.bar.firstChild.style.width = `${digit.confidence * 100}%`;
   }
 }
@@ -41,7 +43,7 @@ export function showCodes(list, codes) {
       }
       tiles[place].show(digit);
     });
-    setText(total, `${percent(code.confidence)} sure`);
+    setText(total, text("live.sure", { share: percent(code.confidence) }));
     item.dataset.text = code.text;
   });
 }

@@ -1,5 +1,7 @@
 // The WebSocket to the car: keeps it open, rests while the page is hidden, and knows the car's clock.
 
+import { language, text } from "/language.js";
+
 const SYNC_EVERY_MS = 2000;
 const RETRY_MS = [300, 700, 1500, 3000, 5000];
 const SAMPLES = 12;
@@ -67,7 +69,7 @@ export class Connection extends EventTarget {
       this.#visibility();
     };
     socket.onmessage = ({ data }) => this.#take(data);
-    socket.onclose = ({ code, reason }) => this.#closed(code, reason);
+    socket.onclose = ({ code }) => this.#closed(code);
     this.#socket = socket;
   }
 
@@ -111,21 +113,24 @@ export class Connection extends EventTarget {
     return { ...header, jpeg: new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/jpeg" }) };
   }
 
-  async #closed(code, reason) {
+  async #closed(code) {
     const wait = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)];
     const full = code === TOO_MANY;
     this.#retry = setTimeout(() => this.#open(), full ? RETRY_MS.at(-1) : wait);
-    this.#emit("state", { open: false, sentence: full ? reason : await this.#why() });
+    this.#emit("state", { open: false, sentence: full ? text("connection.full") : await this.#why() });
   }
 
   // A refused WebSocket doesn't tell a page why; a plain request does.
   async #why() {
     try {
-      const answer = await fetch("/api/status", { signal: AbortSignal.timeout(3000) });
-      if (answer.ok) return "The connection to the car was interrupted; it is opened again.";
+      const answer = await fetch("/api/status", {
+        headers: { "Accept-Language": language },
+        signal: AbortSignal.timeout(3000),
+      });
+      if (answer.ok) return text("connection.interrupted");
       return await answer.text();
     } catch {
-      return "The car's page server does not answer; the page tries again by itself.";
+      return text("connection.noServer");
     }
   }
 

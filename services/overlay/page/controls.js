@@ -2,6 +2,7 @@
 
 import { ask } from "/ask.js";
 import { byId, element, setHidden, setText } from "/format.js";
+import { text } from "/language.js";
 
 const RUNNING = new Set(["ready", "degraded", "starting", "off", "failed"]);
 const DONE_SHOWN_MS = 6000;
@@ -16,12 +17,12 @@ export class Controls {
   constructor() {
     byId("pause").addEventListener("click", () => {
       const verb = this.#paused ? "capture.resume" : "capture.pause";
-      this.#send(verb, {}, this.#paused ? "The camera is on again." : "The camera is paused.");
+      this.#send(verb, {}, text(this.#paused ? "controls.resumed" : "controls.paused"));
     });
     byId("controls").addEventListener("submit", (event) => {
       event.preventDefault();
       const name = byId("source-name").value;
-      this.#send("capture.source", { name }, `Switched to ${name}.`);
+      this.#send("capture.source", { name }, text("controls.switched", { name }));
     });
   }
 
@@ -29,7 +30,7 @@ export class Controls {
     const capture = board.services.find(({ name }) => name === "capture");
     this.#paused = capture?.state === "off";
     this.#reachable = RUNNING.has(capture?.state);
-    setText(byId("pause"), this.#paused ? "Resume" : "Pause");
+    setText(byId("pause"), text(this.#paused ? "controls.resume" : "controls.pause"));
     setHidden(byId("source-choice"), board.sources.length < 2);
     if (this.#sources !== board.sources.join()) {
       this.#sources = board.sources.join();

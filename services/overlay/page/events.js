@@ -1,9 +1,9 @@
 // The latest signs: one line each, from coming into view to leaving.
 
-import { byId, duration, element, percent, setHidden, setText, sureness, timeOfDay } from "/format.js";
+import { byId, duration, element, milliseconds, percent, setHidden, setText, sureness, timeOfDay } from "/format.js";
+import { text } from "/language.js";
 
 const TICK_MS = 1000;
-const ENDS = { gone: "left", interrupted: "interrupted" };
 
 class EventRow {
   constructor() {
@@ -21,16 +21,18 @@ class EventRow {
     const inView = open && seeing;
     const lasted = (inView ? now : event.last_seen) - event.first_seen;
     setText(this.text, event.text);
-    setText(this.phase, inView ? "in view" : open ? "unknown" : (ENDS[event.end_reason] ?? "left"));
+    setText(this.phase, text(inView ? "events.inView" : open ? "events.unknown" : `events.${event.end_reason || "gone"}`));
     this.root.dataset.phase = inView ? "open" : "ended";
     setText(this.when, timeOfDay(event.first_seen, now));
     this.when.dateTime = new Date(event.first_seen * 1000).toISOString();
-    const parts = [`${percent(event.confidence)} sure`, `${inView ? "for" : "seen for"} ${duration(Math.max(0, lasted))}`];
-    const others = new Set(event.before.filter((text) => text !== event.text));
-    if (others.size) parts.push(`also read as ${[...others].join(", ")}`);
+    const seen = text(inView ? "events.for" : "events.seenFor", { duration: duration(Math.max(0, lasted)) });
+    const parts = [text("live.sure", { share: percent(event.confidence) }), seen];
+    const others = new Set(event.before.filter((code) => code !== event.text));
+    if (others.size) parts.push(text("events.alsoReadAs", { texts: [...others].join(", ") }));
     setText(this.rest, parts.join(" · "));
     this.rest.dataset.sureness = sureness(event.confidence);
-    this.root.title = `Read by ${event.model}, ${event.frames} frames, decided ${event.latency_ms.toFixed(0)} ms after capture`;
+    const { model, frames, latency_ms: latency } = event;
+    this.root.title = text("events.by", { model, frames, latency: milliseconds(latency) });
   }
 }
 
@@ -67,7 +69,7 @@ export class EventList {
     }
     setHidden(list, !rows.length);
     setHidden(byId("events-note"), rows.length > 0);
-    setText(byId("missed"), missed ? `${missed} ${missed === 1 ? "event" : "events"} never reached this page` : "");
+    setText(byId("missed"), missed ? text("events.missed", { count: missed }) : "");
   }
 
   #tick() {
@@ -79,12 +81,12 @@ export class EventList {
   // Tells a screen reader what was decided since; not what was there when the page was opened.
   #announce(events) {
     const known = this.#told;
-    this.#told = new Map(events.map(({ id, text }) => [id, text]));
+    this.#told = new Map(events.map((event) => [event.id, event.text]));
     if (known === null) return;
-    const fresh = events.filter(({ id, text, phase }) => phase !== "end" && known.get(id) !== text);
-    const sentences = fresh.slice(0, 3).map(({ id, text, confidence }) => {
-      const spoken = [...text].join(" ").replaceAll("?", "unreadable");
-      return known.has(id) ? `Corrected to ${spoken}.` : `New code ${spoken}, ${percent(confidence)} sure.`;
+    const fresh = events.filter((event) => event.phase !== "end" && known.get(event.id) !== event.text);
+    const sentences = fresh.slice(0, 3).map((event) => {
+      const code = [...event.text].join(" ").replaceAll("?", text("events.unreadable"));
+      return text(known.has(event.id) ? "events.corrected" : "events.new", { code, share: percent(event.confidence) });
     });
     if (sentences.length) setText(byId("announcer"), sentences.join(" "));
     for (const { id } of fresh) {

@@ -1,6 +1,7 @@
 // The live view: the picture on a canvas, what was read in that very picture drawn over it, and its age.
 
 import { byId, milliseconds, seconds, setHidden, setText } from "/format.js";
+import { said, text } from "/language.js";
 import { drawMarks } from "/marks.js";
 import { showCodes } from "/codes.js";
 
@@ -70,15 +71,11 @@ export class LiveView {
 
   #showAge(freshness, age) {
     const badge = byId("age-badge");
-    const words = age === null ? "of unknown age" : freshness === "stale" ? `${seconds(age / 1000)} old` : milliseconds(age);
+    const words = age === null ? text("live.ofUnknownAge") : text("live.old", { age: age < STALE_MS ? milliseconds(Math.round(age)) : seconds(age / 1000) });
     setHidden(badge, freshness === "none");
-    if (freshness === "fresh") {
-      setText(badge, `live · ${Math.round(age)} ms`);
-      setText(byId("fact-age"), `${Math.round(age)} ms old`);
-    } else if (freshness === "stale") {
-      setText(badge, `stale · ${words}`);
-      setText(byId("fact-age"), words);
-    }
+    if (freshness === "fresh") setText(badge, text("live.fresh", { age: text("unit.ms", { value: Math.round(age) }) }));
+    else if (freshness === "stale") setText(badge, text("live.stale", { age: words }));
+    if (freshness !== "none") setText(byId("fact-age"), words);
     const note = byId("stage-note");
     setHidden(note, freshness === "fresh");
     if (freshness !== "fresh") setText(byId("stage-words"), this.#whyNoPicture(freshness));
@@ -86,12 +83,14 @@ export class LiveView {
 
   // In words: why there is nothing new to see.
   #whyNoPicture(freshness) {
-    if (!this.#connection.isOpen) return "No connection to the car.";
+    if (!this.#connection.isOpen) return text("live.noConnection");
     const { capture } = this.#services;
-    if (!capture) return "Waiting for the car…";
-    if (capture.state === "ready") return freshness === "none" ? "Waiting for the first picture…" : "No new picture comes.";
-    const reason = capture.reason || `it is ${capture.state}`;
-    return `No picture: capture is ${capture.state}. ${reason[0].toUpperCase()}${reason.slice(1)}.`;
+    if (!capture) return text("live.waitingForCar");
+    if (capture.state === "ready") return text(freshness === "none" ? "live.waiting" : "live.noNewPicture");
+    const state = text(`state.${capture.state}`);
+    if (!capture.reason) return text("live.noPicture", { state });
+    const reason = said(capture.reason);
+    return text("live.noPictureBecause", { state, reason: `${reason[0].toUpperCase()}${reason.slice(1)}` });
   }
 
   #showCodes(freshness) {
@@ -101,17 +100,18 @@ export class LiveView {
     setHidden(byId("codes"), !codes.length);
     const note = byId("codes-note");
     setHidden(note, codes.length > 0);
-    if (freshness === "none") setText(note, "Nothing read yet.");
-    else if (freshness === "stale") setText(note, "What was read in this picture is out of date.");
-    else if (reading) setText(note, "No code in view.");
+    if (freshness === "none") setText(note, text("live.nothingRead"));
+    else if (freshness === "stale") setText(note, text("live.outOfDate"));
+    else if (reading) setText(note, text("live.noCode"));
     else setText(note, this.#whyUnread());
   }
 
   #whyUnread() {
     const { recognizer } = this.#services;
-    if (!recognizer || recognizer.state === "ready") return "This picture has not been read.";
-    const reason = recognizer.reason ? `: ${recognizer.reason}` : "";
-    return `This picture has not been read. The recognizer is ${recognizer.state}${reason}.`;
+    if (!recognizer || recognizer.state === "ready") return text("live.unread");
+    const state = text(`state.${recognizer.state}`);
+    const reason = said(recognizer.reason);
+    return text(reason ? "live.recognizerIsBecause" : "live.recognizerIs", { state, reason });
   }
 
   #showFacts(freshness) {
@@ -119,14 +119,14 @@ export class LiveView {
     this.#shownAt = this.#shownAt.filter((at) => now - at < RATE_WINDOW_MS);
     const fresh = freshness === "fresh";
     const shown = this.#shownAt.length / (RATE_WINDOW_MS / 1000);
-    setText(byId("fact-shown"), fresh ? `${shown.toFixed(0)} pictures/s` : "–");
+    setText(byId("fact-shown"), fresh ? text("live.pictures", { value: shown.toFixed(0) }) : "–");
     const camera = this.#services.capture?.state === "ready" ? this.#services.capture.rates.frames : undefined;
-    setText(byId("fact-camera"), camera === undefined ? "–" : `${camera.toFixed(1)} frames/s`);
+    setText(byId("fact-camera"), camera === undefined ? "–" : text("live.frames", { value: camera.toFixed(1) }));
     const reading = fresh ? this.#picture.reading : null;
     setText(byId("fact-latency"), reading ? milliseconds(reading.latency_ms) : "–");
     const model = this.#picture?.reading?.model;
     setText(byId("fact-model"), model ? `${model.name} ${model.version}` : "–");
-    byId("fact-model").title = model ? `manifest ${model.digest}` : "";
+    byId("fact-model").title = model ? text("live.manifest", { digest: model.digest }) : "";
   }
 
   // The picture in words, for those who can't see it; at most once a second.
@@ -134,11 +134,11 @@ export class LiveView {
     const now = performance.now();
     if (now - this.#describedAt < DESCRIBE_EVERY_MS) return;
     this.#describedAt = now;
-    const codes = this.#picture?.reading?.codes.map(({ text }) => text) ?? [];
+    const codes = this.#picture?.reading?.codes.map((code) => code.text).join(", ");
     const words = {
-      none: "No picture yet",
-      stale: "An old picture from the camera",
-      fresh: codes.length ? `Live picture; read in it: ${codes.join(", ")}` : "Live picture; no code in view",
+      none: text("live.describeNone"),
+      stale: text("live.describeStale"),
+      fresh: text(codes ? "live.describeCodes" : "live.describeEmpty", { codes }),
     };
     this.#canvas.setAttribute("aria-label", words[freshness]);
   }

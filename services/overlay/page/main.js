@@ -3,12 +3,14 @@
 import { Connection } from "/connection.js";
 import { Controls } from "/controls.js";
 import { EventList } from "/events.js";
-import { byId, setHidden, setText } from "/format.js";
+import { byId, setHidden, setSaid, setText } from "/format.js";
+import { text, translate } from "/language.js";
 import { LiveView } from "/live.js";
 import { ModelPanel } from "/models.js";
 import { Pad } from "/pad.js";
 import { ServiceList } from "/services.js";
 
+translate();
 const connection = new Connection();
 const live = new LiveView(connection);
 const events = new EventList(connection);
@@ -25,7 +27,7 @@ connection.addEventListener("board", ({ detail: board }) => {
   build = board.build;
   setText(byId("car"), board.car);
   document.title = `${board.car} – smartcar`;
-  setText(byId("warning"), board.warning);
+  setSaid(byId("warning"), board.warning);
   setHidden(byId("warning"), !board.warning);
   services.show(board.services, board.glance);
   live.showServices(board.services);
@@ -45,7 +47,7 @@ connection.addEventListener("state", ({ detail: { open, sentence } }) => {
   openBefore = open;
   const pill = byId("connection");
   pill.dataset.state = open ? "ready" : "silent";
-  setText(pill, open ? "connected" : "not connected");
+  setText(pill, text(open ? "connection.open" : "connection.closed"));
   setText(byId("trouble"), open ? "" : sentence);
   setHidden(byId("trouble"), open);
   if (!open) {

@@ -1,39 +1,35 @@
 // The car's models: which one reads, the others, and a new one on its way.
 
 import { ask } from "/ask.js";
-import { byId, element, milliseconds, setHidden, setText, timeOfDay } from "/format.js";
+import { byId, element, milliseconds, percent, setHidden, setSaid, setText, timeOfDay } from "/format.js";
+import { language, said, text } from "/language.js";
 
-const STEPS = {
-  fetching: "fetching",
-  received: "received",
-  checked: "checked",
-  tested: "passed its golden test",
-  waiting: "waits for the recognizer",
-  trial: "on trial: the car reads with it",
-  active: "active",
-  kept: "kept in the store",
-  refused: "not taken",
-  fallen_back: "given up",
-  interrupted: "interrupted",
+const STATES = {
+  active: "models.stateActive",
+  previous: "models.statePrevious",
+  factory: "models.stateFactory",
+  kept: "models.stateKept",
+  damaged: "models.stateDamaged",
+  unreadable: "models.stateUnreadable",
 };
-const ORIGINS = { factory: "shipped with smartcar", inbox: "data folder", import: "uploaded", install: "signed bundle", offer: "offered", store: "the store" };
 const ENDED = new Set(["active", "kept", "refused", "fallen_back", "interrupted"]);
 const MAX_BYTES = 128 * 2 ** 20;
 
-const share = (value) => (value === null ? "–" : `${(value * 100).toFixed(1)} %`);
+const share = (value) => (value === null ? "–" : text("unit.percent", { value: (value * 100).toFixed(1) }));
 const title = (model) => `${model.name} ${model.version}`;
+const subject = (step) => (step.model ? title(step.model) : step.file);
 
 class ModelRow {
   constructor(panel) {
-    this.name = element("h3");
+    this.name = element("h3", { translate: false });
     this.pill = element("span", { class: "pill" });
     this.origin = element("p", { class: "quiet" });
     this.facts = element("p", { class: "models-facts" });
-    this.use = element("button", { type: "button", class: "small" }, "Read with it");
+    this.use = element("button", { type: "button", class: "small" }, text("models.use"));
     this.use.addEventListener("click", () => panel.activate(this.row));
-    this.compare = element("button", { type: "button", class: "small" }, "Compare on the pad");
+    this.compare = element("button", { type: "button", class: "small" }, text("models.compare"));
     this.compare.addEventListener("click", () => panel.compare(this.row));
-    this.remove = element("button", { type: "button", class: "small" }, "Remove");
+    this.remove = element("button", { type: "button", class: "small" }, text("models.remove"));
     this.remove.addEventListener("click", () => panel.remove(this.row));
     const head = element("div", { class: "models-head" }, this.name, this.pill);
     const tools = element("div", { class: "models-tools" }, this.use, this.compare, this.remove);
@@ -42,16 +38,21 @@ class ModelRow {
 
   show(row, { trial, pinned }, busy) {
     this.row = row;
-    const state = row.model.digest === trial ? "on trial" : row.state === "active" && pinned ? "active, pinned" : row.state;
-    setText(this.name, title(row.model));
-    setText(this.pill, state);
-    this.root.dataset.state = this.pill.dataset.state = row.state === "active" ? "ready" : state === "on trial" ? "starting" : "off";
-    setText(this.origin, [ORIGINS[row.origin] ?? row.origin, row.file, row.signed ? "signed" : ""].filter(Boolean).join(" · "));
-    const speed = row.latency_ms === null ? "–" : row.latency_ms < 0.1 ? "under 0.1 ms" : milliseconds(row.latency_ms);
-    setText(this.facts, row.problem || `${share(row.accuracy)} of the golden digits · five digits in ${speed} · ${row.model.digest.slice(0, 12)}`);
-    this.use.setAttribute("aria-label", `Read with ${title(row.model)}`);
-    this.compare.setAttribute("aria-label", `Have ${title(row.model)} read the pad beside the active model`);
-    this.remove.setAttribute("aria-label", `Remove ${title(row.model)}`);
+    const onTrial = row.model.digest === trial;
+    const model = title(row.model);
+    const state = onTrial ? "models.stateTrial" : row.state === "active" && pinned ? "models.stateActivePinned" : STATES[row.state];
+    setText(this.name, model);
+    setText(this.pill, text(state));
+    this.root.dataset.state = this.pill.dataset.state = row.state === "active" ? "ready" : onTrial ? "starting" : "off";
+    const origin = text(`models.origin.${row.origin}`);
+    setText(this.origin, [origin, row.file, row.signed ? text("models.signed") : ""].filter(Boolean).join(" · "));
+    const speed = row.latency_ms === null ? "–" : row.latency_ms < 0.1 ? text("models.fast") : milliseconds(row.latency_ms);
+    const facts = { share: share(row.accuracy), speed, digest: row.model.digest.slice(0, 12) };
+    if (row.problem) setSaid(this.facts, row.problem);
+    else setText(this.facts, text("models.facts", facts));
+    this.use.setAttribute("aria-label", text("models.useNamed", { model }));
+    this.compare.setAttribute("aria-label", text("models.compareNamed", { model }));
+    this.remove.setAttribute("aria-label", text("models.removeNamed", { model }));
     const isReady = !["active", "damaged", "unreadable"].includes(row.state);
     setHidden(this.use, !isReady);
     setHidden(this.compare, !isReady);
@@ -100,7 +101,7 @@ export class ModelPanel {
     if (alive !== this.#alive) {
       this.#alive = alive;
       if (alive) this.#refresh();
-      else setText(byId("models-state"), "The updater is not running.");
+      else setText(byId("models-state"), text("models.updaterGone"));
     }
     this.#enable();
   }
@@ -108,8 +109,8 @@ export class ModelPanel {
   // Which model is which, and the latest step of a change.
   show({ state, step }) {
     this.#state = state;
-    const words = `${title(state.active)} reads${state.pinned ? ", pinned" : ""}`;
-    setText(byId("models-state"), state.trial ? `${title(state.trial)} on trial` : words);
+    const key = state.trial ? "models.onTrial" : state.pinned ? "models.readsPinned" : "models.reads";
+    setText(byId("models-state"), text(key, { model: title(state.trial ?? state.active) }));
     if (step) this.#step(step);
     this.#offers(state);
     this.#enable();
@@ -139,7 +140,7 @@ export class ModelPanel {
   }
 
   remove(row) {
-    if (confirm(`Remove ${title(row.model)} from the car?`)) this.#send("model.remove", { model: row.model.digest });
+    if (confirm(text("models.removeSure", { model: title(row.model) }))) this.#send("model.remove", { model: row.model.digest });
   }
 
   // What stands on the broker and isn't what the car reads with.
@@ -147,15 +148,16 @@ export class ModelPanel {
     const shown = offers.filter((offer) => offer.digest !== active.digest);
     byId("models-offers").replaceChildren(
       ...shown.map((offer) => {
-        const how = offer.reason ? offer.sentence : `on its way, ${offer.percent} %`;
-        const take = element("button", { type: "button", class: "small" }, "Take it now");
+        const how = element("span", { class: "quiet" }, text("models.onItsWay", { share: percent(offer.percent / 100) }));
+        if (offer.reason) setSaid(how, offer.sentence, `error.${offer.reason}`);
+        const take = element("button", { type: "button", class: "small" }, text("models.take"));
         take.addEventListener("click", () => this.#send("model.install", { offer: offer.name }));
         setHidden(take, !offer.reason);
         return element(
           "li",
           { "data-reason": offer.reason },
-          element("span", {}, `Offered: ${offer.name} ${offer.version}, release ${offer.release}. `),
-          element("span", { class: "quiet" }, how),
+          element("span", {}, text("models.offered", offer)),
+          how,
           take,
         );
       }),
@@ -163,11 +165,11 @@ export class ModelPanel {
   }
 
   #step(step) {
-    const what = step.model ? title(step.model) : step.file;
+    const key = step.attempt > 1 ? "models.stepAttempt" : "models.step";
     setHidden(byId("models-change"), false);
     byId("models-change").dataset.step = step.step;
-    setText(byId("models-step"), `${what}: ${STEPS[step.step] ?? step.step}${step.attempt > 1 ? `, attempt ${step.attempt}` : ""}`);
-    setText(byId("models-sentence"), step.sentence);
+    setText(byId("models-step"), text(key, { model: subject(step), step: text(`models.step.${step.step}`), attempt: step.attempt }));
+    setSaid(byId("models-sentence"), step.sentence, `error.${step.reason}`);
     byId("models-percent").value = step.percent;
     setHidden(byId("models-percent"), ENDED.has(step.step));
     if (step.change === this.#told && ENDED.has(step.step)) setText(byId("models-outcome"), "");
@@ -176,23 +178,23 @@ export class ModelPanel {
   async #upload(file) {
     if (!file || byId("models-file").disabled) return;
     if (file.size > MAX_BYTES) {
-      this.#say(`${file.name} is larger than ${MAX_BYTES / 2 ** 20} MiB. A digit model is smaller.`);
+      this.#say(text("models.tooLarge", { file: file.name, most: MAX_BYTES / 2 ** 20 }));
       return;
     }
-    setText(byId("models-outcome"), `Sending ${file.name}…`);
+    setText(byId("models-outcome"), text("models.sending", { file: file.name }));
     delete byId("models-outcome").dataset.state;
     try {
       const answer = await fetch(`/api/model?name=${encodeURIComponent(file.name)}`, {
         method: "POST",
-        headers: { "Content-Type": "application/octet-stream" },
+        headers: { "Content-Type": "application/octet-stream", "Accept-Language": language },
         body: file,
       });
       if (!answer.headers.get("Content-Type")?.startsWith("application/json")) throw new Error(await answer.text());
       const reply = await answer.json();
-      this.#say(reply.status === "ok" ? "" : reply.error.message);
+      this.#say(reply.status === "ok" ? "" : said(reply.error.message, `error.${reply.error.code}`));
       this.#told = reply.id;
     } catch (error) {
-      this.#say(error instanceof TypeError ? "The car does not answer; the model was not sent." : error.message);
+      this.#say(error instanceof TypeError ? text("models.notSent") : error.message);
     }
   }
 
@@ -246,9 +248,10 @@ export class ModelPanel {
     byId("models-history").replaceChildren(
       ...ended.map((step) => {
         const when = element("time", {}, timeOfDay(Date.parse(step.wall_time) / 1000, now));
-        const what = step.model ? title(step.model) : step.file;
-        const words = step.sentence || `${what}: ${STEPS[step.step]}`;
-        return element("li", { "data-step": step.step }, when, ` ${what} ${STEPS[step.step]}. `, element("span", { class: "quiet" }, words));
+        const what = text("models.step", { model: subject(step), step: text(`models.step.${step.step}`) });
+        const words = element("span", { class: "quiet" });
+        setSaid(words, step.sentence, `error.${step.reason}`);
+        return element("li", { "data-step": step.step }, when, ` ${what}. `, words);
       }),
     );
   }
@@ -262,8 +265,9 @@ export class ModelPanel {
     byId("models-drop").dataset.idle = String(this.#idle);
     byId("models-back").disabled = !this.#idle || !this.#state.previous;
     byId("models-pin").disabled = !this.#alive || this.#state === null;
-    setText(byId("models-pin"), this.#state?.pinned ? "Unpin" : "Pin");
-    setText(byId("models-back"), this.#state?.previous ? `Roll back to ${title(this.#state.previous)}` : "Roll back");
+    setText(byId("models-pin"), text(this.#state?.pinned ? "models.unpin" : "models.pin"));
+    const previous = this.#state?.previous;
+    setText(byId("models-back"), previous ? text("models.rollBackTo", { model: title(previous) }) : text("models.rollBack"));
     for (const row of this.#rows.values()) row.use.disabled = row.remove.disabled = !this.#idle;
   }
 }

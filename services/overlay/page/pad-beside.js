@@ -2,6 +2,7 @@
 
 import { ask } from "/ask.js";
 import { byId, setHidden, setText } from "/format.js";
+import { text } from "/language.js";
 
 export class Beside {
   #model = null;
@@ -21,7 +22,7 @@ export class Beside {
 
   begin(model) {
     this.#model = model;
-    this.#say("");
+    this.#say(this.#title);
     setHidden(byId("pad-beside"), false);
     this.look();
   }
@@ -50,10 +51,14 @@ export class Beside {
       return;
     }
     this.#shown(error ? null : data.digits);
-    this.#say(error ?? `reads ${data.text}`);
+    this.#say(error ? `${this.#title}: ${error}` : text("pad.beside", { model: this.#title, text: data.text }));
+  }
+
+  get #title() {
+    return `${this.#model.name} ${this.#model.version}`;
   }
 
   #say(words) {
-    setText(byId("pad-beside-words"), `${this.#model.name} ${this.#model.version} ${words}`);
+    setText(byId("pad-beside-words"), words);
   }
 }

@@ -1,6 +1,7 @@
 // What the model sees: the five crops, enlarged, and the ten probabilities of each as bars.
 
 import { byId, element, percent, setHidden, setText } from "/format.js";
+import { text } from "/language.js";
 
 const DIGITS = [..."0123456789"];
 
@@ -15,7 +16,7 @@ class Crop {
       return { row: element("li", {}, element("span", {}, digit), bar, share), bar, share };
     });
     const list = element("ol", {}, ...this.bars.map(({ row }) => row));
-    list.setAttribute("aria-label", `Box ${number}: how likely each digit is`);
+    list.setAttribute("aria-label", text("pad.cropShares", { box: number }));
     this.list = list;
     this.number = number;
     this.root = element("li", { class: "crop" }, this.title, this.picture, list);
@@ -23,9 +24,10 @@ class Crop {
 
   show({ crop, probabilities, digit }) {
     const empty = !probabilities.length;
-    const words = empty ? "empty" : digit.label === "?" ? "doubtful" : `${digit.label}, ${percent(digit.confidence)}`;
-    setText(this.title, `Box ${this.number}: ${words}`);
-    this.picture.setAttribute("aria-label", `What the model sees of box ${this.number}: ${words}`);
+    const doubt = digit.label === "?" && text("pad.doubtful");
+    const words = empty ? text("pad.empty") : doubt || `${digit.label}, ${percent(digit.confidence)}`;
+    setText(this.title, text("pad.crop", { box: this.number, words }));
+    this.picture.setAttribute("aria-label", text("pad.cropPicture", { box: this.number, words }));
     this.#paint(crop);
     setHidden(this.list, empty);
     this.bars.forEach(({ row, bar, share }, value) => {

@@ -1,7 +1,8 @@
 // The drawing pad: one canvas for everyone, drawn on with mouse, finger, pen or keyboard.
 
 import { ask } from "/ask.js";
-import { byId, element, percent, setHidden, setText, sureness } from "/format.js";
+import { byId, element, percent, setHidden, setSaid, setText, sureness } from "/format.js";
+import { said, text } from "/language.js";
 import { Beside } from "/pad-beside.js";
 import { CropPanel } from "/pad-crops.js";
 import { Hand } from "/pad-hand.js";
@@ -11,10 +12,10 @@ const ANNOUNCE_AFTER_MS = 900;
 const ASK_AGAIN_MS = 300;
 const DONE_SHOWN_MS = 6000;
 const RUNNING = new Set(["ready", "degraded"]);
-const WORDS = { "-": "empty", "?": "doubtful" };
+const WORDS = { "-": text("pad.empty"), "?": text("pad.doubtful") };
 
 const spoken = (digit) => WORDS[digit.label] ?? digit.label;
-const little = (share) => (share < 0.01 ? "<\u00a01\u00a0%" : percent(share));
+const little = (share) => (share < 0.01 ? `<\u00a0${percent(0.01)}` : percent(share));
 
 class BoxResult {
   constructor(number, erase) {
@@ -22,8 +23,8 @@ class BoxResult {
     this.label = element("span", { class: "digit-label" });
     this.share = element("span", { class: "digit-share" });
     this.other = element("span", { class: "digit-other" });
-    this.button = element("button", { type: "button", class: "small", title: `Erase box ${number} (key ${number})` }, "Erase");
-    this.button.setAttribute("aria-label", `Erase box ${number}`);
+    this.button = element("button", { type: "button", class: "small", title: text("pad.eraseBoxKey", { box: number }) }, text("pad.erase"));
+    this.button.setAttribute("aria-label", text("pad.eraseBox", { box: number }));
     this.button.addEventListener("click", erase);
     this.beside = element("span", { class: "digit-beside", hidden: true });
     const read = element("div", { class: "pad-read" }, this.label, this.share, this.other, this.beside);
@@ -34,7 +35,7 @@ class BoxResult {
     setText(this.label, digit.label);
     const read = !(digit.label in WORDS);
     setText(this.share, read ? percent(digit.confidence) : WORDS[digit.label]);
-    setText(this.other, read ? `or ${digit.runner_up}, ${little(digit.runner_up_confidence)}` : "");
+    setText(this.other, read ? text("pad.or", { digit: digit.runner_up, share: little(digit.runner_up_confidence) }) : "");
     this.root.dataset.sureness = read ? sureness(digit.confidence) : digit.label === "?" ? "low" : "none";
   }
 
@@ -80,8 +81,8 @@ export class Pad {
   show(services) {
     const row = services.find(({ name }) => name === "pad");
     this.#running = RUNNING.has(row?.state);
-    const trouble = this.#running ? row.reason : "The pad is not running.";
-    setText(byId("pad-state"), trouble);
+    if (this.#running) setSaid(byId("pad-state"), row.reason);
+    else setText(byId("pad-state"), text("pad.notRunning"));
     this.#enable();
   }
 
@@ -89,7 +90,7 @@ export class Pad {
   forget() {
     this.#running = false;
     this.#hand.forget();
-    setText(byId("pad-state"), "The page has no connection to the car.");
+    setText(byId("pad-state"), text("connection.none"));
     this.#enable();
     this.#draw();
   }
@@ -130,7 +131,7 @@ export class Pad {
     this.#enable();
     const fresh = this.#reading?.revision === this.#ink.revision;
     byId("pad-results").dataset.fresh = fresh;
-    setText(byId("pad-problem"), this.#reading?.problem ?? "");
+    setSaid(byId("pad-problem"), this.#reading?.problem ?? "");
     setHidden(byId("pad-problem"), !this.#reading?.problem);
     byId("pad-canvas").setAttribute("aria-label", this.#description(fresh));
     this.#draw();
@@ -138,16 +139,18 @@ export class Pad {
 
   #description(fresh) {
     const count = this.#ink.strokes.size;
-    const strokes = count === 0 ? "Nothing is drawn." : count === 1 ? "One stroke is drawn." : `${count} strokes are drawn.`;
-    if (!count || !this.#reading?.digits.length) return `Drawing pad with five boxes. ${strokes}`;
-    const read = this.#reading.digits.map((digit, index) => `box ${index + 1} ${spoken(digit)}`).join(", ");
-    return `Drawing pad with five boxes. ${strokes} ${fresh ? "Read" : "Read before the last change"}: ${read}.`;
+    const strokes = count === 0 ? text("pad.nothingDrawn") : text("pad.strokes", { count });
+    const description = text("pad.description", { strokes });
+    if (!count || !this.#reading?.digits.length) return description;
+    const boxes = this.#reading.digits.map((digit, index) => text("pad.box", { box: index + 1, digit: spoken(digit) }));
+    return `${description} ${text(fresh ? "pad.boxesRead" : "pad.boxesReadBefore", { boxes: boxes.join(", ") })}`;
   }
 
   // A screen reader is told what stands, not what flickers.
   #announce() {
-    const { digits, problem, text } = this.#reading;
-    const words = problem || (text === "-".repeat(BOXES) ? "The pad is empty." : `Read: ${digits.map(spoken).join(", ")}.`);
+    const { digits, problem, text: read } = this.#reading;
+    const aloud = text("pad.readAloud", { digits: digits.map(spoken).join(", ") });
+    const words = problem ? said(problem) : read === "-".repeat(BOXES) ? text("pad.isEmpty") : aloud;
     if (words === this.#told) return;
     this.#told = words;
     setText(byId("pad-announcer"), words);
@@ -213,7 +216,7 @@ export class Pad {
     const read = await this.#ask("pad.recognize");
     if (!read) return;
     this.#told = ""; // asked for: say it again
-    this.#say(`Read: ${read.text}`, "ready");
+    this.#say(text("pad.read", read), "ready");
   }
 
   async #showCrops() {
@@ -245,7 +248,7 @@ export class Pad {
   async #write(input) {
     const digits = input.value.replaceAll(" ", "-");
     if (!/^[0-9-]{1,5}$/.test(digits)) {
-      this.#say("Type up to five digits, and - to leave a box as it is.", "failed");
+      this.#say(text("pad.upToFive"), "failed");
       return;
     }
     const done = await this.#ask("pad.write", { digits, author: this.#hand.author });

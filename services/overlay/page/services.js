@@ -1,33 +1,36 @@
 // The state of each service, in its own words.
 
-import { byId, duration, element, milliseconds, setHidden, setText } from "/format.js";
+import { byId, duration, element, milliseconds, number, seconds, setHidden, setSaid, setText } from "/format.js";
+import { language, text } from "/language.js";
 
 const WELL = new Set(["ready", "off", "starting"]);
-const AND = new Intl.ListFormat("en", { type: "conjunction" });
-const WORDS = { off: "off", ready: "ready", starting: "starting", degraded: "degraded", failed: "failed" };
+const AND = new Intl.ListFormat(language, { type: "conjunction" });
+const ALIVE = new Set(["off", "ready", "starting", "degraded", "failed"]);
 
 const readable = (name) => name.replaceAll(/[._]/g, " ");
+const megabytes = (value) => text("unit.megabytes", { value: value.toFixed(0) });
+const rounded = (percentage) => text("unit.percent", { value: percentage.toFixed(0) });
 
 class ServiceCard {
   constructor(name) {
-    this.title = element("h3", {}, name);
+    this.title = element("h3", { translate: false }, name);
     this.pill = element("span", { class: "pill" });
     this.about = element("p", { class: "quiet about" });
     this.reason = element("p", { class: "reason" });
-    this.facts = element("dl", { class: "facts small" });
-    this.more = element("dl", { class: "more-list" });
-    this.details = element("details", {}, element("summary", {}, "More"), this.more);
+    this.facts = element("dl", { class: "facts small", translate: false });
+    this.more = element("dl", { class: "more-list", translate: false });
+    this.details = element("details", {}, element("summary", {}, text("services.more")), this.more);
     const head = element("div", { class: "service-head" }, this.title, this.pill);
     this.root = element("li", { class: "card service" }, head, this.about, this.reason, this.facts, this.details);
   }
 
   show(row) {
     this.root.dataset.state = this.pill.dataset.state = row.state;
-    setText(this.pill, WORDS[row.state] ?? row.state);
-    setText(this.about, row.about);
-    setText(this.reason, row.reason);
+    setText(this.pill, text(`state.${row.state}`));
+    setSaid(this.about, row.about, `about.${row.name}`);
+    setSaid(this.reason, row.reason);
     setHidden(this.reason, !row.reason);
-    const alive = row.state in WORDS;
+    const alive = ALIVE.has(row.state);
     list(this.facts, alive ? facts(row) : []);
     setHidden(this.facts, !alive);
     list(this.more, more(row));
@@ -47,37 +50,42 @@ function list(target, pairs) {
 
 // The car as a whole: what a person asks about first.
 function whole(glance) {
-  const pairs = [["model", glance.model || "none"], ["broker", glance.broker || "none"]];
-  if (glance.backlog) pairs.push(["waiting for the broker", `${glance.backlog.toLocaleString()} events`]);
-  pairs.push(["memory, all", `${glance.memory_mb.toFixed(0)} MB`]);
-  pairs.push(["processor, all", `${glance.processor_percent.toFixed(0)} % of a core`]);
+  const { backlog: count } = glance;
+  const pairs = [
+    [text("services.model"), glance.model || text("services.none")],
+    [text("services.broker"), glance.broker || text("services.none")],
+  ];
+  if (count) pairs.push([text("services.backlog"), text("services.events", { count, value: number(count) })]);
+  pairs.push([text("services.memoryAll"), megabytes(glance.memory_mb)]);
+  pairs.push([text("services.processorAll"), text("services.ofACore", { share: rounded(glance.processor_percent) })]);
   const { model, temperature_c: warmth, under_voltage: weak, throttled } = glance.board;
-  if (model) pairs.push(["board", model]);
-  if (warmth !== null) pairs.push(["temperature", `${warmth.toFixed(0)} °C`]);
-  if (weak) pairs.push(["power", "under-voltage: use a stronger supply"]);
-  else if (throttled) pairs.push(["processor", "throttled"]);
+  if (model) pairs.push([text("services.board"), model]);
+  if (warmth !== null) pairs.push([text("services.temperature"), `${warmth.toFixed(0)} °C`]);
+  if (weak) pairs.push([text("services.power"), text("services.underVoltage")]);
+  else if (throttled) pairs.push([text("services.processor"), text("services.throttled")]);
   return pairs;
 }
 
 function facts(row) {
   const pairs = [];
   const rates = Object.entries(row.rates).filter(([, rate]) => rate > 0);
-  for (const [name, rate] of rates.slice(0, 1)) pairs.push([readable(name), `${rate.toFixed(1)}/s`]);
+  for (const [name, rate] of rates.slice(0, 1)) pairs.push([readable(name), text("unit.perSecond", { value: rate.toFixed(1) })]);
   const medians = Object.entries(row.latency_ms).filter(([name]) => name.endsWith(".p50"));
-  for (const [name, value] of medians.slice(0, 1)) pairs.push([`${readable(name.slice(0, -4))}, median`, milliseconds(value)]);
-  pairs.push(["memory", row.memory_mb ? `${row.memory_mb.toFixed(0)} MB` : "–"]);
-  pairs.push(["processor", `${row.processor_percent.toFixed(0)} %`]);
-  pairs.push(["running for", duration(row.uptime_s)]);
-  if (row.restarts) pairs.push(["restarts", row.restarts.toLocaleString()]);
+  for (const [name, value] of medians.slice(0, 1)) pairs.push([text("services.median", { name: readable(name.slice(0, -4)) }), milliseconds(value)]);
+  pairs.push([text("services.memory"), row.memory_mb ? megabytes(row.memory_mb) : "–"]);
+  pairs.push([text("services.processor"), rounded(row.processor_percent)]);
+  pairs.push([text("services.uptime"), duration(row.uptime_s)]);
+  if (row.restarts) pairs.push([text("services.restarts"), number(row.restarts)]);
   return pairs;
 }
 
 function more(row) {
   if (row.pid === undefined) return [];
-  const pairs = [["process", String(row.pid)], ["last heard", `${row.age_s.toFixed(1)} s ago`]];
+  const heard = text("services.ago", { duration: seconds(row.age_s) });
+  const pairs = [[text("services.process"), String(row.pid)], [text("services.lastHeard"), heard]];
   for (const [name, value] of Object.entries(row.details)) pairs.push([readable(name), value]);
   for (const [name, value] of Object.entries(row.latency_ms)) pairs.push([readable(name), milliseconds(value)]);
-  for (const [name, value] of Object.entries(row.counters)) pairs.push([`${readable(name)}, total`, value.toLocaleString()]);
+  for (const [name, value] of Object.entries(row.counters)) pairs.push([text("services.total", { name: readable(name) }), number(value)]);
   return pairs;
 }
 
@@ -98,7 +106,7 @@ export class ServiceList {
     }
     const unwell = rows.filter((row) => !WELL.has(row.state));
     const names = AND.format(unwell.map((row) => row.name));
-    const words = unwell.length ? `${names} ${unwell.length > 1 ? "need" : "needs"} attention` : "all services are well";
+    const words = unwell.length ? text("services.needAttention", { count: unwell.length, names }) : text("services.allWell");
     setText(byId("summary"), words);
     byId("summary").dataset.state = unwell.length ? "degraded" : "ready";
   }
@@ -109,8 +117,8 @@ export class ServiceList {
     setHidden(byId("glance"), true);
     for (const card of this.#cards.values()) {
       card.root.dataset.state = card.pill.dataset.state = "unknown";
-      setText(card.pill, "unknown");
-      setText(card.reason, "The page has no connection to the car, so the state of this service is not known.");
+      setText(card.pill, text("state.unknown"));
+      setText(card.reason, text("services.notKnown"));
       setHidden(card.reason, false);
       setHidden(card.facts, true);
     }
