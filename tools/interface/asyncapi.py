@@ -60,19 +60,20 @@ class _Document:
             },
             "defaultContentType": "application/json",
             "servers": {
-                "broker": {
-                    "host": "{host}:{port}",
-                    "protocol": "mqtt",
-                    "protocolVersion": "5.0",
-                    "description": "The broker in the car's settings; MQTT 3.1.1 and TLS work, too.",
-                    "variables": {"host": {"default": "127.0.0.1"}, "port": {"default": "1883"}},
-                }
+                "broker": _server("mqtt", "1883", "The broker in the car's settings; MQTT 3.1.1 works, too."),
+                "secure_broker": _server("mqtts", "8883", "The same through TLS: `mqtt.tls`."),
             },
             "channels": self._channels,
             "operations": self._operations,
             "components": {
                 "messages": self._messages,
                 "schemas": self._schemas,
+                "securitySchemes": {
+                    "login": {
+                        "type": "userPassword",
+                        "description": "`mqtt.username` and `mqtt.password_file`; a broker may do without.",
+                    }
+                },
                 "parameters": {name: {"description": text} for name, text in _PARAMETERS.items()},
             },
         }
@@ -85,7 +86,7 @@ class _Document:
             if row.topic in self._recorded.said:
                 message["examples"] = [{"payload": shortened(self._recorded.said[row.topic])}]
         else:
-            message["payload"] = {"type": "string", "format": "binary"}
+            message["payload"] = self._named("Bytes", {"type": "string", "format": "binary"})
         self._channel(key, below + row.topic, message, " ".join((row.about, row.when)).strip())
         self._operation(key, action, row.about, row.qos, retain=row.retain)
 
@@ -108,7 +109,7 @@ class _Document:
             ROOT + row.reply,
             {
                 "title": f"reply to {row.verb}",
-                "payload": self._reply(row),
+                "payload": self._named(_type_name(reply), self._reply(row)),
                 **({"examples": [{"payload": shortened(asked.reply)}]} if asked else {}),
             },
             f"answers to {row.verb}",
@@ -133,6 +134,11 @@ class _Document:
             },
         }
 
+    def _named(self, name: str, schema: dict[str, Any]) -> dict[str, str]:
+        """A reference to a schema that has a name of its own, which code generators call the class."""
+        assert self._schemas.setdefault(name, schema) == schema, name
+        return {"$ref": f"#/components/schemas/{name}"}
+
     def _channel(self, key: str, topic: str, message: dict[str, Any], about: str) -> None:
         address = re.sub(r"<(\w+)>", r"{\1}", topic)
         self._messages[key] = {"name": key, **message}
@@ -153,6 +159,21 @@ class _Document:
             "messages": [{"$ref": f"#/channels/{key}/messages/{key}"}],
             "bindings": {"mqtt": {"qos": qos, "retain": retain, "bindingVersion": _BINDING_VERSION}},
         }
+
+
+def _server(protocol: str, port: str, about: str) -> dict[str, Any]:
+    return {
+        "host": "{host}:{port}",
+        "protocol": protocol,
+        "protocolVersion": "5.0",
+        "description": about,
+        "variables": {"host": {"default": "127.0.0.1"}, "port": {"default": port}},
+        "security": [{"$ref": "#/components/securitySchemes/login"}],
+    }
+
+
+def _type_name(key: str) -> str:
+    return key.title().replace("_", "")
 
 
 def _key(topic: str) -> str:

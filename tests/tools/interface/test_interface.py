@@ -157,4 +157,10 @@ def test_every_reference_in_the_asyncapi_document_leads_somewhere() -> None:
                 follow(each)
 
     follow(document)
+    payloads = [each["payload"] for each in document["components"]["messages"].values()]
+    assert all(each.keys() == {"$ref"} for each in payloads), "each payload's type has a name"
+    servers = document["servers"].values()
+    assert {each["protocol"] for each in servers} == {"mqtt", "mqtts"}
+    login = [{"$ref": "#/components/securitySchemes/login"}]
+    assert all(each["security"] == login for each in servers)
     assert {each["action"] for each in document["operations"].values()} == {"send", "receive"}
