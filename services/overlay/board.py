@@ -84,7 +84,7 @@ class HealthBoard:
             "details": heartbeat.details,
         }
         if state == "stopped":
-            return row | {"state": "not running", "reason": reason or f"{name} was stopped"}
+            return row | {"state": "not running", "reason": reason or f"{name} was stopped."}
         if presence.is_silent:
             return row | self._gone(heartbeat, presence.silent_s)
         if state == "starting" and not reason and (note := FailureNote.read(self._runtime, name)):
@@ -97,7 +97,7 @@ class HealthBoard:
             return {"state": "not running", "reason": note.reason}
         return {
             "state": "silent",
-            "reason": f"{heartbeat.source} has not been heard from for {age_s:.0f} s: it hangs or was killed",
+            "reason": f"{heartbeat.source} has not been heard from for {age_s:.0f} s: it hangs or was killed.",
         }
 
 

@@ -90,7 +90,7 @@ export class LiveView {
     const state = text(`state.${capture.state}`);
     if (!capture.reason) return text("live.noPicture", { state });
     const reason = said(capture.reason);
-    return text("live.noPictureBecause", { state, reason: `${reason[0].toUpperCase()}${reason.slice(1)}` });
+    return text("live.noPictureBecause", { state, reason });
   }
 
   #showCodes(freshness) {
