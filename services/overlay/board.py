@@ -95,10 +95,9 @@ class HealthBoard:
         note = FailureNote.read(self._runtime, heartbeat.source)
         if note is not None and note.wall_time >= heartbeat.wall_time.timestamp():
             return {"state": "not running", "reason": note.reason}
-        return {
-            "state": "silent",
-            "reason": f"{heartbeat.source} has not been heard from for {age_s:.0f} s: it hangs or was killed.",
-        }
+        name = heartbeat.source
+        reason = f"{name} has not been heard from for {age_s:.0f} s: it hangs or was killed."
+        return {"state": "silent", "reason": reason}
 
 
 class EventLog:

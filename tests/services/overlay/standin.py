@@ -225,7 +225,7 @@ class StandIn(threading.Thread):
         self.sending = False
         self.states["capture"] = (
             "off",
-            "The camera is switched off; switch it on with the command capture.resume",
+            "The camera is switched off; switch it on with the command capture.resume.",
         )
 
     def _resume(self, _: CaptureResume) -> None:
