@@ -134,5 +134,5 @@ def test_so_may_the_program_that_holds_it(
     monkeypatch.setattr(camera_discovery, "PROCESSES", tmp_path / "processes")
     monkeypatch.setattr(v4l2, "is_streaming_elsewhere", lambda _: True)
     assert camera_discovery.why_not(device) == (
-        "The camera /dev/null is in use by k\ufffd (process 77); close that"
+        "The camera /dev/null is in use by k\ufffd (process 77); close that."
     )

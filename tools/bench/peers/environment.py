@@ -45,7 +45,7 @@ def prepare(folder: Path = FOLDER, packages: tuple[str, ...] = PACKAGES) -> Envi
             [*_pip(python), "--no-build-isolation", "--prefer-binary", "-e", str(ROOT)],
         ):
             if why := _failed(command):
-                raise Problem(f"the environment {folder} can't be made: {why}")
+                raise Problem(f"The environment {folder} can't be made: {why}.")
     there = _versions(python, packages)
     absent = {name: why for name in packages if name not in there if (why := _failed([*_pip(python), name]))}
     return Environment(python, _versions(python, (*packages, *_ALSO_TOLD)), absent)
