@@ -67,8 +67,8 @@ def test_a_taken_port_is_said_and_waited_for(launch: Launch, heartbeat: Any) -> 
         overlay = launch(OVERLAY__PORT=str(port))
         beat = wait_for(lambda: (one := heartbeat()) and one.state == "degraded" and one)
         assert beat.reason == (
-            f"port {port} is taken by another program; "
-            "choose another with --port or overlay.port in the configuration"
+            f"Port {port} is taken by another program; "
+            "choose another with --port or overlay.port in the configuration."
         )
         assert "address" not in beat.details
         assert not overlay.address_file.exists()
