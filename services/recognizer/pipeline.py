@@ -37,11 +37,14 @@ class DigitClassifier(Protocol):
         """(n, 28, 28) uint8 in, (n, labels) calibrated probabilities out."""
 
 
-_SEEN = 0.07
+_SEEN = 0.1
 """What the eye's score times the model's confidence must reach for a digit to be seen: its worth."""
-_SURE = 0.22
-"""What the mean worth of a line's digits must reach, times how much they look like digits to the gate."""
-_END = 0.27
+_SURE, _SURE_OF_PHOTO = 0.25, 0.18
+"""What the mean worth of a line's digits must reach, times how much they look like digits to the gate.
+
+Most frames of a camera hold no digits; a photo that somebody gives to be read does.
+"""
+_END = 0.1
 """What the first and last digit of a line must be like a digit, as a part of what the likeliest is."""
 _UNGATED = 0.5
 """The gate takes no more of it than this."""
@@ -104,7 +107,7 @@ class Reader:
                 cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
             )
         looks = self._eye.search(grey, _OVERVIEW)
-        upright = self._reading(merged(looks))
+        upright = self._reading(merged(looks), _SURE_OF_PHOTO)
         turns, most = 0, 0.0
         if upright.sense < _CONVINCING * max(3, sum(len(line.digits) for line in upright.lines)):
             for quarters, times in _WAYS_UP.items():
@@ -114,7 +117,7 @@ class Reader:
                     looks, turns, most = others, quarters, sense
         if max(grey.shape) > max(_OVERVIEW):
             looks = [*looks, *self._eye.search(_turned(grey, turns), _DETAIL)]
-        lines = self._reading(merged(looks)).lines
+        lines = self._reading(merged(looks), _SURE_OF_PHOTO).lines
         return [_placed(line, turns, scale, picture.shape) for line in lines]
 
     def _cell(self, cell: Pixels) -> list[Line]:
@@ -143,16 +146,16 @@ class Reader:
         worth = np.maximum.reduceat(scores, starts) * probabilities.max(axis=1)
         return probabilities.astype(np.float32), worth.astype(np.float32)
 
-    def _reading(self, seen: Sequence[Sequence[SeenDigit]]) -> _Reading:
+    def _reading(self, seen: Sequence[Sequence[SeenDigit]], sure: float = _SURE) -> _Reading:
         seen = [views for views in seen if views[0].score >= _SEEN]
         if not seen:
             return _Reading([], 0.0)
         crops = _crops(seen)
         gate = self._gate.score(np.stack([first for first, *_ in crops]))
-        if max(views[0].score for views in seen) * math.sqrt(gate.max()) < _SURE:
+        if max(views[0].score for views in seen) * math.sqrt(gate.max()) < sure:
             return _Reading([], 0.0)  # no line reaches that, whatever the model says
         probabilities, worth = self._named(seen, crops)
-        rows = self._rows(seen, worth, gate)
+        rows = self._rows(seen, worth, gate, sure)
         lines = [
             Line(tuple(self._digit(probabilities[index], seen[index][0].box) for index in row))
             for row in rows
@@ -165,6 +168,7 @@ class Reader:
         seen: Sequence[Sequence[SeenDigit]],
         worth: NDArray[np.float32],
         gate: NDArray[np.float32],
+        sure: float,
     ) -> list[list[int]]:
         """The lines, each the indices of its digits, from left to right.
 
@@ -178,7 +182,7 @@ class Reader:
             alike = kept[row] * np.maximum(np.sqrt(gate[row]), _UNGATED)
             surely = np.flatnonzero(alike >= _END * alike.max()).tolist()
             row = row[surely[0] : surely[-1] + 1]
-            if kept[row].mean() * math.sqrt(gate[row].mean()) >= _SURE and len(row) >= self.min_digits:
+            if kept[row].mean() * math.sqrt(gate[row].mean()) >= sure and len(row) >= self.min_digits:
                 rows.append(possible[row].tolist())
         return rows
 
