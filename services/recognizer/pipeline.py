@@ -44,7 +44,7 @@ _SURE, _SURE_OF_PHOTO = 0.25, 0.18
 
 Most frames of a camera hold no digits; a photo that somebody gives to be read does.
 """
-_END = 0.1
+_END = 0.2
 """What the first and last digit of a line must be like a digit, as a part of what the likeliest is."""
 _UNGATED = 0.5
 """The gate takes no more of it than this."""

@@ -63,23 +63,23 @@ def read_right(reader: Reader, written: Written, look: Look, seed: int) -> tuple
 @pytest.mark.parametrize(
     ("look", "least"),
     [
-        pytest.param(Look(), 13, id="plain"),
-        pytest.param(Look(tall=24), 12, id="small"),
-        pytest.param(Look(tall=80), 12, id="large"),
-        pytest.param(Look(tilt=9), 12, id="tilted"),
-        pytest.param(Look(tilt=-12), 11, id="tilted the other way"),
+        pytest.param(Look(), 15, id="plain"),
+        pytest.param(Look(tall=24), 14, id="small"),
+        pytest.param(Look(tall=80), 14, id="large"),
+        pytest.param(Look(tilt=9), 14, id="tilted"),
+        pytest.param(Look(tilt=-12), 14, id="tilted the other way"),
         pytest.param(Look(shadow=True), 12, id="in a shadow"),
-        pytest.param(Look(contrast=0.3, noise=5), 13, id="pencil"),
-        pytest.param(Look(ruling="lines"), 12, id="on ruled paper"),
-        pytest.param(Look(ruling="squares", tilt=4), 7, id="on squared paper, tilted"),
-        pytest.param(Look(gap=(-0.04, 0.12)), 5, id="some touch"),
-        pytest.param(Look(gap=(-0.05, 0.0)), 2, id="all touch"),
+        pytest.param(Look(contrast=0.3, noise=5), 14, id="pencil"),
+        pytest.param(Look(ruling="lines"), 15, id="on ruled paper"),
+        pytest.param(Look(ruling="squares", tilt=4), 13, id="on squared paper, tilted"),
+        pytest.param(Look(gap=(-0.04, 0.12)), 7, id="some touch"),
+        pytest.param(Look(gap=(-0.05, 0.0)), 3, id="all touch"),
     ],
 )
 def test_rows_on_paper_are_read(reader: Reader, written: Written, look: Look, least: int) -> None:
     right, wrong = read_right(reader, written, look, seed=4)
     assert right >= least, f"{right} of {PAGES * ROWS} rows"
-    assert wrong <= 9
+    assert wrong <= (4 if look.gap[0] > 0 else 12)
 
 
 def test_a_page_of_many_lines_is_read_from_top_to_bottom(reader: Reader, written: Written) -> None:

@@ -34,5 +34,5 @@ def test_few_pen_strokes_are_refused_for_the_rest_to_be_right() -> None:
 
     figures = refusal(of_bundle(Bundle.load(FACTORY)), DATA)
     assert figures.refused.count == 1248
-    assert figures.refused.share <= 0.04
+    assert figures.refused.share <= 0.06
     assert figures.kept.share >= 0.995
