@@ -26,7 +26,7 @@ from models.store import Store
 from services.updater.state import Change, PastRefusal, Score
 
 if TYPE_CHECKING:
-    from models.bundle.acceptance import Proof  # which loads NumPy: 8 MB that the updater can do without
+    from models.bundle.acceptance import Proof  # which loads NumPy
 
 PAYLOAD_FILE = "payload"
 """What is fetched of an offer, beside its manifest and signature."""
