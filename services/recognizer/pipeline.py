@@ -54,8 +54,9 @@ _OVERVIEW, _DETAIL = (640, 320), (1120,)
 """Longer sides, in pixels, at which a photo is looked at first, and then the right way up."""
 _WAYS_UP = {1: 1.5, 3: 1.5, 2: 1.2}
 """Quarters that a photo may be turned by, and how many times more sense it must make so."""
-_CONVINCING = 0.6
-"""A photo makes sense as it is where its digits do so, each, on average."""
+_PLAUSIBLE, _CONVINCING = 0.33, 0.6
+"""How much sense digits make, on average: below the first a turned photo is not believed, above the second an
+upright one is not turned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,11 @@ class _Reading:
 
     lines: list[Line]
     sense: float
+
+    @property
+    def digits(self) -> int:
+        """How many there are in all lines."""
+        return sum(len(line.digits) for line in self.lines)
 
 
 class Reader:
@@ -109,12 +115,14 @@ class Reader:
         looks = self._eye.search(grey, _OVERVIEW)
         upright = self._reading(merged(looks), _SURE_OF_PHOTO)
         turns, most = 0, 0.0
-        if upright.sense < _CONVINCING * max(3, sum(len(line.digits) for line in upright.lines)):
+        if upright.sense < _CONVINCING * max(3, upright.digits):
             for quarters, times in _WAYS_UP.items():
                 others = self._eye.search(_turned(grey, quarters), _OVERVIEW[:1])
-                sense = self._reading(merged(others)).sense
-                if sense > max(times * upright.sense + 1, most):
-                    looks, turns, most = others, quarters, sense
+                turned = self._reading(merged(others))
+                if turned.sense < _PLAUSIBLE * turned.digits:
+                    continue
+                if turned.sense > max(times * upright.sense + 1, most):
+                    looks, turns, most = others, quarters, turned.sense
         if max(grey.shape) > max(_OVERVIEW):
             looks = [*looks, *self._eye.search(_turned(grey, turns), _DETAIL)]
         lines = self._reading(merged(looks), _SURE_OF_PHOTO).lines

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from models.bundle.manifest import EYE_FILE
 from tools.terminal import problems
 from tools.terminal.output import say
 from tools.terminal.problems import Problem
@@ -176,6 +175,8 @@ def _train_eye(data: str, run: Path | None, minutes: float | None, start: Path |
 
 def _eye_of(path: Path) -> bytes:
     """The content of an `eye.tflite`, or of that in a bundle's folder. Raises Problem."""
+    from models.bundle.manifest import EYE_FILE
+
     try:
         return (path / EYE_FILE if path.is_dir() else path).read_bytes()
     except OSError as error:
