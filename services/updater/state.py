@@ -256,7 +256,7 @@ def _understood(content: dict[str, Any]) -> UpdaterState:
         is_table = isinstance(getattr(UpdaterState(), name, None), dict) and isinstance(value, dict)
         for part in [{key: each} for key, each in value.items()] if is_table else [value]:
             try:
-                read = getattr(UpdaterState.model_validate({name: part}), name, None)
+                read = getattr(UpdaterState.model_validate_json(json.dumps({name: part})), name, None)
             except ValidationError as error:  # of another version of smartcar
                 log.warning("of the updater's state %s can't be read: %s", name, error.errors()[0]["msg"])
                 continue

@@ -37,6 +37,15 @@ def test_of_a_newer_versions_state_what_is_understood_is_taken(tmp_path: Path) -
     assert (again.now.refused, again.now.ended) == ({"ab": known}, {"one": ("active", "cd")})
 
 
+def test_text_that_no_file_can_hold_is_left_out_and_the_rest_taken(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.json"
+    path.write_text(json.dumps({"pinned": True, "active": "\ud800", "ended": {"one": ["active", "\ud800"]}}))
+    state = StateFile(path)
+    assert state.now.pinned
+    state.write(pinned=False)
+    assert not StateFile(path).now.pinned
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"null", b"7"])
 def test_one_that_is_none_is_begun_anew_and_kept_aside(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "ledger.json"
