@@ -84,7 +84,7 @@ def load(path: Path | None = None, complain: Callable[[str], None] = log.warning
         except ConfigError as error:
             if file != CARD_FILE:
                 raise
-            complain(f"{error} Nothing of that file holds until this is corrected.")
+            complain(f"{str(error).rstrip('.')}. Nothing of that file holds until this is corrected.")
     variables = _Layer(Path(), tree={})
     origin = _overlay_environment(variables.tree)
     return with_credentials(_settings([*layers, variables], origin))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from models.eye.network import CELL, MULTIPLE
 from models.geometry import BoundingBox, around, intersection
 
-_SIDE = 2 * MULTIPLE
+_SIDE = 4 * MULTIPLE
 """Sides of a tile are multiples of this, in pixels, where it isn't as long as the picture."""
 
 

@@ -98,10 +98,9 @@ class Connection:
         if self._client is None:
             return None
         properties = None
-        if self._mqtt.protocol == "5":
-            properties = content_properties(payload)
-            if correlation:
-                properties.CorrelationData = correlation
+        if self._mqtt.protocol == "5" and correlation:  # rumqttd drops 3.1.1 clients at any property
+            properties = _properties(PacketTypes.PUBLISH)
+            properties.CorrelationData = correlation
         self._handles += 1
         if qos == 0:
             self._client.publish(topic, payload, 0, retain, properties)
@@ -284,14 +283,6 @@ class Connection:
             self._unread += 1
             self._unread_bytes += len(message.payload)
         self._tell(lambda listener: self._tell_message(listener, message))
-
-
-def content_properties(payload: bytes) -> Properties:
-    """What MQTT 5 says of a message of ours: whether it is JSON."""
-    properties = _properties(PacketTypes.PUBLISH)
-    if payload.startswith(b"{"):
-        properties.ContentType = "application/json"
-    return properties
 
 
 def _properties(packet: int) -> Properties:

@@ -23,7 +23,7 @@ from services.metrics import Metrics
 MAX_REPLIES = 64
 """Replies unacknowledged at once; more are dropped and counted."""
 HEADER_BYTES = 64
-"""What a packet has besides topic and payload, at most: header, ids, content type; correlation data aside."""
+"""What a packet has besides topic and payload, at most: header, ids; correlation data aside."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ _LONGEST_NS = 250_000_000
 """As much time later it is in any case: a slow camera's next frame may show something else."""
 _ROOM = 0.5
 """Around a line, in heights of its digits."""
-_LARGEST = 0.6
+_LARGEST = 0.25
 """Known codes that take more of the frame, with what is around them, are no reason to look at them alone."""
 
 

@@ -153,7 +153,7 @@ def test_a_mistake_is_named_in_the_file_that_makes_it(layers: dict[str, Path]) -
     [
         (
             '[car]\nname = "seven"\nwifi = "x"\n',
-            r"line 3: unknown key car\.wifi; known here: name; nothing of",
+            r"line 3: unknown key car\.wifi; known here: name\. Nothing of",
         ),
         ('[car]\nname = "sev\0', "not valid TOML"),
     ],

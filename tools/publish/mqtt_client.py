@@ -16,7 +16,6 @@ from paho.mqtt.client import MQTTMessage
 from messages.message import new_ulid
 from messages.offers import ASK_TOPIC, ROOT
 from services.bridge import connection_problem
-from services.bridge.connection import content_properties
 from services.bridge.connection_problem import ConnectionProblem, RemedyNames
 from services.bridge.paho_client import PahoClient
 from services.bridge.reason_codes import is_refusal
@@ -143,8 +142,7 @@ class MqttClient:
         count = 0
         for topic, payload in messages:
             self._alive()
-            properties = content_properties(payload) if self.mqtt.protocol == "5" else None
-            waiting[self._client.publish(topic, payload, 1, retain, properties).mid] = topic
+            waiting[self._client.publish(topic, payload, 1, retain).mid] = topic
             count += 1
             if len(waiting) >= IN_FLIGHT:
                 self._settle(waiting, IN_FLIGHT - 1)

@@ -240,7 +240,7 @@ def test_a_second_client_that_is_no_car_is_guessed(
         with Client(broker.port, client_id=f"smartcar-{CAR}"):
             bridge.wait("degraded")
     # Newer Mosquittos say that another took the session; with others, a car that is thrown out often guesses.
-    bridge.wait("degraded", "Another client connects", f"as smartcar-{CAR}", "set car.name")
+    bridge.wait("degraded", "nother client connects", f"as smartcar-{CAR}", "set car.name")
 
 
 def test_the_will_says_lost_and_a_clean_stop_says_stopped(

@@ -178,7 +178,7 @@ class Line:
     def __init__(self, port: int, **settings: object) -> None:
         self.news = threading.Event()
         self.listener = Listener()
-        mqtt = Mqtt.model_validate({"host": "127.0.0.1", "port": port, **settings})
+        mqtt = Mqtt.model_validate({"host": "127.0.0.1", "port": port, "protocol": "5", **settings})
         self.connection = Connection(mqtt, "line", will=("will", b""), wake=self.news.set)
         wait_for(lambda: self.read().up)
 

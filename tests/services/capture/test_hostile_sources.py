@@ -97,7 +97,7 @@ def test_photos_may_have_names_that_are_no_utf8(context: Context, runtime: Path,
     (tmp_path / NOT_UTF8).write_bytes(jpeg(90))
     onlooker = Onlooker(context, runtime)
     with service("capture", runtime, **folder(tmp_path)):
-        onlooker.wait(lambda: views(onlooker)[:3] == ["a.jpg", "����.jpg", "a.jpg"])
+        onlooker.wait(lambda: {"a.jpg", "����.jpg"} == set(views(onlooker)))
 
 
 def test_a_folder_goes_on_after_the_photo_at_which_the_reader_broke(
@@ -114,7 +114,9 @@ def test_a_folder_goes_on_after_the_photo_at_which_the_reader_broke(
             onlooker.wait_state("capture", "ready", "The photo b.jpg is being decoded")
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             os.kill(int(children.read_text()), signal.SIGKILL)
-            onlooker.wait_state("capture", "degraded", "crashed; it is started anew without the photo b.jpg")
+            onlooker.wait_state(
+                "capture", "degraded", "crashed; it is started anew. The photo b.jpg is left out."
+            )
             onlooker.wait(lambda: views(onlooker)[:5] == ["a.jpg", "c.jpg", "����.jpg", "a.jpg", "c.jpg"])
             beat = onlooker.wait_state("capture", "ready", "A photo is left out: b.jpg can't be decoded")
             assert beat.counters["reader_restarts"] == 1

@@ -23,7 +23,7 @@ def sheet() -> NDArray[np.uint8]:
     """Two codes, one below the other, written with a dark pen on paper; BGR."""
     ink = np.zeros(SIZE[::-1], np.uint8)
     for row, code in enumerate(CODES):
-        digits = into_line(write(code, seed=4), x=60, y=60 + 130 * row, height=70)
+        digits = into_line(write(code, seed=7), x=60, y=60 + 130 * row, height=70)
         ink |= render([stroke for digit in digits for stroke in digit], SIZE, 3)
     paper = np.full((*SIZE[::-1], 3), (215, 228, 232), np.uint8)
     paper[ink > 0] = (90, 45, 40)

@@ -35,8 +35,11 @@ def run(seen: list[tuple[str, Ways, bool]], *arguments: str) -> None:
 
 def test_without_options_it_is_the_one_of_the_settings(seen: list[tuple[str, Ways, bool]]) -> None:
     run(seen)
-    [(_, [broker], json)] = seen
-    assert (broker.host, broker.port, broker.username, json) == ("home.example", 2883, "teacher", False)
+    [(_, brokers, json)] = seen
+    assert [broker.protocol for broker in brokers] == ["5", "3.1.1"]
+    for broker in brokers:
+        assert (broker.host, broker.port, broker.username) == ("home.example", 2883, "teacher")
+    assert not json
 
 
 def test_options_name_another_which_is_not_told_our_login(seen: list[tuple[str, Ways, bool]]) -> None:

@@ -101,7 +101,7 @@ def test_top_as_json_is_one_object_with_the_whole_car_and_no_token(car: Car) -> 
     assert [row["service"] for row in whole["services"]] == list(SERVICES)
     assert whole["model"].startswith("digits")
     assert whole["backlog"] >= 0
-    assert set(whole["board"]) == {"model", "temperature_c", "under_voltage", "throttled"}
+    assert set(whole["board"]) == {"model", "serial", "temperature_c", "under_voltage", "throttled"}
     assert "token" not in json.dumps(whole)
 
 
