@@ -18,6 +18,9 @@ FRESH = '#stage[data-freshness="fresh"]'
 STALE = '#stage[data-freshness="stale"]'
 PHONE = {"width": 390, "height": 844}
 
+_TEXTS = "all => all.map(each => each.innerText)"
+"""Read in one go, since the page draws each reading anew."""
+
 
 @pytest.fixture
 def overlay(shared_overlay: Overlay) -> Overlay:
@@ -63,10 +66,10 @@ def test_one_sees_the_picture_and_what_is_read_in_it(
     assert is_paper(pixel(page, 60, 100)), "the paper card is where the camera saw it"
     assert not is_paper(pixel(page, 10, 10))
 
-    codes = [item.get_attribute("data-text") for item in page.query_selector_all(".code")]
+    codes = page.eval_on_selector_all(".code", "all => all.map(each => each.dataset.text)")
     assert codes == ["06234", "918"]
-    digits = [text_of.inner_text() for text_of in page.query_selector_all(".code:first-child .digit-label")]
-    shares = [text_of.inner_text() for text_of in page.query_selector_all(".code:first-child .digit-share")]
+    digits = page.eval_on_selector_all(".code:first-child .digit-label", _TEXTS)
+    shares = page.eval_on_selector_all(".code:first-child .digit-share", _TEXTS)
     assert digits == ["0", "6", "2", "3", "4"]
     assert shares == ["99 %", "97 %", "93 %", "99 %", "81 %"], "99.9 % is not called certain"
     assert "or 7" in text(page, ".code:first-child"), "a doubtful digit names the runner-up"
