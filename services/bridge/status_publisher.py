@@ -22,8 +22,8 @@ from services.metrics import Metrics
 
 MAX_REPLIES = 64
 """Replies unacknowledged at once; more are dropped and counted."""
-HEADER_BYTES = 64
-"""What a packet has besides topic and payload, at most: header, ids; correlation data aside."""
+HEADER_BYTES = 32
+"""What a packet has besides topic and payload, at most: fixed header, ids, correlation data aside."""
 
 
 @dataclass
