@@ -47,7 +47,7 @@ class BridgeService(Service):
     door = Door.MQTT
     runs = Runs(
         lambda settings: bool(settings.mqtt.host),
-        "no broker is configured; set mqtt.host to have events, state and commands",
+        "No broker is configured; set mqtt.host to have events, state and commands.",
     )
 
     def start(self) -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-import services.catalogue  # noqa: F401  # fills the table of commands
 from models.bundle.bundle import Bundle
 from models.bundle.keys import SigningKey
 from models.bundle.manifest import MANIFEST_FILE, MODEL_FILE

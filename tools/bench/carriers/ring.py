@@ -29,6 +29,8 @@ class RingAloneReceiver:
         self._watch = RingWatch(socket_path(Path(folder), "capture", "ring"), "capture")
         self._ring = RingReader(socket_path(Path(folder), "capture", "ring"))
         self._watch.open()
+        if self._watch.descriptor < 0:
+            raise OSError("this user has no inotify instance left (fs.inotify.max_user_instances)")
 
     def frames(self) -> Iterator[Arrived]:
         poll = select.poll()

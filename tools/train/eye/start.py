@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from tools.train.data.datasets import DataError
 from tools.train.eye.network import Eye, NormedConvolution
@@ -75,7 +76,7 @@ def _measure(network: Eye, normed: list[NormedConvolution], batches: Iterable[to
     """Put each norm's statistics to those of the batches, without changing what the network answers."""
     sums = {id(module): (torch.zeros(1), torch.zeros(1), 0) for module in normed}
 
-    def note(module: NormedConvolution) -> object:
+    def note(module: NormedConvolution) -> RemovableHandle:
         def hook(_: nn.Module, __: object, output: torch.Tensor) -> None:
             total, squares, count = sums[id(module)]
             sums[id(module)] = (
@@ -100,4 +101,4 @@ def _measure(network: Eye, normed: list[NormedConvolution], batches: Iterable[to
             module.norm.weight.copy_(torch.sqrt(variance + module.norm.eps))
             module.norm.bias.add_(mean)
     for hook in hooks:
-        hook.remove()  # type: ignore[attr-defined]
+        hook.remove()
