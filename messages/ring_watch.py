@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class RingWatch:
         self._libc = ctypes.CDLL(None)
         self.descriptor: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         """Negative where the kernel has no more of them for this user: then frames come by the bus alone."""
+        self._give_back = weakref.finalize(self, _close, self.descriptor)
         self._watch = -1
         self._ring: RingFile | None = None
         self._name, self._id = b"", ""
@@ -117,6 +119,11 @@ class RingWatch:
 
     def close(self) -> None:
         self._forget()
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        self._give_back()
+        self.descriptor = -1
+
+
+def _close(descriptor: int) -> None:
+    """Also where nobody called `close`: a user has few of them, 128 as a rule."""
+    if descriptor >= 0:
+        os.close(descriptor)

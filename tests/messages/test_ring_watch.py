@@ -158,3 +158,11 @@ def test_a_subscriber_takes_the_ring_s_way_and_the_bus_s_where_there_is_none(
     subscriber.close()
     writer.close()
     publisher.close()
+
+
+def test_a_watch_that_nobody_closes_gives_its_descriptor_back(folder: Path) -> None:
+    """A user has 128 of them as a rule; then frames come by the bus alone."""
+    most = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    for _ in range(most + 1):
+        watch = RingWatch(folder, "capture")
+        assert watch.descriptor >= 0
