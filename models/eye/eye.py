@@ -21,7 +21,6 @@ from models.bundle.bundle import Bundle
 from models.bundle.manifest import EYE_FILE
 from models.eye.decoding import SeenDigit, decode
 from models.eye.network import MULTIPLE, EyeError, EyeNetwork
-from models.eye.tiles import is_cut, tiles
 from models.geometry import BoundingBox, intersection_over_smaller, intersection_over_union
 
 Pixels = NDArray[np.uint8]
@@ -62,17 +61,14 @@ class Eye:
         except OSError as error:
             raise EyeError(f"The shipped eye {path} can't be read: {error.strerror}.") from None
 
-    def glance(self, picture: Pixels, parts: Sequence[BoundingBox] = ()) -> list[SeenDigit]:
-        """The digits in a BGR (h, w, 3) or grey (h, w) picture, seen in one look; boxes in its pixels.
-
-        With `parts`, boxes in it, only the digits that lie wholly there or close by.
-        """
+    def glance(self, picture: Pixels) -> list[SeenDigit]:
+        """The digits in a BGR (h, w, 3) or grey (h, w) picture, seen in one look; boxes in its pixels."""
         grey = as_grey(picture)
         longer = max(grey.shape)
         if longer <= TINY_SIDE:
             return self._look(grey, _ENLARGED / longer, _ROOM)
         scale = math.sqrt(FRAME_PIXELS / grey.size)
-        return self._look(grey, scale if scale < 0.95 else 1.0, parts=parts)
+        return self._look(grey, scale if scale < 0.95 else 1.0)
 
     def examine(self, cell: Pixels) -> list[list[SeenDigit]]:
         """The digits in a tiny picture that holds one, for each of several looks; boxes in its pixels."""
@@ -89,10 +85,8 @@ class Eye:
         grey = as_grey(picture)
         return [self._look(grey, min(1.0, side / max(grey.shape))) for side in sides]
 
-    def _look(
-        self, grey: Pixels, scale: float, room: int = 0, parts: Sequence[BoundingBox] = ()
-    ) -> list[SeenDigit]:
-        """What is seen in the picture scaled, with so many pixels of paper around it, or in parts of it."""
+    def _look(self, grey: Pixels, scale: float, room: int = 0) -> list[SeenDigit]:
+        """What is seen in the picture scaled, with so many pixels of paper around it."""
         small = grey
         if scale != 1:
             how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -103,23 +97,10 @@ class Eye:
             how = cv2.BORDER_CONSTANT if room else cv2.BORDER_REPLICATE
             continued = cv2.copyMakeBorder(small, room, below, room, right, how, value=paper)
             small = np.asarray(continued, np.uint8)
-        seen = self._seen_in(small, parts, scale) if parts else decode(small, self._network.run(small))
-        seen = [digit for digit in seen if max(digit.box[2:]) >= _SMALLEST]
+        seen = [digit for digit in decode(small, self._network.run(small)) if max(digit.box[2:]) >= _SMALLEST]
         if scale == 1 and not room:
             return seen
         return [replace(digit, box=_moved(digit.box, room, scale, grey.shape)) for digit in seen]
-
-    def _seen_in(self, grey: Pixels, parts: Sequence[BoundingBox], scale: float) -> list[SeenDigit]:
-        """What is seen in tiles of the scaled picture around `parts`, boxes in the picture before."""
-        shape, seen = (grey.shape[0], grey.shape[1]), []
-        scaled = [tuple(math.floor(side * scale) for side in box) for box in parts]
-        for tile in tiles([(x, y, width + 1, height + 1) for x, y, width, height in scaled], shape):
-            left, top, width, height = tile
-            part = np.ascontiguousarray(grey[top : top + height, left : left + width])
-            found = decode(part, self._network.run(part))
-            placed = [replace(digit, box=_shifted(digit.box, left, top)) for digit in found]
-            seen += [digit for digit in placed if not is_cut(digit.box, tile, shape)]
-        return seen
 
 
 def _shifted(box: BoundingBox, x: int, y: int) -> BoundingBox:

@@ -15,7 +15,7 @@ MULTIPLE = 32
 """Height and width of a picture are multiples of this, in pixels."""
 CELL = 4
 """Side of the square of pixels that one cell of the maps stands for."""
-_KEPT = 3
+_KEPT = 5
 """Sizes of pictures whose interpreters stay allocated."""
 _CHANNELS = {"ink": 4, "centre": 1, "offset": 3}
 

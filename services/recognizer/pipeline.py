@@ -94,14 +94,13 @@ class Reader:
         self._eye = eye or Eye.of()
         self._gate = Gate()
 
-    def read(self, frame: Pixels, parts: Sequence[BoundingBox] = ()) -> list[Line]:
-        """The lines in a BGR (h, w, 3) or grey (h, w) picture, from top to bottom; boxes in its pixels.
-
-        With `parts`, boxes in it, it is looked at only there and close by.
-        """
-        if _is_cell(frame):
-            return self._cell(frame)
-        return self._reading([[digit] for digit in self._eye.glance(frame, parts)]).lines
+    def read(self, frame: Pixels) -> list[Line]:
+        """The lines in a BGR (h, w, 3) or grey (h, w) picture, from top to bottom; boxes in its pixels."""
+        return (
+            self._cell(frame)
+            if _is_cell(frame)
+            else self._reading([[digit] for digit in self._eye.glance(frame)]).lines
+        )
 
     def read_any_way_up(self, picture: Pixels) -> list[Line]:
         """As `read`, in several looks, a photo that may lie on its side or stand on its head."""

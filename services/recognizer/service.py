@@ -75,7 +75,6 @@ class RecognizerService(Service):
         from services.recognizer.model import keep_memory
         from services.recognizer.model_switcher import ModelSwitcher
         from services.recognizer.track import Tracker
-        from services.recognizer.watching import FrameReader
 
         cv2.setNumThreads(1)  # the other cores belong to the other services
         keep_memory()
@@ -92,7 +91,6 @@ class RecognizerService(Service):
         self._tracker = Tracker(
             decide_frames=recognizer.decide_frames, forget_ns=round(recognizer.forget_seconds * 1e9)
         )
-        self._frames = FrameReader()
         self._event_ids: dict[int, str] = {}
         self._ring = RingReader(socket_path(self.runtime, "capture", "ring"))
         self._heard_at = time.monotonic()
@@ -246,7 +244,7 @@ class RecognizerService(Service):
 
         model = self._models.reading
         try:
-            lines = self._frames.read(model.reader, pixels, frame.captured_ns)
+            lines = model.reader.read(pixels)
             reading = reading_of(frame, lines, model.info)
         except Exception as error:
             self._fall_back(error)

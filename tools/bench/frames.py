@@ -1,8 +1,7 @@
 """`smartcar bench frames`: the whole reading of a 640×480 frame, beside another checkout of smartcar.
 
 Both read the same frames in turn, each in a process of its own, so that what else the machine does weighs on
-both alike. Times are of the reading thread's processor, without waiting. A reader that looks at the whole of
-each third frame only, and around known codes in between, is timed over three frames; their mean counts.
+both alike. Times are of the reading thread's processor, without waiting.
 """
 
 from __future__ import annotations
@@ -31,30 +30,20 @@ GOALS = {"empty room": 1.0, "five digits": 1.2, "twenty digits": 0.6}
 """The frames, and how many times the other checkout's time reading one may take."""
 _HERE = Path(__file__).resolve().parents[2]
 _CHILD = """
-import itertools, json, sys, time
+import json, sys, time
 from pathlib import Path
 import cv2, numpy as np
 from services.config import Recognizer
 from services.recognizer.model import load
-try:
-    from services.recognizer.watching import EVERY, FrameReader
-except ImportError:
-    EVERY = 1
 cv2.setNumThreads(1)
 frames = dict(zip(json.loads(sys.argv[2]), np.load(sys.argv[1])))
 read = load(Path("models/factory"), Recognizer()).reader.read
-if EVERY > 1:
-    clock, frames_read = itertools.count(0, 1_000_000_000 // 30), FrameReader().read
-    read = lambda frame, reader=read.__self__: frames_read(reader, frame, next(clock))
 for _ in sys.stdin:
     spent = {}
     for name, frame in frames.items():
-        for _ in range(EVERY):  # from another picture to this one
-            read(frame)
         begin = time.thread_time_ns()
-        for _ in range(EVERY):
-            read(frame)
-        spent[name] = (time.thread_time_ns() - begin) / 1e6 / EVERY
+        read(frame)
+        spent[name] = (time.thread_time_ns() - begin) / 1e6
     print(json.dumps(spent), flush=True)
 """
 

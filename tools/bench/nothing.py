@@ -21,7 +21,6 @@ from models.bundle.bundle import Bundle
 from models.inference.test_time_averaging import CarefulClassifier
 from services.recognizer.pipeline import Reader
 from services.recognizer.track import Tracker, TrackEvent
-from services.recognizer.watching import FrameReader
 from tools.bench.backdrops import HEIGHT, KINDS, WIDTH, Picture
 from tools.bench.report import Figure
 from tools.terminal.problems import Problem
@@ -54,10 +53,9 @@ def measure(frames: int = 18_000, seed: int = 0) -> list[Figure]:
 
 def invented(reader: Reader, kind: str, number: int, seed: int, frames: int = VIEW) -> list[TrackEvent]:
     """The codes that the camera path reads into one picture of nothing: their `new` events."""
-    tracker, watching, found = Tracker(), FrameReader(), []
+    tracker, found = Tracker(), []
     for index, frame in enumerate(islice(video(kind, number, seed), frames)):
-        captured_ns = index * 1_000_000_000 // _RATE
-        events = tracker.observe(watching.read(reader, frame, captured_ns), captured_ns, _SIZE)
+        events = tracker.observe(reader.read(frame), index * 1_000_000_000 // _RATE, _SIZE)
         found += [event for event in events if event.kind == "new"]
     return found
 

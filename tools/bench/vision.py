@@ -22,7 +22,6 @@ from models.inference.test_time_averaging import CarefulClassifier
 from services.capture.scene import EPISODE, Scene
 from services.recognizer.pipeline import Reader
 from services.recognizer.track import Tracker
-from services.recognizer.watching import FrameReader
 from tools.bench.report import Figure, percentile
 
 Pixels = NDArray[np.uint8]
@@ -52,13 +51,12 @@ def _codes(reader: Reader, rooms: int, episodes: int) -> tuple[int, int, int]:
     """(codes shown, codes whose one event read them rightly, events that were of no such code)."""
     shown = right = others = 0
     for seed in range(rooms):
-        scene, tracker, watching = Scene(seed=seed), Tracker(), FrameReader()
+        scene, tracker = Scene(seed=seed), Tracker()
         in_view: Counter[tuple[str, int]] = Counter()
         ended: list[str] = []
         for index in range(episodes * EPISODE):
-            captured_ns = index * 1_000_000_000 // _RATE
-            lines = watching.read(reader, scene.frame(index), captured_ns)
-            events = tracker.observe(lines, captured_ns, (scene.width, scene.height))
+            lines = reader.read(scene.frame(index))
+            events = tracker.observe(lines, index * 1_000_000_000 // _RATE, (scene.width, scene.height))
             ended += [event.text for event in events if event.kind == "end"]
             in_view.update((code.digits, index // EPISODE) for code in scene.truth(index) if code.complete)
         ended += [event.text for event in tracker.close()]
